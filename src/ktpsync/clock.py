@@ -1,0 +1,46 @@
+"""Time, injected wherever logic depends on it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What ktpsync needs to know of time."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since 1970-01-01 UTC by the wall clock, which may jump."""
+
+    def monotonic(self) -> float:
+        """Return seconds on a scale that never runs backwards; only differences mean anything."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for this many seconds."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since 1970-01-01 UTC by the wall clock, which may jump."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return seconds on a scale that never runs backwards; only differences mean anything."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for this many seconds."""
+        time.sleep(seconds)
+
+
+def utc_from_ms(milliseconds: int) -> datetime:
+    """Return the timezone-aware UTC datetime of milliseconds since 1970-01-01."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+def utc_text(moment: datetime) -> str:
+    """Return an aware datetime as RFC 3339 text in UTC with milliseconds, as written in manifests."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,273 @@
+"""Every failure that a user of ktpsync can meet, in one tree.
+
+Catch by what you want to do next, never by the text of a message::
+
+    KtpsyncError
+    ├── ConfigError                 the configuration file or an argument is wrong
+    ├── RecordError
+    │   ├── ValidationError         an enrollment has problems; all are listed
+    │   └── SchemaError             JSON that is not an enrollment of a known version
+    ├── KeyFileError                a key file is missing, damaged or readable by others
+    ├── AgeError                    (age v1, C2SP age.md)
+    │   ├── KeyFormatError          the text is not a recipient or an identity
+    │   ├── ArmorError              the ASCII armor is malformed
+    │   ├── HeaderError             the header is malformed
+    │   ├── HeaderMacError          the header was changed
+    │   ├── NoMatchingIdentityError none of the identities opens the file
+    │   └── PayloadError            the payload is damaged, cut short or continued
+    ├── PacketError
+    │   ├── ContainerError          not a packet, or one beyond the limits
+    │   ├── DigestError             a member differs from the manifest
+    │   └── SignatureError
+    │       └── UnknownStationError the signing station is not among the trusted ones
+    ├── OutboxError
+    │   ├── ReferenceConflictError  another enrollment has this reference
+    │   ├── UnknownPacketError      no such packet in this outbox
+    │   ├── UnknownDestinationError no such destination in the configuration
+    │   ├── LeaseLostError          another courier holds the delivery now
+    │   ├── SchemaVersionError      the database is newer than this program, or damaged
+    │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
+    │   └── StationFullError        the station's disk has no room; nothing was stored
+    ├── BackendError                (by what to do next)
+    │   ├── UnavailableError        try again later; costs no attempt
+    │   │   ├── WrongDiskError      the disk is not plugged in, or it is another one
+    │   │   └── DiskFullError       the destination has no room at the moment
+    │   ├── ThrottledError          try again after `retry_after` seconds
+    │   ├── RejectedError           refused for good; a person must look
+    │   ├── ConflictError           the destination holds other bytes under this id
+    │   ├── QuotaError              an allowance is used up; a person must look
+    │   ├── UnsupportedError        the backend cannot do this
+    │   ├── NotFoundError           nothing is stored under this key
+    │   ├── AuthError               stop the destination and tell a person
+    │   └── CorruptError            what is stored is damaged: never retry blindly, never overwrite
+    ├── PluginError
+    │   └── UnknownBackendError     no plugin offers this backend, or it was refused
+    └── BackupError
+        ├── RepositoryError         not a repository, another one, or a newer format
+        ├── DamagedBackupError      verification found damage; all of it is listed
+        └── RestoreError            the target or the identity does not allow a restore
+
+Messages say what happened, to which packet or file, and what to do next. They never hold
+personal data: packet ids, digests, paths and destination names only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class KtpsyncError(Exception):
+    """Base of every error that ktpsync raises on purpose."""
+
+
+class ConfigError(KtpsyncError):
+    """The configuration file, an environment variable or an argument is wrong."""
+
+
+class RecordError(KtpsyncError):
+    """An enrollment cannot be used as it is."""
+
+
+class ValidationError(RecordError):
+    """An enrollment has problems.
+
+    Args:
+        problems: All problems found, each with ``path``, ``code``, ``severity`` and ``message``.
+    """
+
+    def __init__(self, problems: Sequence[object]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        count = len(self.problems)
+        noun = "problem" if count == 1 else "problems"
+        super().__init__(f"The enrollment has {count} {noun}; correct and submit again:\n{lines}")
+
+
+class SchemaError(RecordError):
+    """The JSON is not an enrollment of a schema version that this release reads."""
+
+
+class KeyFileError(KtpsyncError):
+    """A key file is missing, damaged, or open to other users of the machine."""
+
+
+class AgeError(KtpsyncError):
+    """Sealing or opening failed (age v1, C2SP ``age.md``)."""
+
+
+class KeyFormatError(AgeError):
+    """The text is not an age recipient or identity."""
+
+
+class ArmorError(AgeError):
+    """The ASCII armor is malformed."""
+
+
+class HeaderError(AgeError):
+    """The age header is malformed or uses what the specification forbids."""
+
+
+class HeaderMacError(AgeError):
+    """The age header's MAC does not match: the header was changed."""
+
+
+class NoMatchingIdentityError(AgeError):
+    """None of the given identities opens the file."""
+
+
+class PayloadError(AgeError):
+    """The age payload is damaged, cut short or continued.
+
+    Args:
+        message: What was found.
+        verified: Bytes of plaintext that were verified (and written, when streaming) before.
+    """
+
+    def __init__(self, message: str, *, verified: int = 0) -> None:
+        super().__init__(message)
+        self.verified = verified
+
+
+class PacketError(KtpsyncError):
+    """A packet cannot be sealed or opened."""
+
+
+class ContainerError(PacketError):
+    """The opened bytes are not a packet, or one beyond the container limits."""
+
+
+class DigestError(PacketError):
+    """A member of a packet, or the packet itself, differs from its recorded digest."""
+
+
+class SignatureError(PacketError):
+    """The station's signature over the manifest does not hold."""
+
+
+class UnknownStationError(SignatureError):
+    """The packet was signed by a station whose public key is not among the trusted ones."""
+
+
+class OutboxError(KtpsyncError):
+    """The outbox cannot do what was asked; nothing was lost."""
+
+
+class ReferenceConflictError(OutboxError):
+    """Another enrollment was already submitted under this reference."""
+
+
+class UnknownPacketError(OutboxError):
+    """The outbox has no packet with this id."""
+
+
+class UnknownDestinationError(OutboxError):
+    """No destination with this name is configured."""
+
+
+class LeaseLostError(OutboxError):
+    """The delivery was leased again by another courier; this result is too late."""
+
+
+class SchemaVersionError(OutboxError):
+    """The outbox database was written by a newer release, or is not an outbox."""
+
+
+class SpoolError(OutboxError):
+    """The sealed bytes of a packet are missing from the spool or damaged."""
+
+
+class StationFullError(OutboxError):
+    """The station's own disk has no room. Nothing was stored."""
+
+
+class BackendError(KtpsyncError):
+    """A backend could not do its work. The subclass says what to do next."""
+
+
+class UnavailableError(BackendError):
+    """The destination cannot be reached now. Try again later; the packet is not to blame."""
+
+
+class WrongDiskError(UnavailableError):
+    """The disk is not plugged in, or another disk is in its place."""
+
+
+class DiskFullError(UnavailableError):
+    """The destination's disk has no room at the moment."""
+
+
+class ThrottledError(BackendError):
+    """The destination asks for patience.
+
+    Args:
+        message: What the destination said.
+        retry_after: Seconds to wait, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RejectedError(BackendError):
+    """The destination refuses this packet for good. A person must look at it."""
+
+
+class ConflictError(BackendError):
+    """The destination holds other bytes under the same id. A person must look at it."""
+
+
+class QuotaError(BackendError):
+    """An allowance at the destination is used up. A person must look at it."""
+
+
+class UnsupportedError(BackendError):
+    """The backend does not offer what was asked."""
+
+
+class NotFoundError(BackendError):
+    """Nothing is stored under this key."""
+
+
+class AuthError(BackendError):
+    """The destination does not accept the credentials. Stop it and tell a person."""
+
+
+class CorruptError(BackendError):
+    """What the destination holds is damaged. Never retry blindly, never overwrite."""
+
+
+class PluginError(KtpsyncError):
+    """A plugin cannot be used."""
+
+
+class UnknownBackendError(PluginError):
+    """No usable plugin offers a backend of this name."""
+
+
+class BackupError(KtpsyncError):
+    """A backup could not be made, checked or restored."""
+
+
+class RepositoryError(BackupError):
+    """The place is not a backup repository, is another one, or has a newer format."""
+
+
+class DamagedBackupError(BackupError):
+    """Verification found damage.
+
+    Args:
+        message: One sentence with the counts.
+        damaged: One line per damaged file or packet.
+    """
+
+    def __init__(self, message: str, *, damaged: Sequence[str] = ()) -> None:
+        self.damaged = tuple(damaged)
+        super().__init__("\n".join([message, *(f"  - {line}" for line in self.damaged)]))
+
+
+class RestoreError(BackupError):
+    """The target folder or the identity does not allow a restore."""

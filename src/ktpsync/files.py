@@ -1,0 +1,192 @@
+"""The only module that knows fsync, rename, locks, free space and the page cache.
+
+A file written here is either there whole and durable, or not there at all: temporary name, fsync,
+rename, fsync of the folder. Until the rename, what was there before stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+
+from typing import TYPE_CHECKING, BinaryIO
+
+import filelock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHUNK = 1 << 20
+"""Bytes read or written at a time where a file is streamed."""
+
+TEMPORARY_SUFFIX = ".part"
+"""Ending of files that are not yet whole. Whoever finds an old one may delete it."""
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The ``errno`` values that mean: no room for this write."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable.
+
+    Windows has no such call and journals names by itself; there it does nothing.
+
+    Raises:
+        OSError: The folder cannot be opened or synced.
+    """
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(file: BinaryIO) -> None:
+    """Flush a file object and make its bytes durable on the medium.
+
+    Raises:
+        OSError: The medium did not take the bytes.
+    """
+    file.flush()
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+        # On macOS fsync stops at the drive's own cache; only F_FULLFSYNC goes through it.
+        fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, *, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that appears under ``path`` whole and durable when the block ends well.
+
+    When the block raises, the temporary file is removed and ``path`` is as it was before.
+
+    Args:
+        path: The final name. Its folder must exist.
+        mode: Permission bits of the new file, before the umask, where the file system has them.
+        replace: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: ``path`` exists and ``replace`` is false.
+        OSError: The medium did not take the bytes; nothing changed.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with os.fdopen(descriptor, "r+b") as file:
+            yield file
+            fsync_file(file)
+        if replace:
+            temporary.replace(path)
+        else:
+            _rename_new(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing, also where two writers race."""
+    if sys.platform == "win32":
+        temporary.rename(path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # exFAT and some network file systems have no hard links: an exclusive create claims the name.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, replace: bool = True) -> None:
+    """Write a whole file so that it is there durably, or not at all.
+
+    Args:
+        path: The final name. Its folder must exist.
+        data: All of its bytes.
+        mode: Permission bits of the new file, before the umask.
+        replace: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: ``path`` exists and ``replace`` is false.
+        OSError: The medium did not take the bytes; nothing changed.
+    """
+    with atomic_writer(path, mode=mode, replace=replace) as file:
+        file.write(data)
+
+
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Create a folder and its missing parents, durably. An existing one is left as it is.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            new.mkdir(mode=mode)
+        fsync_folder(new.parent)
+
+
+def sha256_of(file: BinaryIO) -> tuple[str, int]:
+    """Return the SHA-256 in hexadecimal and the size in bytes of the rest of a file object."""
+    digest = hashlib.sha256()
+    size = 0
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    while count := file.readinto(buffer):  # type: ignore[attr-defined]  # typeshed's BinaryIO lacks readinto
+        digest.update(view[:count])
+        size += count
+    return digest.hexdigest(), size
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that an ordinary user can still write on the file system of a folder.
+
+    Raises:
+        OSError: The folder is not there.
+    """
+    return shutil.disk_usage(folder).free
+
+
+def drop_page_cache(file: BinaryIO) -> None:
+    """Ask the kernel to forget its cached pages of a file, so that reading goes to the medium.
+
+    Where the system has no such call it does nothing.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Hold an exclusive lock among processes; the system frees it when the holder dies.
+
+    Args:
+        path: The lock file. It is created and stays.
+        timeout: Seconds to wait; negative waits for ever, 0 tries once.
+
+    Raises:
+        TimeoutError: Another process held the lock all the time.
+    """
+    with filelock.FileLock(path, timeout=timeout):
+        yield

@@ -1,0 +1,87 @@
+"""Durable files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ktpsync import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_write_atomic_leaves_only_the_file(tmp_path: Path) -> None:
+    """The bytes are under the final name and no temporary file is left."""
+    files.write_atomic(tmp_path / "a", b"one")
+    files.write_atomic(tmp_path / "a", b"two")
+
+    assert [tmp_path / "a"] == list(tmp_path.iterdir())
+    assert b"two" == (tmp_path / "a").read_bytes()
+
+
+def test_atomic_writer_keeps_the_old_file_when_the_block_raises(tmp_path: Path) -> None:
+    """A writer that fails half way changes nothing and leaves nothing behind."""
+    files.write_atomic(tmp_path / "a", b"old")
+
+    with pytest.raises(RuntimeError), files.atomic_writer(tmp_path / "a") as file:
+        file.write(b"half")
+        raise RuntimeError
+
+    assert [tmp_path / "a"] == list(tmp_path.iterdir())
+    assert b"old" == (tmp_path / "a").read_bytes()
+
+
+def test_write_atomic_refuses_to_replace_when_asked(tmp_path: Path) -> None:
+    """With replace=False an existing file stays as it is."""
+    files.write_atomic(tmp_path / "a", b"old", replace=False)
+
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "a", b"new", replace=False)
+
+    assert [tmp_path / "a"] == list(tmp_path.iterdir())
+    assert b"old" == (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_write_atomic_sets_the_mode_from_the_start(tmp_path: Path) -> None:
+    """A secret is never readable by others, not even while it is written."""
+    with files.atomic_writer(tmp_path / "key", mode=0o600) as file:
+        (temporary,) = tmp_path.iterdir()
+        assert 0o600 == stat.S_IMODE(temporary.stat().st_mode)
+        file.write(b"secret")
+
+    assert 0o600 == stat.S_IMODE((tmp_path / "key").stat().st_mode)
+
+
+def test_make_folder_makes_parents_and_accepts_existing(tmp_path: Path) -> None:
+    """Missing parents are made; an existing folder is fine."""
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
+
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_sha256_of_reads_to_the_end() -> None:
+    """Digest and size cover all bytes, over chunk borders."""
+    digest, size = files.sha256_of(io.BytesIO(b"x" * (files.CHUNK + 1)))
+
+    assert files.CHUNK + 1 == size
+    assert hashlib.sha256(b"x" * (files.CHUNK + 1)).hexdigest() == digest
+
+
+def test_locked_excludes_another_holder(tmp_path: Path) -> None:
+    """A second holder does not get in while the first is inside."""
+    with (
+        files.locked(tmp_path / "lock"),
+        pytest.raises(TimeoutError),
+        files.locked(tmp_path / "lock", timeout=0),
+    ):
+        pass
+    with files.locked(tmp_path / "lock", timeout=0):
+        assert (tmp_path / "lock").exists()

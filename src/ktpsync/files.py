@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import sys
-
 from typing import TYPE_CHECKING, BinaryIO
 
 import filelock

@@ -29,9 +29,13 @@ def test_atomic_writer_keeps_the_old_file_when_the_block_raises(tmp_path: Path) 
     """A writer that fails half way changes nothing and leaves nothing behind."""
     files.write_atomic(tmp_path / "a", b"old")
 
-    with pytest.raises(RuntimeError), files.atomic_writer(tmp_path / "a") as file:
-        file.write(b"half")
-        raise RuntimeError
+    def fail_half_way() -> None:
+        with files.atomic_writer(tmp_path / "a") as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
 
     assert [tmp_path / "a"] == list(tmp_path.iterdir())
     assert b"old" == (tmp_path / "a").read_bytes()

@@ -1,0 +1,123 @@
+"""Backends that are plain storage: keys and bytes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import datetime
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+from attrs import frozen
+
+from ktpsync.errors import CorruptError, NotFoundError
+from ktpsync.plugins._backend import Backend, Capability
+from ktpsync.plugins._values import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ktpsync.packet import SealedPacket
+
+
+def packet_key(packet_id: str) -> str:
+    """Return the key under which a storage destination holds a packet.
+
+    The last two digits of the id, which are random, spread packets over 256 folders: file systems of
+    external disks grow slow with many files in one folder.
+    """
+    return f"packets/{packet_id[-2:]}/{packet_id}.age"
+
+
+@frozen(kw_only=True)
+class ObjectInfo:
+    """An object in storage.
+
+    Args:
+        key: Its key: ASCII letters, digits, ``-``, ``_``, ``.``, with ``/`` between parts.
+        size: Bytes.
+        modified: When it was stored (aware, UTC).
+        sha256: SHA-256 of its bytes in hexadecimal, where the storage knows without reading them.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+    sha256: str | None = None
+
+
+class StorageBackend(Backend):
+    """A backend that stores objects under keys: a disk, an S3 bucket, an SFTP server.
+
+    ``deliver`` is written here, once, on top of the five methods. Backup repositories need a
+    backend of this kind.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.STORAGE})
+
+    @abstractmethod
+    def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
+        """Store an object whole and durably, or not at all; create only if absent.
+
+        Args:
+            key: Where.
+            source: The bytes; read to the end. May be seekable, need not be.
+            size: How many bytes ``source`` gives.
+            sha256: Their SHA-256 in hexadecimal. What arrived is verified against it before the
+                object becomes visible under its key.
+
+        Returns:
+            The stored object, with its verified ``sha256``. If the key already holds an object with the same digest (verified, not
+            believed), that one.
+
+        Raises:
+            ConflictError: The key holds an object with other bytes. It is left as it is.
+            CorruptError: ``source`` does not give these bytes, or what was stored does not verify.
+            UnavailableError: Not reachable now, or no room; nothing changed.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Return a binary file object over an object's bytes. The caller closes it.
+
+        Raises:
+            NotFoundError: No such object.
+        """
+
+    @abstractmethod
+    def stat(self, key: str) -> ObjectInfo:
+        """Return what is known of an object without reading it.
+
+        Raises:
+            NotFoundError: No such object.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield all whole objects whose key starts with ``prefix``, in any order, in constant memory."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object durably. Removing what is not there is no error."""
+
+    def exists(self, key: str) -> bool:
+        """Return whether an object is stored under the key."""
+        try:
+            self.stat(key)
+        except NotFoundError:
+            return False
+        return True
+
+    def deliver(self, packet: SealedPacket) -> Receipt:
+        """Store the packet under its own key; see :meth:`Backend.deliver`."""
+        with packet.open() as source:
+            stored = self.put(packet_key(packet.packet_id), source, size=packet.size, sha256=packet.sha256)
+        if stored.sha256 is None:
+            raise CorruptError(
+                f"Packet {packet.packet_id}: the storage did not say which digest it verified."
+            )
+        return Receipt(
+            packet_id=packet.packet_id,
+            sha256=stored.sha256,
+            size=stored.size,
+            stored_at=stored.modified,
+            location=stored.key,
+        )

@@ -189,3 +189,14 @@ def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
     """
     with filelock.FileLock(path, timeout=timeout):
         yield
+
+
+def readable_by_others(path: Path) -> bool:
+    """Return whether users other than the owner can read a file, by its POSIX permission bits.
+
+    On Windows the folder's access list decides, which these bits do not show; there it returns False.
+
+    Raises:
+        OSError: The file is not there.
+    """
+    return sys.platform != "win32" and bool(path.stat().st_mode & 0o077)

@@ -1,0 +1,262 @@
+"""Sealing and opening, in memory and as a stream."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from ktpsync.age import _armor, _header, _stream
+from ktpsync.age._keys import Identity, Recipient
+from ktpsync.age._source import Source, write_all
+from ktpsync.errors import HeaderError, NoMatchingIdentityError, PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ktpsync.age._source import Readable, Writable
+
+_RUN: Final = 16
+"""Chunks sealed or opened between two calls of the file objects."""
+
+_HEAD: Final = 1 << 14
+
+
+def encrypt(data: bytes, recipients: Iterable[Recipient], *, armor: bool = False) -> bytes:
+    """Seal bytes.
+
+    Args:
+        data: The plaintext.
+        recipients: Who can open it; each alone can.
+        armor: Whether to write text (PEM) in place of bytes; a third bigger.
+
+    Returns:
+        The age file.
+
+    Raises:
+        HeaderError: There is no recipient, or some of them do not go together.
+    """
+    if armor:
+        target = io.BytesIO()
+        encrypt_stream(io.BytesIO(data), target, recipients, armor=True)
+        return target.getvalue()
+    file_key, header = new_header(recipients)
+    nonce = secrets.token_bytes(_stream.NONCE)
+    start = len(header) + _stream.NONCE
+    out = bytearray(len(header) + _stream.sealed_size(len(data)))
+    out[:start] = header + nonce
+    with memoryview(out) as view, memoryview(data) as plain:
+        _stream.ChunkCipher(file_key, nonce).seal(plain, view[start:], last=True)
+    return bytes(out)
+
+
+def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
+    """Open an age file.
+
+    Args:
+        data: The file, binary or armored.
+        identities: They are tried in their order. One alone may be given as it is.
+
+    Returns:
+        The plaintext; all of it is verified.
+
+    Raises:
+        ArmorError: The armor is malformed.
+        HeaderError: The header is malformed.
+        HeaderMacError: The header was changed.
+        NoMatchingIdentityError: None of the identities opens the file.
+        PayloadError: The payload is damaged, cut short or continued.
+    """
+    if _armor.is_armored(data[: _armor.SNIFF]):
+        target = io.BytesIO()
+        decrypt_stream(io.BytesIO(data), target, identities)
+        return target.getvalue()
+    end = _header.find_end(data)
+    file_key = unwrap(_header.parse(data[: _HEAD if end is None else end]), identities)
+    assert end is not None
+    with memoryview(data) as view:
+        nonce = bytes(view[end : end + _stream.NONCE])
+        if len(nonce) < _stream.NONCE:
+            raise PayloadError(_stream.CUT_SHORT)
+        chunks = view[end + _stream.NONCE :]
+        out = bytearray(_stream.plain_bound(len(chunks)))
+        with memoryview(out) as plain:
+            count, problem = _stream.ChunkCipher(file_key, nonce).open(chunks, plain, last=True)
+    if problem is not None:
+        raise PayloadError(f"{problem} Fetch the file again from another copy.", verified=count)
+    return bytes(out)
+
+
+def encrypt_stream(
+    src: Readable, dst: Writable, recipients: Iterable[Recipient], *, armor: bool = False
+) -> int:
+    """Seal a stream in constant memory.
+
+    Args:
+        src: Binary file object with the plaintext; read to its end.
+        dst: Binary file object for the age file; not closed.
+        recipients: Who can open it; each alone can.
+        armor: Whether to write text (PEM) in place of bytes.
+
+    Returns:
+        Bytes written to ``dst``.
+
+    Raises:
+        HeaderError: There is no recipient, or some of them do not go together.
+        OSError: ``src`` or ``dst`` failed; what is in ``dst`` is not an age file.
+    """
+    file_key, header = new_header(recipients)
+    if armor:
+        writer = _armor.ArmorWriter(dst)
+        _seal_stream(Source(src), writer, file_key, header)
+        writer.finish()
+        return writer.written
+    return _seal_stream(Source(src), dst, file_key, header)
+
+
+def _seal_stream(source: Source, target: Writable, file_key: bytes, header: bytes) -> int:
+    nonce = secrets.token_bytes(_stream.NONCE)
+    write_all(target, memoryview(header + nonce))
+    written = len(header) + len(nonce)
+    cipher = _stream.ChunkCipher(file_key, nonce)
+    run = _RUN * _stream.CHUNK
+    # One byte more than a run tells whether it is the last one: the last chunk is marked, and not empty.
+    plain = memoryview(bytearray(run + 1))
+    sealed = memoryview(bytearray(_RUN * _stream.SEALED_CHUNK))
+    held = 0
+    while True:
+        count = held + source.readinto(plain[held:])
+        last = count <= run
+        size = cipher.seal(plain[: min(count, run)], sealed, last=last)
+        write_all(target, sealed[:size])
+        written += size
+        if last:
+            return written
+        plain[0] = plain[run]
+        held = 1
+
+
+def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable[Identity]) -> int:
+    """Open an age file as a stream, in constant memory.
+
+    Only verified plaintext is written, but the end of the file is known at the end alone: when this raises
+    :class:`~ktpsync.errors.PayloadError`, discard what was written or treat it as cut short.
+
+    Args:
+        src: Binary file object with the age file, binary or armored; read to its end.
+        dst: Binary file object for the plaintext; not closed.
+        identities: They are tried in their order. One alone may be given as it is.
+
+    Returns:
+        Bytes written to ``dst``.
+
+    Raises:
+        ArmorError: The armor is malformed.
+        HeaderError: The header is malformed.
+        HeaderMacError: The header was changed.
+        NoMatchingIdentityError: None of the identities opens the file.
+        PayloadError: The payload is damaged, cut short or continued; ``verified`` counts the bytes written.
+        OSError: ``src`` or ``dst`` failed.
+    """
+    source = open_source(src)
+    file_key = unwrap(read_header(source), identities)
+    nonce = source.read(_stream.NONCE)
+    if len(nonce) < _stream.NONCE:
+        raise PayloadError(_stream.CUT_SHORT)
+    cipher = _stream.ChunkCipher(file_key, nonce)
+    run = _RUN * _stream.SEALED_CHUNK
+    sealed = memoryview(bytearray(run + 1))
+    plain = memoryview(bytearray(_RUN * _stream.CHUNK))
+    held = written = 0
+    while True:
+        count = held + source.readinto(sealed[held:])
+        last = count <= run
+        size, problem = cipher.open(sealed[: min(count, run)], plain, last=last)
+        write_all(dst, plain[:size])
+        written += size
+        if problem is not None:
+            raise PayloadError(f"{problem} The first {written} bytes are verified.", verified=written)
+        if last:
+            return written
+        sealed[0] = sealed[run]
+        held = 1
+
+
+def open_source(file: Readable) -> Source:
+    """Return the binary age file behind a file object that may be armored."""
+    source = Source(file)
+    head = source.read(_armor.SNIFF)
+    source.give_back(head)
+    return Source(_armor.ArmorReader(source)) if _armor.is_armored(head) else source
+
+
+def read_header(source: Source) -> _header.Header:
+    """Read the header and leave the source at the payload.
+
+    Raises:
+        HeaderError: The header is malformed or too long.
+    """
+    head = source.read(_HEAD)
+    if _header.find_end(head) is None and _header.is_binary_age(head) and len(head) == _HEAD:
+        head += source.read(_header.MAX_BYTES - _HEAD)
+    end = _header.find_end(head)
+    if end is None:
+        end = min(len(head), _HEAD)
+    source.give_back(head[end:])
+    return _header.parse(head[:end])
+
+
+def new_header(recipients: Iterable[Recipient]) -> tuple[bytes, bytes]:
+    """Return a new file key and the header that wraps it.
+
+    Raises:
+        HeaderError: There is no recipient, or some of them do not go together.
+    """
+    file_key = secrets.token_bytes(_header.FILE_KEY_BYTES)
+    return file_key, wrap(file_key, recipients)
+
+
+def wrap(file_key: bytes, recipients: Iterable[Recipient]) -> bytes:
+    """Return a header that wraps a file key for recipients.
+
+    Raises:
+        HeaderError: There is no recipient, or some of them do not go together.
+    """
+    everybody = list(recipients)
+    for recipient in everybody:
+        if not isinstance(recipient, Recipient):
+            raise TypeError(
+                f"A recipient is made by parse_recipient() or Passphrase(), not a {type(recipient).__name__}."
+            )
+    if len({recipient.labels for recipient in everybody}) > 1:
+        raise HeaderError(
+            "These recipients do not go together: a file sealed to a post-quantum hybrid recipient, or to a "
+            "passphrase, is sealed to no other kind. Seal twice, or make hybrid keys for everybody."
+        )
+    return _header.build([stanza for recipient in everybody for stanza in recipient.wrap(file_key)], file_key)
+
+
+def unwrap(header: _header.Header, identities: Identity | Iterable[Identity]) -> bytes:
+    """Return the file key of a header whose MAC holds.
+
+    Raises:
+        HeaderError: A stanza for one of the identities is malformed.
+        HeaderMacError: The header was changed.
+        NoMatchingIdentityError: None of the identities opens the file.
+    """
+    tried = 0
+    for identity in (identities,) if isinstance(identities, Identity) else identities:
+        tried += 1
+        file_key = identity.unwrap(header.stanzas)
+        if file_key is not None:
+            if len(file_key) != _header.FILE_KEY_BYTES:
+                raise HeaderError(
+                    f"A file key has {_header.FILE_KEY_BYTES} bytes; the identity found another."
+                )
+            _header.verify(header, file_key)
+            return file_key
+    kinds = ", ".join(sorted({stanza.args[0] for stanza in header.stanzas}))
+    raise NoMatchingIdentityError(
+        f"None of the {tried} identities opens this file, which is sealed to {len(header.stanzas)} "
+        f"recipients ({kinds}). Use an identity whose recipient was given at sealing."
+    )

@@ -1,0 +1,111 @@
+"""Sealing and opening: sizes around the chunk, armor, and who goes together."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ktpsync import age
+from ktpsync.errors import HeaderError, HeaderMacError, NoMatchingIdentityError, PayloadError
+
+CHUNK = 1 << 16
+SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 16 * CHUNK, 16 * CHUNK + 1, 17 * CHUNK]
+
+
+@pytest.fixture(scope="module", params=["hybrid", "x25519"])
+def identity(request: pytest.FixtureRequest) -> age.HybridIdentity | age.X25519Identity:
+    """Return an identity of each kind."""
+    return age.generate_identity(request.param)
+
+
+@pytest.mark.parametrize("armor", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_opens_what_was_sealed(identity: age.Identity, size: int, *, armor: bool) -> None:
+    """What was sealed in memory opens in memory and as a stream, and the other way round."""
+    data = bytes(i % 251 for i in range(size))
+
+    sealed = age.encrypt(data, [identity.recipient], armor=armor)
+    opened, streamed = io.BytesIO(), io.BytesIO()
+    count = age.decrypt_stream(io.BytesIO(sealed), opened, [identity])
+    written = age.encrypt_stream(io.BytesIO(data), streamed, [identity.recipient], armor=armor)
+
+    assert data == age.decrypt(sealed, [identity])
+    assert (size, data) == (count, opened.getvalue())
+    assert written == len(streamed.getvalue()) == len(sealed)
+    assert data == age.decrypt(streamed.getvalue(), identity)
+
+
+def test_every_recipient_opens(identity: age.Identity) -> None:
+    """Each of several recipients of a kind opens the file alone."""
+    other = age.generate_identity("hybrid" if isinstance(identity, age.HybridIdentity) else "x25519")
+
+    sealed = age.encrypt(b"secret", [identity.recipient, other.recipient])
+
+    assert b"secret" == age.decrypt(sealed, [identity])
+    assert b"secret" == age.decrypt(sealed, [other])
+
+
+def test_nobody_else_opens(identity: age.Identity) -> None:
+    """An identity to which the file was not sealed does not open it."""
+    sealed = age.encrypt(b"secret", [identity.recipient])
+
+    with pytest.raises(NoMatchingIdentityError, match="None of the 2 identities"):
+        age.decrypt(sealed, [age.generate_identity("hybrid"), age.generate_identity("x25519")])
+
+
+def test_changed_header_is_noticed(identity: age.Identity) -> None:
+    """A stanza that was added afterwards breaks the MAC."""
+    sealed = age.encrypt(b"secret", [identity.recipient])
+    changed = sealed.replace(b"\n---", b"\n-> added\n\n---", 1)
+
+    with pytest.raises(HeaderMacError):
+        age.decrypt(changed, [identity])
+
+
+def test_changed_payload_is_noticed(identity: age.Identity) -> None:
+    """A flipped bit in the second chunk leaves the first one verified, and decrypt returns nothing."""
+    sealed = bytearray(age.encrypt(bytes(2 * CHUNK), [identity.recipient]))
+    sealed[-1] ^= 1
+
+    with pytest.raises(PayloadError) as caught:
+        age.decrypt(bytes(sealed), [identity])
+
+    assert CHUNK == caught.value.verified
+
+
+def test_a_passphrase_opens() -> None:
+    """A passphrase is recipient and identity in one."""
+    words = age.Passphrase("kata sandi", work_factor=2)
+
+    assert b"secret" == age.decrypt(age.encrypt(b"secret", [words]), [words])
+
+
+def test_hybrid_is_not_mixed() -> None:
+    """A hybrid recipient beside a classic one is refused, as the classic one would open to a quantum computer."""
+    recipients = [age.generate_identity(kind).recipient for kind in ("hybrid", "x25519")]
+
+    with pytest.raises(HeaderError, match="do not go together"):
+        age.encrypt(b"secret", recipients)
+
+
+def test_passphrase_is_alone() -> None:
+    """Neither a key nor a second passphrase goes beside a passphrase."""
+    words = age.Passphrase("kata sandi", work_factor=2)
+
+    with pytest.raises(HeaderError, match="do not go together"):
+        age.encrypt(b"secret", [words, age.generate_identity("x25519").recipient])
+    with pytest.raises(HeaderError, match="only recipient"):
+        age.encrypt(b"secret", [words, words])
+
+
+def test_no_recipient() -> None:
+    """A file for nobody is not made."""
+    with pytest.raises(HeaderError, match="at least one recipient"):
+        age.encrypt(b"secret", [])
+
+
+def test_text_is_no_recipient() -> None:
+    """A recipient given as text is a mistake of the program, and is named as such."""
+    with pytest.raises(TypeError, match="parse_recipient"):
+        age.encrypt(b"secret", ["age1..."])  # type: ignore[list-item]

@@ -1,1 +1,32 @@
-"""To be written: backup."""
+"""Encrypted backup of an outbox: routine, verifiable, restorable by anyone with the key.
+
+A repository lives on any storage backend. Its format is described in ``docs/reference/repository-format.md``;
+nothing in it needs ktpsync to be read.
+"""
+
+from __future__ import annotations
+
+from ktpsync.backup._progress import Progress, ProgressCallback
+from ktpsync.backup._repository import Repository, Snapshot
+from ktpsync.backup._restore import RestoreReport, heads, restore
+from ktpsync.backup._snapshot import SnapshotReport, backup
+from ktpsync.backup._source import BackupSource, RestoreTarget
+from ktpsync.backup._verify import Depth, Problem, VerifyReport, verify
+
+__all__ = [
+    "BackupSource",
+    "Depth",
+    "Problem",
+    "Progress",
+    "ProgressCallback",
+    "Repository",
+    "RestoreReport",
+    "RestoreTarget",
+    "Snapshot",
+    "SnapshotReport",
+    "VerifyReport",
+    "backup",
+    "heads",
+    "restore",
+    "verify",
+]

@@ -1,0 +1,146 @@
+"""What a station remembers of a repository, in its own data directory.
+
+The repository alone cannot tell that newer snapshots were taken away from it, or that this station's data
+directory is an old copy. Comparing both memories can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+import cattrs
+from attrs import evolve, frozen
+
+from ktpsync import files
+from ktpsync.backup._documents import PackEntry, PackIndex, SnapshotRef, index_key, load
+from ktpsync.errors import BackupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_converter = cattrs.Converter()
+
+
+@frozen(kw_only=True)
+class Knowledge:
+    """What is remembered. All times are milliseconds since 1970-01-01 UTC.
+
+    Args:
+        lineage: The lineage that this station continues there; also its copy target in the outbox.
+        head: The last snapshot that was committed.
+        pending: The snapshot that may have been committed when the station died.
+        full_next: Whether the next snapshot must be a full one, as after a restore.
+        last_backup_ms: When the last complete backup ended.
+        last_verified_ms: When the last verification without a problem ended.
+        last_drill_ms: When the last restore drill without a problem ended.
+        check_cursor: The last pack that the routine check of a sample has read.
+    """
+
+    lineage: str
+    head: SnapshotRef | None = None
+    pending: str | None = None
+    full_next: bool = False
+    last_backup_ms: int | None = None
+    last_verified_ms: int | None = None
+    last_drill_ms: int | None = None
+    check_cursor: str = ""
+
+
+@frozen(kw_only=True)
+class PendingPack:
+    """A pack that was sent, but that no snapshot names yet."""
+
+    entry: PackEntry
+    index: str
+
+    def packets(self) -> PackIndex:
+        """Return the packets that it holds."""
+        return load(PackIndex, self.index.encode(), index_key(self.entry.name))
+
+
+class BackupMemory:
+    """A station's memory of one repository.
+
+    Args:
+        folder: The folder of backup memories in the data directory.
+        repository: UUID of the repository.
+    """
+
+    def __init__(self, folder: Path, repository: str) -> None:
+        self._folder = folder
+        self._path = folder / f"{repository}.json"
+        self._pending = folder / f"{repository}.pending"
+        self._lock = folder / f"{repository}.lock"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process of this station away from this repository while the block runs.
+
+        The system frees the lock when its holder dies.
+
+        Raises:
+            BackupError: Another process is at work on it.
+        """
+        files.make_folder(self._folder, mode=0o700)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(files.locked(self._lock, timeout=0))
+            except TimeoutError:
+                raise BackupError(
+                    "Another backup of this station to this repository is running. Wait until it has ended."
+                ) from None
+            yield
+
+    def load(self) -> Knowledge | None:
+        """Return what is remembered; ``None`` if nothing is, or if it cannot be read."""
+        try:
+            return _converter.structure(json.loads(self._path.read_bytes()), Knowledge)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+            return None
+
+    def save(self, knowledge: Knowledge) -> None:
+        """Remember, durably."""
+        files.make_folder(self._folder, mode=0o700)
+        files.write_atomic(self._path, json.dumps(attrs.asdict(knowledge), indent=1).encode())
+
+    def note_time(self, what: Literal["backup", "verified", "drill"], moment_ms: int) -> None:
+        """Remember when something ended well, if anything is remembered."""
+        known = self.load()
+        if known is not None:
+            times = {
+                "backup": known.last_backup_ms,
+                "verified": known.last_verified_ms,
+                "drill": known.last_drill_ms,
+            }
+            times[what] = moment_ms
+            self.save(
+                evolve(
+                    known,
+                    last_backup_ms=times["backup"],
+                    last_verified_ms=times["verified"],
+                    last_drill_ms=times["drill"],
+                )
+            )
+
+    def note_pack(self, entry: PackEntry, index: bytes) -> None:
+        """Remember that a pack is about to be sent."""
+        files.make_folder(self._pending, mode=0o700)
+        pending = PendingPack(entry=entry, index=index.decode())
+        files.write_atomic(self._pending / f"{entry.name}.json", json.dumps(attrs.asdict(pending)).encode())
+
+    def pending_packs(self) -> list[PendingPack]:
+        """Return the packs that were sent, or nearly, oldest first."""
+        found = []
+        for path in sorted(self._pending.glob("*.json")):
+            with contextlib.suppress(ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+                found.append(_converter.structure(json.loads(path.read_bytes()), PendingPack))
+        return found
+
+    def forget_packs(self, names: Iterable[str]) -> None:
+        """Forget packs: a snapshot names them now, or they never arrived."""
+        for name in names:
+            (self._pending / f"{name}.json").unlink(missing_ok=True)

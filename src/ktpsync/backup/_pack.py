@@ -1,0 +1,186 @@
+"""Packs: plain tar files of sealed packets, with an index beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import uuid6
+from attrs import frozen
+
+from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, dump
+from ktpsync.errors import DamagedBackupError, SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ktpsync.packet import SealedPacket
+
+PACK_SIZE: Final = 64 << 20
+"""Bytes after which a pack is closed. Two packs are held in memory while a backup runs."""
+
+_BLOCK: Final = tarfile.BLOCKSIZE
+_LIST_SUFFIX: Final = ".sha256"
+_PACKET_SUFFIX: Final = ".age"
+
+
+@frozen(kw_only=True)
+class Pack:
+    """A finished pack on its way into the repository."""
+
+    entry: PackEntry
+    data: BinaryIO
+    index: bytes
+    packet_ids: tuple[str, ...]
+
+
+class PackWriter:
+    """Builds one pack in memory. Nothing is staged on the station's disk, which may be full.
+
+    Args:
+        name: UUIDv7 of the pack; a new one if not given.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or str(uuid6.uuid7())
+        self._data = io.BytesIO()
+        self._digest = hashlib.sha256()
+        self._packets: list[PacketEntry] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._data.tell()
+
+    @property
+    def packets(self) -> int:
+        """Packets so far."""
+        return len(self._packets)
+
+    def add(self, packet: SealedPacket) -> None:
+        """Append a packet whose bytes are what they should be.
+
+        Raises:
+            SpoolError: The bytes are missing, or not those of the packet; nothing was appended.
+        """
+        try:
+            with packet.open() as source:
+                sealed = source.read(packet.size + 1)
+        except OSError as error:
+            raise SpoolError(
+                f"Packet {packet.packet_id}: its sealed bytes cannot be read ({error.strerror}). "
+                "Bring a good copy with `ktpsync verify --repair-from`."
+            ) from error
+        if len(sealed) != packet.size or hashlib.sha256(sealed).hexdigest() != packet.sha256:
+            raise SpoolError(
+                f"Packet {packet.packet_id}: its sealed bytes are damaged. "
+                "Bring a good copy with `ktpsync verify --repair-from`."
+            )
+        self.add_bytes(packet.packet_id, packet.sha256, sealed)
+
+    def add_bytes(self, packet_id: str, sha256: str, sealed: bytes) -> None:
+        """Append a packet whose bytes were already checked against its digest."""
+        self._append_header(packet_id + _PACKET_SUFFIX, len(sealed))
+        self._packets.append(
+            PacketEntry(packet_id=packet_id, sha256=sha256, offset=self.size, size=len(sealed))
+        )
+        self._append_padded(sealed)
+
+    def finish(self) -> Pack:
+        """Append the digest list and the end of the archive."""
+        listing = "".join(f"{packet.sha256}  {packet.packet_id}.age\n" for packet in self._packets).encode()
+        self._append_header(self.name + _LIST_SUFFIX, len(listing))
+        self._append_padded(listing)
+        self._append(bytes(2 * _BLOCK))
+        index = dump(PackIndex(pack=self.name, packets=tuple(self._packets)))
+        entry = PackEntry(
+            name=self.name,
+            sha256=self._digest.hexdigest(),
+            size=self.size,
+            packets=len(self._packets),
+            index_sha256=hashlib.sha256(index).hexdigest(),
+            index_size=len(index),
+        )
+        self._data.seek(0)
+        return Pack(
+            entry=entry,
+            data=self._data,
+            index=index,
+            packet_ids=tuple(packet.packet_id for packet in self._packets),
+        )
+
+    def _append_header(self, name: str, size: int) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        member.mode = 0o600
+        self._append(member.tobuf(tarfile.USTAR_FORMAT))
+
+    def _append_padded(self, data: bytes) -> None:
+        self._append(data)
+        self._append(bytes(-len(data) % _BLOCK))
+
+    def _append(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._data.write(data)
+
+
+def read_packets(source: BinaryIO, index: PackIndex) -> Iterator[tuple[PacketEntry, bytes | None]]:
+    """Yield every packet of a pack with its verified bytes, or ``None`` where they are damaged.
+
+    Goes by the index alone, so that damage to the archive's own headers costs no packet.
+
+    Args:
+        source: The pack, at its start.
+        index: Its verified index.
+    """
+    position = 0
+    for entry in sorted(index.packets, key=lambda packet: packet.offset):
+        position += _skip(source, entry.offset - position)
+        sealed = source.read(entry.size)
+        position += len(sealed)
+        intact = len(sealed) == entry.size and hashlib.sha256(sealed).hexdigest() == entry.sha256
+        yield entry, sealed if intact else None
+
+
+def index_from_pack(name: str, source: BinaryIO) -> PackIndex:
+    """Rebuild the index of a pack from the pack itself.
+
+    Raises:
+        DamagedBackupError: The archive cannot be read to its end, or lacks its digest list.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    digests: dict[str, str] = {}
+    try:
+        with tarfile.open(fileobj=source, mode="r|") as archive:
+            for member in archive:
+                if member.name == name + _LIST_SUFFIX:
+                    listing = archive.extractfile(member)
+                    lines = listing.read().decode("ascii").splitlines() if listing else []
+                    digests = {line[66:]: line[:64] for line in lines}
+                else:
+                    places[member.name] = (member.offset_data, member.size)
+    except (tarfile.TarError, UnicodeDecodeError, EOFError):
+        places = {}
+    if not digests or digests.keys() != places.keys():
+        raise DamagedBackupError(f"packs/{name}.tar: its digest list cannot be read: the file is damaged.")
+    return PackIndex(
+        pack=name,
+        packets=tuple(
+            PacketEntry(
+                packet_id=file.removesuffix(_PACKET_SUFFIX), sha256=digests[file], offset=offset, size=size
+            )
+            for file, (offset, size) in places.items()
+        ),
+    )
+
+
+def _skip(source: BinaryIO, count: int) -> int:
+    if source.seekable():
+        source.seek(count, io.SEEK_CUR)
+        return count
+    skipped = 0
+    while skipped < count and (data := source.read(min(count - skipped, _BLOCK * 128))):
+        skipped += len(data)
+    return skipped

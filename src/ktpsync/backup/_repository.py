@@ -1,0 +1,225 @@
+"""A repository: what is stored where, read with every check that needs no key."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from ktpsync import age
+from ktpsync.backup._documents import (
+    MARKER_KEY,
+    Manifest,
+    Marker,
+    PackEntry,
+    PackIndex,
+    SnapshotRef,
+    dump,
+    index_key,
+    load,
+    manifest_key,
+    signature_key,
+    snapshot_of_manifest_key,
+)
+from ktpsync.clock import Clock, SystemClock, utc_from_ms, utc_text
+from ktpsync.errors import DamagedBackupError, KeyFileError, NotFoundError, RepositoryError, SignatureError
+from ktpsync.keys import StationPublicKey
+from ktpsync.plugins import StorageBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_DOCUMENT = 64 << 20
+"""Largest marker, index or manifest that is read into memory, in bytes."""
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """A snapshot whose manifest was read and whose signature holds.
+
+    Args:
+        manifest: What it says.
+        ref: Its name and the SHA-256 of its manifest.
+        signer: The public key that the manifest names and that signed it. Whether to trust it is the
+            caller's to say.
+    """
+
+    manifest: Manifest
+    ref: SnapshotRef
+    signer: StationPublicKey
+
+
+@frozen(kw_only=True)
+class Repository:
+    """A backup repository on a storage backend. Made by :meth:`create` or :meth:`open`.
+
+    Args:
+        storage: Where it lives.
+        marker: What its marker says.
+    """
+
+    storage: StorageBackend = field(repr=False)
+    marker: Marker
+
+    @property
+    def uuid(self) -> str:
+        """The repository's own id."""
+        return self.marker.repository
+
+    @classmethod
+    def create(
+        cls, storage: StorageBackend, *, recipients: Sequence[str], clock: Clock | None = None
+    ) -> Repository:
+        """Make a new repository where there is none.
+
+        Args:
+            storage: Where it is to live.
+            recipients: age recipients who can open the outbox state and so restore; at least one.
+            clock: The clock to ask.
+
+        Raises:
+            RepositoryError: There is a repository already, or no recipient was given.
+            KeyFormatError: A recipient is not one.
+            BackendError: The storage did not take the marker.
+        """
+        if not recipients:
+            raise RepositoryError(
+                "A repository needs at least one recovery recipient; make one with `ktpsync keygen`."
+            )
+        for recipient in recipients:
+            age.parse_recipient(recipient)
+        if storage.exists(MARKER_KEY):
+            raise RepositoryError("There is a backup repository here already; open it instead.")
+        marker = Marker(
+            repository=str(uuid.uuid4()),
+            created_at=utc_text(utc_from_ms((clock or SystemClock()).now_ms())),
+            recipients=tuple(recipients),
+        )
+        repository = cls(storage=storage, marker=marker)
+        repository.put_bytes(MARKER_KEY, dump(marker))
+        return repository
+
+    @classmethod
+    def open(cls, storage: StorageBackend, *, expected: str | None = None) -> Repository:
+        """Open an existing repository.
+
+        Args:
+            storage: Where it lives.
+            expected: The UUID that it should have, where that is known.
+
+        Raises:
+            RepositoryError: There is none, it is another one, or its format is newer.
+            DamagedBackupError: Its marker is damaged.
+            BackendError: The storage cannot be read.
+        """
+        try:
+            data = _read(storage, MARKER_KEY)
+        except NotFoundError:
+            raise RepositoryError(
+                "There is no backup repository here (ktpsync-repository.json is missing). "
+                "Plug in the right disk, or make one."
+            ) from None
+        marker = load(Marker, data, MARKER_KEY)
+        if expected is not None and marker.repository != expected:
+            raise RepositoryError(
+                f"This is repository {marker.repository}, not {expected}: another disk is in its place."
+            )
+        return cls(storage=storage, marker=marker)
+
+    def snapshot_names(self) -> list[str]:
+        """Return the names of all snapshots, oldest first."""
+        names = (snapshot_of_manifest_key(info.key) for info in self.storage.list("snapshots/"))
+        return sorted(name for name in names if name is not None)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Read a snapshot's manifest and check it.
+
+        Raises:
+            DamagedBackupError: It or its signature is missing, damaged or of another repository.
+            RepositoryError: Its format is newer.
+        """
+        key = manifest_key(name)
+        data = self.read(key)
+        manifest = load(Manifest, data, key)
+        signature = self.read(signature_key(name))
+        try:
+            signer = StationPublicKey.from_pem(manifest.station.public_key.encode())
+            signer.verify(signature, data)
+        except (KeyFileError, SignatureError):
+            raise DamagedBackupError(
+                f"{key}: its signature does not hold: it was changed after it was written."
+            ) from None
+        if manifest.repository != self.uuid:
+            raise DamagedBackupError(f"{key} is a snapshot of another repository ({manifest.repository}).")
+        if manifest.name != name or manifest.station.key_id != signer.key_id:
+            raise DamagedBackupError(f"{key} is another snapshot's manifest under this name.")
+        ref = SnapshotRef(name=name, sha256=hashlib.sha256(data).hexdigest())
+        return Snapshot(manifest=manifest, ref=ref, signer=signer)
+
+    def index(self, pack: PackEntry) -> PackIndex:
+        """Read a pack's index and check it against the manifest's entry.
+
+        Raises:
+            DamagedBackupError: It is missing or damaged.
+        """
+        key = index_key(pack.name)
+        return load(PackIndex, self.read(key, sha256=pack.index_sha256), key)
+
+    def read(self, key: str, *, sha256: str | None = None, limit: int = MAX_DOCUMENT) -> bytes:
+        """Return the bytes of an object.
+
+        Args:
+            key: Which.
+            sha256: Its digest, where that is known.
+            limit: The most bytes to read.
+
+        Raises:
+            DamagedBackupError: It is missing, another one, or larger than the limit.
+        """
+        try:
+            data = _read(self.storage, key, limit)
+        except NotFoundError:
+            raise DamagedBackupError(f"{key} is missing.") from None
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise DamagedBackupError(f"{key} is damaged: it differs from what the snapshot recorded.")
+        return data
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store a small object.
+
+        Raises:
+            BackendError: The storage did not take it.
+        """
+        self.storage.put(key, io.BytesIO(data), size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def chain(self, head: Snapshot) -> list[Snapshot]:
+        """Return what a restore of a snapshot replays: from its last full one to itself.
+
+        Raises:
+            DamagedBackupError: A link is missing, damaged, or not the one that its child recorded.
+        """
+        links = [head]
+        while links[-1].manifest.kind == "delta":
+            child = links[-1].manifest
+            if child.parent is None:
+                raise DamagedBackupError(f"{manifest_key(child.name)} names no parent, but needs one.")
+            parent = self.snapshot(child.parent.name)
+            if parent.ref != child.parent:
+                raise DamagedBackupError(
+                    f"{manifest_key(parent.ref.name)} is not the snapshot that {child.name} continues: "
+                    "another was put in its place."
+                )
+            links.append(parent)
+        links.reverse()
+        return links
+
+
+def _read(storage: StorageBackend, key: str, limit: int = MAX_DOCUMENT) -> bytes:
+    with storage.open(key) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise DamagedBackupError(f"{key} is larger than any file of its kind.")
+    return data

@@ -1,0 +1,320 @@
+"""Getting packets and state back. Damage costs what is damaged, and nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define, frozen
+
+from ktpsync.backup._documents import (
+    PackEntry,
+    PackIndex,
+    pack_key,
+    pack_of_key,
+    state_key,
+)
+from ktpsync.backup._pack import index_from_pack, read_packets
+from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
+from ktpsync.backup._repository import Repository
+from ktpsync.backup._source import RestoreTarget
+from ktpsync.backup._state import OpenedState
+from ktpsync.errors import (
+    AgeError,
+    BackupError,
+    DamagedBackupError,
+    NoMatchingIdentityError,
+    NotFoundError,
+    RestoreError,
+)
+
+if TYPE_CHECKING:
+    from ktpsync.age import Identity
+    from ktpsync.backup._repository import Snapshot
+
+
+@frozen(kw_only=True)
+class RestoreReport:
+    """What a restore brought back.
+
+    Args:
+        repository: UUID of the repository.
+        lineage: The lineage of the snapshot.
+        snapshot: The snapshot that was restored.
+        packet_ids: Ids of all packets that are there now.
+        bytes_restored: Bytes of sealed packets that this run wrote.
+        state_restored: Whether the whole outbox state was read.
+        damaged: Ids of the packets that the repository does not hold whole.
+        problems: One line for each thing that was wrong.
+    """
+
+    repository: str
+    lineage: str
+    snapshot: str
+    packet_ids: tuple[str, ...]
+    bytes_restored: int
+    state_restored: bool
+    damaged: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything came back."""
+        return not self.problems and not self.damaged
+
+    def raise_if_damaged(self) -> None:
+        """Turn what did not come back into an error.
+
+        Raises:
+            DamagedBackupError: Something did not come back. All the rest is there.
+        """
+        if not self.ok:
+            raise DamagedBackupError(
+                f"{len(self.packet_ids)} packets were restored, {len(self.damaged)} could not be: look for "
+                "another copy of them on other disks and at the centre.",
+                damaged=[*self.problems, *self.damaged],
+            )
+
+
+def restore(
+    repository: Repository,
+    target: RestoreTarget,
+    *,
+    identities: Sequence[Identity],
+    snapshot: str | None = None,
+    select: Callable[[str], bool] | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> RestoreReport:
+    """Bring packets and outbox state back from a snapshot.
+
+    What is damaged is reported and left out; all the rest is restored. An interrupted restore goes on
+    where it stopped, with the same target.
+
+    Args:
+        repository: Where from.
+        target: Where to.
+        identities: age identities of a recovery recipient.
+        snapshot: Its name; the newest if not given.
+        select: Says which packet ids to restore; all if not given.
+        progress: Called as packs are read.
+
+    Raises:
+        RestoreError: There is no usable snapshot, there are several to choose from, or no identity
+            opens it. Nothing was written.
+        BackendError: The storage cannot be reached.
+    """
+    problems: list[str] = []
+    head = _choose(repository, snapshot, problems)
+    links = _links(repository, head, problems)
+    states = [link for link in links if _can_open(repository, link, identities, problems)]
+    run = _Run(
+        repository=repository,
+        target=target,
+        select=select or _everything,
+        progress=progress,
+        problems=problems,
+    )
+    run.all([pack for link in links for pack in link.manifest.packs], broken=len(problems) > 0)
+    target.import_state(_records(repository, states, identities, problems))
+    return RestoreReport(
+        repository=repository.uuid,
+        lineage=head.manifest.lineage,
+        snapshot=head.ref.name,
+        packet_ids=tuple(run.restored),
+        bytes_restored=run.bytes_restored,
+        state_restored=len(states) == len(links) and not problems,
+        damaged=tuple(packet_id for packet_id in run.damaged if packet_id not in run.restored),
+        problems=tuple(problems),
+    )
+
+
+def heads(repository: Repository, problems: list[str] | None = None) -> list[Snapshot]:
+    """Return the newest readable snapshot of each lineage, oldest first.
+
+    Args:
+        repository: Which.
+        problems: Takes a line for each snapshot that cannot be read.
+
+    Raises:
+        BackendError: The storage cannot be reached.
+    """
+    newest: dict[str, Snapshot] = {}
+    for name in repository.snapshot_names():
+        try:
+            found = repository.snapshot(name)
+        except BackupError as error:
+            if problems is not None:
+                problems.append(str(error))
+            continue
+        newest[found.manifest.lineage] = found
+    return sorted(newest.values(), key=lambda head: head.ref.name)
+
+
+def _choose(repository: Repository, name: str | None, problems: list[str]) -> Snapshot:
+    if name is not None:
+        try:
+            return repository.snapshot(name)
+        except BackupError as error:
+            raise RestoreError(f"Snapshot {name} cannot be restored: {error} Choose an older one.") from error
+    found = heads(repository, problems)
+    if not found:
+        raise RestoreError(
+            "There is no usable snapshot in this repository. If packs are there, their packets can be taken "
+            "out with tar; see the guide on recovery without ktpsync."
+        )
+    if len(found) > 1:
+        choices = "\n".join(f"  - {head.ref.name} of station key {head.signer.key_id}" for head in found)
+        raise RestoreError(
+            f"The repository holds {len(found)} separate lines of snapshots; name the one to restore:\n{choices}"
+        )
+    return found[0]
+
+
+def _links(repository: Repository, head: Snapshot, problems: list[str]) -> list[Snapshot]:
+    """Return the chain to replay; where a link is broken, all that can be read of the lineage before it."""
+    try:
+        return repository.chain(head)
+    except BackupError as error:
+        problems.append(str(error))
+    links: list[Snapshot] = []
+    for name in repository.snapshot_names():
+        if name > head.ref.name:
+            break
+        try:
+            found = repository.snapshot(name)
+        except BackupError:
+            continue
+        if found.manifest.lineage == head.manifest.lineage:
+            if found.manifest.kind == "full":
+                links.clear()
+            links.append(found)
+    return links
+
+
+def _can_open(
+    repository: Repository, link: Snapshot, identities: Sequence[Identity], problems: list[str]
+) -> bool:
+    try:
+        _open_state(repository, link, identities)
+    except NoMatchingIdentityError:
+        raise RestoreError(
+            f"None of the identities opens snapshot {link.ref.name}. Use the identity file of one of its "
+            "recovery recipients."
+        ) from None
+    except (AgeError, BackupError) as error:
+        problems.append(str(error))
+        return False
+    return True
+
+
+def _open_state(repository: Repository, link: Snapshot, identities: Sequence[Identity]) -> OpenedState:
+    key = state_key(link.ref.name)
+    entry = link.manifest.state
+    sealed = repository.read(key, sha256=entry.sha256, limit=entry.size)
+    state = OpenedState(io.BytesIO(sealed), identities, key)
+    if (state.head.repository, state.head.snapshot) != (repository.uuid, link.ref.name):
+        raise DamagedBackupError(f"{key} is the state of another snapshot.")
+    return state
+
+
+def _records(
+    repository: Repository, links: Sequence[Snapshot], identities: Sequence[Identity], problems: list[str]
+) -> Iterator[Mapping[str, object]]:
+    """Yield the records of the whole chain, oldest first: a later one replaces an earlier one."""
+    for link in links:
+        try:
+            yield from _open_state(repository, link, identities).records()
+        except DamagedBackupError as error:
+            problems.append(str(error))
+
+
+def _everything(_packet_id: str) -> bool:
+    return True
+
+
+@define(kw_only=True)
+class _Run:
+    """The packets of one restore."""
+
+    repository: Repository
+    target: RestoreTarget
+    select: Callable[[str], bool]
+    progress: ProgressCallback
+    problems: list[str]
+    restored: dict[str, None] = Factory(dict)
+    damaged: dict[str, None] = Factory(dict)
+    bytes_restored: int = 0
+
+    def all(self, packs: Sequence[PackEntry], *, broken: bool) -> None:
+        named = {pack.name: pack for pack in packs}
+        bytes_total = sum(pack.size for pack in named.values())
+        packets_total = sum(pack.packets for pack in named.values())
+        bytes_done = packets_done = 0
+        for pack in named.values():
+            self._pack(pack.name, self._index(pack))
+            bytes_done += pack.size
+            packets_done += pack.packets
+            self.progress(
+                Progress(
+                    stage="restore",
+                    bytes_done=bytes_done,
+                    bytes_total=bytes_total,
+                    packets_done=packets_done,
+                    packets_total=packets_total,
+                )
+            )
+        if broken:
+            for name in self._unnamed(named):
+                self._pack(name, self._rebuilt_index(name))
+
+    def _unnamed(self, named: Mapping[str, PackEntry]) -> list[str]:
+        """Return the packs that no readable manifest names: a lost manifest loses no packet."""
+        names = (pack_of_key(info.key) for info in self.repository.storage.list("packs/"))
+        return sorted(name for name in names if name is not None and name not in named)
+
+    def _index(self, pack: PackEntry) -> PackIndex | None:
+        try:
+            return self.repository.index(pack)
+        except BackupError as error:
+            self.problems.append(str(error))
+        return self._rebuilt_index(pack.name)
+
+    def _rebuilt_index(self, name: str) -> PackIndex | None:
+        try:
+            with self.repository.storage.open(pack_key(name)) as source:
+                return index_from_pack(name, source)
+        except NotFoundError:
+            self.problems.append(f"{pack_key(name)} is missing.")
+        except DamagedBackupError as error:
+            self.problems.append(str(error))
+        return None
+
+    def _pack(self, name: str, index: PackIndex | None) -> None:
+        if index is None:
+            return
+        wanted = []
+        for entry in index.packets:
+            if not self.select(entry.packet_id):
+                continue
+            if self.target.holds(entry.packet_id, entry.sha256):
+                self.restored[entry.packet_id] = None
+            else:
+                wanted.append(entry)
+        if not wanted:
+            return
+        try:
+            source = self.repository.storage.open(pack_key(name))
+        except NotFoundError:
+            self.problems.append(f"{pack_key(name)} is missing.")
+            self.damaged.update((entry.packet_id, None) for entry in wanted)
+            return
+        with source:
+            for entry, sealed in read_packets(source, PackIndex(pack=name, packets=tuple(wanted))):
+                if sealed is None:
+                    self.problems.append(f"{pack_key(name)}: packet {entry.packet_id} is damaged.")
+                    self.damaged[entry.packet_id] = None
+                else:
+                    self.target.add_packet(entry.packet_id, entry.sha256, sealed)
+                    self.restored[entry.packet_id] = None
+                    self.bytes_restored += entry.size

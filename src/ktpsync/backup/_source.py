@@ -1,0 +1,48 @@
+"""What a backup needs of an outbox, and a restore of the place it restores to.
+
+The outbox offers these methods; the protocols keep the two rooms apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from ktpsync.packet import SealedPacket
+
+
+class BackupSource(Protocol):
+    """Where packets and their state come from."""
+
+    def sequence(self) -> int:
+        """Return a number that rises with every change of state."""
+
+    def export(self, after: int = 0) -> Iterator[Mapping[str, object]]:
+        """Yield the whole state of everything that changed after a sequence number, in one consistent read."""
+
+    def register_copy_target(self, target: str) -> None:
+        """Begin to count which packets a target holds."""
+
+    def uncopied(self, target: str) -> Iterator[SealedPacket]:
+        """Yield the packets that a target does not hold, at a cost that follows their number."""
+
+    def mark_copied(
+        self, target: str, packet_ids: Sequence[str], snapshot: str, verified_at: datetime | None = None
+    ) -> None:
+        """Note durably that a snapshot on the target holds these packets."""
+
+
+class RestoreTarget(Protocol):
+    """Where packets and their state go to."""
+
+    def holds(self, packet_id: str, sha256: str) -> bool:
+        """Return whether the packet is there already, whole: an interrupted restore goes on."""
+
+    def add_packet(self, packet_id: str, sha256: str, sealed: bytes) -> None:
+        """Store the sealed bytes of a packet durably."""
+
+    def import_state(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Take over the state. Called once, when all packets are there."""

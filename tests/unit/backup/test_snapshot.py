@@ -1,0 +1,140 @@
+"""Making snapshots."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import Any
+
+import pytest
+
+from ktpsync.backup import Repository, verify
+from ktpsync.errors import RepositoryError
+
+
+def test_backup_then_restore_gives_the_same_bytes_and_state(bench: Any) -> None:
+    """Every packet and every change of state comes back."""
+    for seed in range(10):
+        bench.source.add(3000 + seed, seed=seed)
+
+    made = bench.backup(pack_size=10_000)
+    target = bench.target()
+    report = bench.restore(target)
+
+    assert (True, 10, 4) == (made.ok, made.packets, made.totals.packs)
+    assert (True, 10) == (report.ok, len(report.packet_ids))
+    assert bench.spool() == bench.restored()
+    assert bench.source.changes == target.records
+
+
+def test_a_second_backup_stores_only_what_is_new(bench: Any) -> None:
+    """A delta names one pack and holds one change; the chain restores both."""
+    for seed in range(20):
+        bench.source.add(50_000, seed=seed)
+    bench.backup()
+    bench.storage.puts.clear()
+
+    bench.source.add(2_000, seed=99)
+    made = bench.backup()
+    written = sum(size for _, size in bench.storage.puts)
+    target = bench.target()
+    report = bench.restore(target)
+
+    assert (1, 21) == (made.packets, made.totals.packets)
+    assert made.bytes_written == written < 20_000
+    assert report.ok
+    assert bench.spool() == bench.restored()
+    assert bench.source.changes == target.records
+
+
+def test_a_backup_with_nothing_new_writes_nothing(bench: Any) -> None:
+    """No new packet and no change: no new snapshot."""
+    bench.source.add(100, seed=1)
+    first = bench.backup()
+    bench.storage.puts.clear()
+
+    second = bench.backup()
+
+    assert ((), first.head, []) == (second.snapshots, second.head, bench.storage.puts)
+
+
+def test_a_change_of_state_alone_makes_a_snapshot(bench: Any) -> None:
+    """Receipts and statuses are backed up even when no packet is new."""
+    packet = bench.source.add(100, seed=1)
+    bench.backup()
+
+    bench.source.change(packet, "delivered")
+    made = bench.backup()
+    target = bench.target()
+    bench.restore(target)
+
+    assert (1, 0) == (len(made.snapshots), made.packets)
+    assert {"packet": packet, "state": "delivered"} == target.records[-1]
+
+
+def test_a_long_backup_commits_snapshots_on_its_way(bench: Any) -> None:
+    """What is complete counts: a first backup of days is of use before it has ended."""
+    for seed in range(10):
+        bench.source.add(1_000, seed=seed)
+
+    made = bench.backup(pack_size=2_000, snapshot_size=10_000)
+
+    manifests = [bench.repository.snapshot(name).manifest for name in made.snapshots]
+    assert [False, False, True] == [manifest.complete for manifest in manifests]
+    assert verify(bench.repository, memory=bench.memory).ok
+
+
+def test_a_damaged_packet_is_named_and_stops_nothing(bench: Any) -> None:
+    """The bytes of a packet that rotted in the spool are not backed up as if they were good."""
+    good = bench.source.add(500, seed=1)
+    bad = bench.source.add(500, seed=2)
+    (bench.folder / "spool" / f"{bad}.age").write_bytes(b"rotten")
+
+    made = bench.backup()
+    report = bench.restore()
+
+    assert not made.ok
+    assert [bad in line for line in made.damaged] == [True]
+    assert (good,) == report.packet_ids
+
+
+def test_packs_are_plain_tar_files_with_a_digest_list(bench: Any) -> None:
+    """Ordinary tools can read a pack."""
+    packet = bench.source.add(700, seed=1)
+    bench.backup()
+
+    (pack,) = bench.files("packs/*.tar")
+    with tarfile.open(pack) as archive:
+        names = archive.getnames()
+        listing = archive.extractfile(names[1]).read().decode()
+
+    assert [f"{packet}.age", f"{pack.stem}.sha256"] == names
+    assert f"{bench.source.changes[0]['sha256']}  {packet}.age\n" == listing
+
+
+def test_a_second_repository_in_one_place_is_refused(bench: Any) -> None:
+    """Creating never overwrites."""
+    with pytest.raises(RepositoryError, match="already"):
+        Repository.create(bench.storage, recipients=[str(bench.identity.recipient)])
+
+
+def test_another_repository_than_the_expected_one_is_refused(bench: Any) -> None:
+    """A disk that took the right one's place is noticed."""
+    with pytest.raises(RepositoryError, match="another disk"):
+        Repository.open(bench.storage, expected="0b7a3f0e-0000-4000-8000-000000000000")
+
+
+def test_a_newer_format_is_refused_with_a_sentence(bench: Any) -> None:
+    """A reader of version 1 does not guess what version 2 means."""
+    marker = bench.folder / "disk" / "ktpsync-repository.json"
+    marker.write_text(marker.read_text().replace('"version": 1', '"version": 2'))
+
+    with pytest.raises(RepositoryError, match="Install a newer ktpsync"):
+        Repository.open(bench.storage)
+
+
+def test_a_place_without_marker_is_refused(bench: Any) -> None:
+    """An empty mount point is not a repository."""
+    (bench.folder / "disk" / "ktpsync-repository.json").unlink()
+
+    with pytest.raises(RepositoryError, match="Plug in the right disk"):
+        Repository.open(bench.storage)

@@ -203,7 +203,6 @@ class Manifest:
         recipients: To whom the state is sealed.
         state: The sealed state.
         packs: Packs, oldest first.
-        removed: Packet ids that the outbox purged since the parent.
         dropped: What this snapshot took out of the repository.
         chain: What restoring it costs.
         totals: What it reaches.
@@ -220,7 +219,6 @@ class Manifest:
     recipients: tuple[str, ...]
     state: StateEntry
     packs: tuple[PackEntry, ...]
-    removed: tuple[str, ...] = ()
     dropped: Dropped = Factory(Dropped)
     chain: Chain
     totals: Totals

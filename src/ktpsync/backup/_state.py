@@ -14,7 +14,7 @@ import cattrs
 from attrs import field, frozen
 
 from ktpsync import age, files
-from ktpsync.errors import DamagedBackupError, HeaderError, HeaderMacError, PayloadError
+from ktpsync.errors import AgeError, DamagedBackupError, NoMatchingIdentityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,7 +104,9 @@ class OpenedState:
         packed = io.BytesIO()
         try:
             age.decrypt_stream(sealed, packed, identities)
-        except (HeaderError, HeaderMacError, PayloadError):
+        except NoMatchingIdentityError:
+            raise
+        except AgeError:
             raise self._damaged() from None
         packed.seek(0)
         self._lines = self._read_lines(packed)

@@ -1,0 +1,56 @@
+"""When a backup is due, and when a person must be told that there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+from attrs import frozen
+
+from ktpsync.backup._memory import BackupMemory
+
+
+@frozen(kw_only=True)
+class BackupDates:
+    """What a station remembers of its backups to one repository, in milliseconds since 1970-01-01 UTC.
+
+    Args:
+        last_backup_ms: When the last complete backup ended; ``None``: never.
+        last_verified_ms: When the last verification without a problem ended.
+        last_drill_ms: When the last restore drill without a problem ended.
+    """
+
+    last_backup_ms: int | None
+    last_verified_ms: int | None
+    last_drill_ms: int | None
+
+
+def backup_dates(memory: Path, repository: str) -> BackupDates:
+    """Return when things last went well, also while the disk is not there.
+
+    Args:
+        memory: The folder given to :func:`ktpsync.backup.backup`.
+        repository: UUID of the repository.
+    """
+    known = BackupMemory(memory, repository).load()
+    return BackupDates(
+        last_backup_ms=known.last_backup_ms if known else None,
+        last_verified_ms=known.last_verified_ms if known else None,
+        last_drill_ms=known.last_drill_ms if known else None,
+    )
+
+
+def due(now_ms: int, last_ms: int | None, every_ms: int) -> bool:
+    """Return whether something that is done every so often is due.
+
+    A backup that was missed, because the disk was away or the computer slept, is due at once. So is one
+    whose last time lies in the future: the clock was wrong then.
+
+    Args:
+        now_ms: The wall clock, in milliseconds since 1970-01-01 UTC.
+        last_ms: When it was done last; ``None``: never.
+        every_ms: How often it is to be done, in milliseconds.
+    """
+    return last_ms is None or now_ms - last_ms >= every_ms or last_ms > now_ms

@@ -13,12 +13,13 @@ import os
 import secrets
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
 import filelock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CHUNK = 1 << 20
@@ -26,6 +27,9 @@ CHUNK = 1 << 20
 
 TEMPORARY_SUFFIX = ".part"
 """Ending of files that are not yet whole. Whoever finds an old one may delete it."""
+
+_PARALLEL_SYNCS = 8
+"""How many files are synced at a time; a journal commits them together."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The ``errno`` values that mean: no room for this write."""
@@ -128,6 +132,47 @@ def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, rep
     """
     with atomic_writer(path, mode=mode, replace=replace) as file:
         file.write(data)
+
+
+def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None:
+    """Write several new whole files so that all are there durably, or none of them.
+
+    Much faster than one after the other: the file system joins syncs that are asked for together,
+    and each folder is synced once.
+
+    Args:
+        files: The final names, whose folders must exist, and all of their bytes.
+        mode: Permission bits of the new files, before the umask.
+
+    Raises:
+        FileExistsError: One of the names is taken; nothing changed.
+        OSError: The medium did not take the bytes; nothing changed.
+    """
+    temporary = {
+        path: path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}") for path in files
+    }
+    renamed: list[Path] = []
+
+    def write(path: Path) -> None:
+        descriptor = os.open(
+            temporary[path], os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode
+        )
+        with os.fdopen(descriptor, "r+b") as file:
+            file.write(files[path])
+            fsync_file(file)
+
+    try:
+        with ThreadPoolExecutor(max_workers=_PARALLEL_SYNCS) as pool:
+            list(pool.map(write, files))
+            for path in files:
+                _rename_new(temporary[path], path)
+                renamed.append(path)
+            list(pool.map(fsync_folder, {path.parent for path in files}))
+    except BaseException:
+        for path in (*temporary.values(), *renamed):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:

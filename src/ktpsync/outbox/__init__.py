@@ -1,1 +1,65 @@
-"""To be written: outbox."""
+"""The outbox: sealed packets durable on the station, and their deliveries.
+
+See ``docs/explanation/outbox.md`` for states, invariants and what is promised.
+"""
+
+from __future__ import annotations
+
+from ktpsync.outbox._audit import AuditReport, AuditTrail
+from ktpsync.outbox._breaker import Breaker, BreakerPolicy
+from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._outbox import Outbox
+from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
+from ktpsync.outbox._spool import Spool
+from ktpsync.outbox._states import DeliveryState, state_diagram
+from ktpsync.outbox._values import (
+    AuditEntry,
+    Delivered,
+    DeliveryView,
+    DestinationSpec,
+    DestinationState,
+    DestinationSummary,
+    Failed,
+    HoldingsApplied,
+    Lease,
+    Outcome,
+    PacketStatus,
+    PacketView,
+    Rejected,
+    Returned,
+    StatusApplied,
+    Submission,
+    Submitted,
+)
+
+__all__ = [
+    "FINAL_STATUSES",
+    "AuditEntry",
+    "AuditReport",
+    "AuditTrail",
+    "Breaker",
+    "BreakerPolicy",
+    "Delivered",
+    "DeliveryState",
+    "DeliveryView",
+    "DestinationSpec",
+    "DestinationState",
+    "DestinationSummary",
+    "Failed",
+    "HoldingsApplied",
+    "Lease",
+    "Outbox",
+    "Outcome",
+    "PacketStatus",
+    "PacketView",
+    "Rejected",
+    "RetryPolicy",
+    "Returned",
+    "Spool",
+    "StatusApplied",
+    "Submission",
+    "Submitted",
+    "backoff_ms",
+    "failing_for_ms",
+    "state_diagram",
+]

@@ -1,0 +1,303 @@
+"""The audit trail: entries in a chain of hashes, so that a changed or missing one shows.
+
+Each entry's hash is SHA-256 over the hash before it and its own facts. An entry is written in the
+transaction of the change that it tells of, and chained in the same transaction, as its last step.
+The one exception is a transaction of the caller's own on PostgreSQL: holding the chain's end until
+the caller commits would stop everybody else, so its entries are chained by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from ktpsync.outbox._values import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection, Row
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._database import Database
+
+_NEXT = """
+UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
+RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count)
+"""
+_INSERT = """
+INSERT INTO ktpsync_audit (seq, at_ms, event, packet_id, dest, who, detail, hash)
+VALUES (:seq, :at_ms, :event, :packet_id, :destination, :who, :detail, :hash)
+"""
+_COLUMNS = "seq, at_ms, event, packet_id, dest, who, detail, hash"
+_BATCH = 1000
+
+PRUNED = "audit-pruned"
+"""The event that stands for entries removed by retention: its detail names the last one and its hash."""
+
+
+def entry(
+    event: str,
+    *,
+    at_ms: int,
+    packet_id: str | None = None,
+    destination: str | None = None,
+    who: str = "",
+    **detail: str | int | None,
+) -> AuditEntry:
+    """Return a new entry, not yet chained. Facts that are ``None`` or empty are left out."""
+    facts = {key: value for key, value in sorted(detail.items()) if value not in (None, "")}
+    return AuditEntry(
+        seq=None,
+        at_ms=at_ms,
+        event=event,
+        packet_id=packet_id,
+        destination=destination,
+        who=who,
+        detail=json.dumps(facts, ensure_ascii=False, separators=(",", ":")) if facts else "",
+        hash=None,
+    )
+
+
+def chain_hash(previous: str, item: AuditEntry) -> str:
+    """Return the hash of an entry behind the one with the hash ``previous`` (empty for the first)."""
+    facts = [item.seq, item.at_ms, item.event, item.packet_id, item.destination, item.who, item.detail]
+    text = f"{previous}\n{json.dumps(facts, ensure_ascii=False, separators=(',', ':'))}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_row(row: Row[tuple[object, ...]]) -> AuditEntry:
+    """Return an entry from the columns seq, at_ms, event, packet_id, dest, who, detail, hash."""
+    return AuditEntry(
+        seq=row.seq,
+        at_ms=row.at_ms,
+        event=row.event,
+        packet_id=row.packet_id,
+        destination=row.dest,
+        who=row.who,
+        detail=row.detail,
+        hash=row.hash,
+    )
+
+
+@frozen(kw_only=True)
+class AuditReport:
+    """What verifying the audit trail found.
+
+    Args:
+        entries: How many entries were checked.
+        seq: The number of the last one.
+        head: Its hash. Kept elsewhere, such as in a signed backup, it proves later that nothing before it changed.
+        problems: One sentence per problem; empty if the trail is whole.
+    """
+
+    entries: int
+    seq: int
+    head: str
+    problems: tuple[str, ...]
+
+
+class AuditTrail:
+    """The audit trail of one outbox."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def append(self, connection: Connection, entries: Sequence[AuditEntry], *, chained: bool = True) -> None:
+        """Write entries in the caller's transaction, as its last step.
+
+        Args:
+            connection: The transaction.
+            entries: What to write, in order.
+            chained: Whether to chain them now; otherwise :meth:`chain` does later.
+        """
+        if not entries:
+            return
+        if chained:
+            entries = self._link(connection, entries)
+        connection.execute(self._database.sql(_INSERT), [_parameters(item) for item in entries])
+
+    def chain(self) -> None:
+        """Chain what callers' own transactions have left unchained."""
+        if self._database.kind == "sqlite":
+            return
+        sql = self._database.sql
+        while True:
+            with self._database.write() as connection:
+                rows = connection.execute(
+                    sql(
+                        f"SELECT id, {_COLUMNS} FROM ktpsync_audit WHERE seq IS NULL ORDER BY id LIMIT {_BATCH} {{lock}}"
+                    )
+                ).all()
+                if not rows:
+                    return
+                linked = self._link(connection, [from_row(row) for row in rows])
+                connection.execute(
+                    sql("UPDATE ktpsync_audit SET seq = :seq, hash = :hash WHERE id = :id"),
+                    [
+                        {"id": row.id, "seq": item.seq, "hash": item.hash}
+                        for row, item in zip(rows, linked, strict=True)
+                    ],
+                )
+
+    def sequence(self) -> int:
+        """Return the number of the last entry; it rises with every change of state."""
+        self.chain()
+        with self._database.read() as connection:
+            return int(connection.execute(self._database.sql("SELECT seq FROM ktpsync_chain")).scalar_one())
+
+    def entries(self, *, after: int = 0, packet_id: str | None = None) -> Iterator[AuditEntry]:
+        """Yield chained entries in order.
+
+        Whoever keeps the last number seen can follow every change at least once with it, also
+        across crashes.
+
+        Args:
+            after: Start behind this number.
+            packet_id: Only those on one packet.
+        """
+        self.chain()
+        wanted = "AND packet_id = :packet_id" if packet_id is not None else ""
+        statement = self._database.sql(
+            f"SELECT {_COLUMNS} FROM ktpsync_audit WHERE seq > :after {wanted} ORDER BY seq LIMIT {_BATCH}"
+        )
+        while True:
+            bound: dict[str, str | int] = {"after": after}
+            if packet_id is not None:
+                bound["packet_id"] = packet_id
+            with self._database.read() as connection:
+                rows = connection.execute(statement, bound).all()
+            for row in rows:
+                yield from_row(row)
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1].seq
+
+    def verify(self, anchors: Mapping[int, str] | None = None) -> AuditReport:
+        """Check the chain from its first entry to its end, and that what was settled is told in it.
+
+        Args:
+            anchors: Numbers and hashes kept elsewhere, such as in snapshots. Whoever rewrites the whole chain
+                cannot match them.
+
+        Returns:
+            The report; ``problems`` is empty if nothing was changed or removed.
+        """
+        problems: list[str] = []
+        count, seq, head = 0, 0, ""
+        pruned = self._pruned()
+        if pruned is not None:
+            seq, head = pruned
+        start = seq
+        seen_pruned = pruned is None
+        for item in self.entries(after=0):
+            assert item.seq is not None
+            if item.seq <= start:
+                problems.append(f"Entry {item.seq} stands before the pruned start of the trail.")
+                continue
+            if item.seq != seq + 1:
+                problems.append(f"Entries {seq + 1} to {item.seq - 1} are missing.")
+            elif chain_hash(head, item) != item.hash:
+                problems.append(f"Entry {item.seq} or the one before it was changed.")
+            seen_pruned = seen_pruned or item.event == PRUNED
+            if anchors and anchors.get(item.seq, item.hash) != item.hash:
+                problems.append(f"Entry {item.seq} is not the one that was anchored elsewhere.")
+            count, seq, head = count + 1, item.seq, item.hash or ""
+        if not seen_pruned:
+            problems.append("The entry that explains the pruned start is missing.")
+        with self._database.read() as connection:
+            sql = self._database.sql
+            last = connection.execute(sql("SELECT seq FROM ktpsync_chain")).scalar_one()
+            if last > seq:
+                problems.append(f"Entries {seq + 1} to {last} are missing at the end.")
+            problems += (
+                [f"Packet {row[0]}: {row[1]}" for row in connection.execute(sql(_UNTOLD)).all()]
+                if not start
+                else []
+            )
+        if anchors and max(anchors) > max(seq, 0):
+            problems.append(f"Entry {max(anchors)} was anchored elsewhere and is missing.")
+        return AuditReport(entries=count, seq=seq, head=head, problems=tuple(problems))
+
+    def prune(self, *, before_ms: int, who: str) -> int:
+        """Remove the entries before a moment, leaving the chain provable.
+
+        An entry with the number and the hash of the last removed one goes into the chain first.
+
+        Returns:
+            How many entries were removed.
+        """
+        self.chain()
+        sql = self._database.sql
+        with self._database.write() as connection:
+            row = connection.execute(
+                sql(
+                    "SELECT seq, hash FROM ktpsync_audit WHERE seq < COALESCE((SELECT MIN(seq) FROM ktpsync_audit "
+                    "WHERE at_ms >= :before), (SELECT seq FROM ktpsync_chain)) ORDER BY seq DESC LIMIT 1"
+                ),
+                {"before": before_ms},
+            ).first()
+            if row is None:
+                return 0
+            removed = connection.execute(
+                sql("DELETE FROM ktpsync_audit WHERE seq <= :seq"), {"seq": row.seq}
+            ).rowcount
+            told = entry(
+                PRUNED, at_ms=self._clock.now_ms(), who=who, through=row.seq, hash=row.hash, entries=removed
+            )
+            self.append(connection, [told])
+        return removed
+
+    def _pruned(self) -> tuple[int, str] | None:
+        """Return the number and hash of the last entry that retention removed."""
+        with self._database.read() as connection:
+            detail = connection.execute(
+                self._database.sql(
+                    "SELECT detail FROM ktpsync_audit WHERE event = :event AND packet_id IS NULL ORDER BY seq DESC LIMIT 1"
+                ),
+                {"event": PRUNED},
+            ).scalar()
+        if detail is None:
+            return None
+        facts = json.loads(detail)
+        return facts["through"], facts["hash"]
+
+    def _link(self, connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+        count = len(entries)
+        last, head = connection.execute(self._database.sql(_NEXT), {"count": count}).one()
+        linked = []
+        if head is None:
+            head = ""
+        for seq, item in enumerate(entries, start=last - count + 1):
+            numbered = evolve(item, seq=seq)
+            head = chain_hash(head, numbered)
+            linked.append(evolve(numbered, hash=head))
+        return linked
+
+
+_UNTOLD = """
+SELECT p.packet_id, 'its submission is not told in the trail' FROM ktpsync_packet p
+WHERE NOT EXISTS (SELECT 1 FROM ktpsync_audit a WHERE a.packet_id = p.packet_id AND a.event = 'submitted')
+UNION ALL
+SELECT d.packet_id, 'it is marked ' || d.state || ' at ' || d.dest || ', which the trail does not tell'
+FROM ktpsync_delivery d
+WHERE d.state <> 'open' AND d.dest NOT LIKE 'repository:%' AND NOT EXISTS (
+  SELECT 1 FROM ktpsync_audit a WHERE a.packet_id = d.packet_id AND a.dest = d.dest AND a.event = d.state)
+"""
+
+
+def _parameters(item: AuditEntry) -> dict[str, str | int | None]:
+    return {
+        "seq": item.seq,
+        "at_ms": item.at_ms,
+        "event": item.event,
+        "packet_id": item.packet_id,
+        "destination": item.destination,
+        "who": item.who,
+        "detail": item.detail,
+        "hash": item.hash,
+    }

@@ -1,0 +1,97 @@
+"""Which packets a backup repository still lacks, followed like deliveries: flat cost, whatever commits late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktpsync.outbox._audit import entry
+from ktpsync.outbox._destinations import COPY, COPY_PREFIX
+from ktpsync.outbox._values import DestinationSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._destinations import Destinations
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.packet import SealedPacket
+
+_UNCOPIED = """
+SELECT d.id, d.due_ms, p.packet_id, p.sha256, p.size FROM ktpsync_delivery d
+JOIN ktpsync_packet p ON p.packet_id = d.packet_id
+WHERE d.dest = :dest AND d.state = 'open' AND d.urgent = :urgent AND (d.due_ms, d.id) > (:due, :id)
+ORDER BY d.due_ms, d.id LIMIT :count
+"""
+_COPIED = """
+UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
+  verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
+WHERE packet_id = :packet_id AND dest = :dest
+"""
+_PAGE = 1000
+
+
+class Copies:
+    """The backup repositories' view of one outbox."""
+
+    def __init__(
+        self, database: Database, spool: Spool, audit: AuditTrail, destinations: Destinations, clock: Clock
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._audit = audit
+        self._destinations = destinations
+        self._clock = clock
+
+    def register(self, repository: str) -> None:
+        """Make a repository known; from now on each packet in the spool is one that it lacks."""
+        self._destinations.register(DestinationSpec(name=COPY_PREFIX + repository, required=False), kind=COPY)
+
+    def uncopied(self, repository: str) -> Iterator[SealedPacket]:
+        """Yield the packets that a repository lacks, oldest first, in constant memory."""
+        statement = self._database.sql(_UNCOPIED)
+        for urgent in (1, 0):
+            bound: dict[str, str | int] = {
+                "dest": COPY_PREFIX + repository,
+                "urgent": urgent,
+                "due": -1,
+                "id": -1,
+                "count": _PAGE,
+            }
+            while True:
+                with self._database.read() as connection:
+                    rows = connection.execute(statement, bound).all()
+                for row in rows:
+                    yield self._spool.packet(row.packet_id, row.sha256, row.size)
+                if len(rows) < _PAGE:
+                    break
+                bound |= {"due": rows[-1].due_ms, "id": rows[-1].id}
+
+    def mark(
+        self, repository: str, packet_ids: Iterable[str], *, snapshot: str, verified_ms: int | None
+    ) -> None:
+        """Write down that a repository has packets, and when they were read back and verified."""
+        dest = COPY_PREFIX + repository
+        rows = [
+            {
+                "packet_id": packet_id,
+                "dest": dest,
+                "snapshot": snapshot,
+                "now": self._clock.now_ms(),
+                "verified": verified_ms,
+            }
+            for packet_id in packet_ids
+        ]
+        if not rows:
+            return
+        with self._database.write() as connection:
+            connection.execute(self._database.sql(_COPIED), rows)
+            told = entry(
+                "copied" if verified_ms is None else "copy-verified",
+                at_ms=self._clock.now_ms(),
+                destination=dest,
+                snapshot=snapshot,
+                packets=len(rows),
+            )
+            self._audit.append(connection, [told])

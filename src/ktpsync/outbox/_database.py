@@ -1,0 +1,167 @@
+"""Connections to the outbox's database and what differs between SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from ktpsync.errors import ConfigError, StationFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that a SQLite writer waits for the others."""
+
+_TABLE = re.compile(r"\bktpsync_(?=[a-z])")
+
+_DATABASE_NOW = "COALESCE(CAST(:now AS BIGINT), CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT))"
+
+
+class Database:
+    """The outbox's database.
+
+    Args:
+        address: A path for SQLite, or a SQLAlchemy URL (``sqlite:///...``, ``postgresql://...``).
+        schema: PostgreSQL schema of the outbox's tables. It must exist.
+
+    Raises:
+        ConfigError: Neither SQLite nor PostgreSQL.
+    """
+
+    def __init__(self, address: Path | str, *, schema: str | None = None) -> None:
+        url = URL.create("sqlite", database=str(address)) if isinstance(address, Path) else make_url(address)
+        self.kind = url.get_backend_name()
+        self.schema = schema
+        if schema is not None and (
+            self.kind != "postgresql" or not re.fullmatch(r"[a-z_][a-z0-9_]*", schema)
+        ):
+            raise ConfigError(
+                f"The outbox cannot live in the schema {schema!r}: PostgreSQL only, plain name."
+            )
+        if self.kind == "sqlite":
+            self.engine = _sqlite_engine(url)
+        elif self.kind == "postgresql":
+            self.engine = _postgresql_engine(url.set(drivername="postgresql+psycopg"))
+        else:
+            raise ConfigError(
+                f"The outbox cannot live in {self.kind}: give a SQLite path or a PostgreSQL URL."
+            )
+        self.address = url.render_as_string(hide_password=True)
+        self._statements: dict[str, sa.TextClause] = {}
+        self._process = os.getpid()
+
+    def sql(self, statement: str) -> sa.TextClause:
+        """Return a statement for this database, parsed once.
+
+        ``{now}`` stands for the time: of the database server where machines share it. ``{lock}``
+        locks the selected rows for this transaction and skips those that others hold.
+        """
+        found = self._statements.get(statement)
+        if found is None:
+            now, lock = (
+                (_DATABASE_NOW, "FOR UPDATE SKIP LOCKED") if self.kind == "postgresql" else (":now", "")
+            )
+            text = statement.replace("{now}", now).replace("{lock}", lock)
+            if self.schema is not None:
+                text = _TABLE.sub(f"{self.schema}.ktpsync_", text)
+            found = self._statements[statement] = sa.text(text)
+        return found
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run a transaction that holds SQLite's write lock from its start, and commit it.
+
+        Raises:
+            StationFullError: The database's disk has no room; nothing was changed.
+        """
+        self._after_fork()
+        with translated_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self, *, consistent: bool = False) -> Iterator[Connection]:
+        """Run a transaction that only reads and never waits for writers.
+
+        Args:
+            consistent: Whether all statements must see one and the same state.
+        """
+        self._after_fork()
+        with self.engine.connect() as connection:
+            if self.kind == "sqlite":
+                reading = connection.execution_options(ktpsync_begin="BEGIN")
+            elif consistent:
+                reading = connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                reading = connection
+            with reading.begin():
+                yield reading
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose(close=self._process == os.getpid())
+
+    def _after_fork(self) -> None:
+        # A forked child shares its parent's sockets and file locks; it must open its own.
+        if self._process != os.getpid():
+            self.engine.dispose(close=False)
+            self._process = os.getpid()
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the database's word for a full disk into ours.
+
+    Raises:
+        StationFullError: The database's disk has no room.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        state = getattr(error.orig, "sqlstate", None)
+        if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or state == "53100":
+            raise StationFullError(
+                "The disk of the outbox's database is full. Nothing was stored; free some room and submit again."
+            ) from error
+        raise
+
+
+def _sqlite_engine(url: URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        # None: the driver opens no transactions of its own; the event below says BEGIN.
+        connect_args={"timeout": LOCK_TIMEOUT, "check_same_thread": False, "isolation_level": None},
+        poolclass=sa.QueuePool,
+        pool_size=8,
+        max_overflow=-1,
+        pool_reset_on_return=None,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails at once when another wrote in between.
+        connection.exec_driver_sql(connection.get_execution_options().get("ktpsync_begin", "BEGIN IMMEDIATE"))
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> sa.Engine:
+    return sa.create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)

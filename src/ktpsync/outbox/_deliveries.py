@@ -1,0 +1,276 @@
+"""Claiming deliveries under leases and writing down how attempts ended."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ktpsync.errors import CorruptError, UnknownPacketError
+from ktpsync.outbox._audit import entry
+from ktpsync.outbox._receipts import receipt_json
+from ktpsync.outbox._states import DeliveryState
+from ktpsync.outbox._values import Delivered, Failed, Lease, Rejected, Returned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._destinations import Destinations
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._values import AuditEntry, Outcome
+
+HORIZON_MS = 2 * 3_600_000
+"""Nothing waits longer than this: a moment further away comes from a clock that has jumped back since."""
+
+_CLAIM = """
+WITH urgent AS MATERIALIZED (
+  SELECT id, due_ms, 0 AS turn FROM ktpsync_delivery
+  WHERE dest = :dest AND state = 'open' AND urgent = 1 AND due_ms <= {now}
+  ORDER BY due_ms, id LIMIT :count {lock}
+), other AS MATERIALIZED (
+  SELECT id, due_ms, 1 AS turn FROM ktpsync_delivery
+  WHERE dest = :dest AND state = 'open' AND urgent = 0 AND due_ms <= {now}
+  ORDER BY due_ms, id LIMIT :count {lock}
+), due AS MATERIALIZED (
+  SELECT id FROM (SELECT * FROM urgent UNION ALL SELECT * FROM other) both_turns
+  ORDER BY turn, due_ms, id LIMIT :count
+)
+UPDATE ktpsync_delivery
+SET owner = :owner, fence = fence + 1, attempts = attempts + 1, due_ms = {now} + :lease
+WHERE id IN (SELECT id FROM due)
+RETURNING id, packet_id, fence, urgent, attempts, failures, failing_ms, last_failure_ms, size,
+  (SELECT p.sha256 FROM ktpsync_packet p WHERE p.packet_id = ktpsync_delivery.packet_id) AS sha256
+"""
+_HELD = "WHERE id = :id AND fence = :fence AND state = 'open'"
+_DELIVERED = f"""
+UPDATE ktpsync_delivery SET state = 'delivered', owner = NULL, receipt = :receipt, settled_ms = {{now}},
+  code = NULL, reason = NULL {_HELD}
+"""
+_FAILED = f"""
+UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, failures = failures + 1,
+  failing_ms = :failing, last_failure_ms = {{now}}, code = :code, reason = :reason, fence = fence + 1 {_HELD}
+"""
+_REJECTED = f"""
+UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, code = :code, reason = :reason,
+  settled_ms = {{now}} {_HELD}
+"""
+_RETURNED = f"""
+UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}}, attempts = attempts - 1, fence = fence + 1 {_HELD}
+"""
+_RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD} AND due_ms > {{now}} - :horizon"
+_UNPARK = """
+UPDATE ktpsync_delivery SET due_ms = {now} + CASE WHEN owner IS NULL THEN 0 ELSE :lease END
+WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND due_ms > {now} + :horizon
+"""
+_NEXT = """
+SELECT MIN(due_ms) FROM (
+  SELECT * FROM (SELECT due_ms FROM ktpsync_delivery
+    WHERE dest = :dest AND state = 'open' AND urgent = 0 ORDER BY due_ms LIMIT 1) a
+  UNION ALL
+  SELECT * FROM (SELECT due_ms FROM ktpsync_delivery
+    WHERE dest = :dest AND state = 'open' AND urgent = 1 ORDER BY due_ms LIMIT 1) b) first_ones
+"""
+_BY_PERSON = """
+UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due_ms = {now},
+  settled_ms = CASE WHEN :state = 'open' THEN NULL ELSE {now} END,
+  failures = CASE WHEN :state = 'open' THEN 0 ELSE failures END,
+  failing_ms = CASE WHEN :state = 'open' THEN 0 ELSE failing_ms END,
+  last_failure_ms = CASE WHEN :state = 'open' THEN NULL ELSE last_failure_ms END
+WHERE packet_id = :packet_id AND dest = :dest
+"""
+_REASON_LIMIT = 500
+_COPY = "repository:"
+
+
+class Deliveries:
+    """The deliveries of one outbox and their leases."""
+
+    def __init__(
+        self, database: Database, spool: Spool, audit: AuditTrail, destinations: Destinations, clock: Clock
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._audit = audit
+        self._destinations = destinations
+        self._clock = clock
+
+    def claim(self, dest: str, *, limit: int, lease_ms: int, owner: str, now: int | None) -> list[Lease]:
+        """Lease up to ``limit`` due deliveries, urgent ones first."""
+        bound = {"dest": dest, "count": limit, "lease": lease_ms, "owner": owner, "now": now}
+        with self._database.write() as connection:
+            rows = connection.execute(self._database.sql(_CLAIM), bound).all()
+        leases = [
+            Lease(
+                delivery_id=row.id,
+                destination=dest,
+                packet=self._spool.packet(row.packet_id, row.sha256, row.size),
+                owner=owner,
+                fence=row.fence,
+                urgent=bool(row.urgent),
+                attempts=row.attempts,
+                failures=row.failures,
+                failing_ms=row.failing_ms,
+                last_failure_ms=row.last_failure_ms,
+            )
+            for row in rows
+        ]
+        return sorted(leases, key=lambda lease: (not lease.urgent, lease.delivery_id))
+
+    def renew(self, leases: Sequence[Lease], *, lease_ms: int, now: int | None) -> list[Lease]:
+        """Prolong leases; return those that are lost."""
+        lost = []
+        with self._database.write() as connection:
+            for lease in leases:
+                bound = {
+                    "id": lease.delivery_id,
+                    "fence": lease.fence,
+                    "lease": lease_ms,
+                    "now": now,
+                    "horizon": HORIZON_MS,
+                }
+                if connection.execute(self._database.sql(_RENEW), bound).rowcount == 0:
+                    lost.append(lease)
+        return lost
+
+    def apply(self, dest: str, outcomes: Sequence[Outcome], *, now: int | None) -> list[Lease]:
+        """Write down how attempts ended, in one transaction; return the leases that were lost.
+
+        Raises:
+            CorruptError: A receipt does not name the packet's digest; nothing was written.
+        """
+        for outcome in outcomes:
+            if isinstance(outcome, Delivered):
+                check_receipt(outcome)
+        lost = []
+        kept: list[Outcome] = []
+        told: list[AuditEntry] = []
+        at_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            for outcome in outcomes:
+                statement, bound = _written(outcome)
+                bound |= {"id": outcome.lease.delivery_id, "fence": outcome.lease.fence, "now": now}
+                if connection.execute(self._database.sql(statement), bound).rowcount == 0:
+                    lost.append(outcome.lease)
+                    continue
+                kept.append(outcome)
+                if not isinstance(outcome, Returned):
+                    told.append(_told(outcome, at_ms))
+            told += self._destinations.learn(connection, dest, kept)
+            self._audit.append(connection, told)
+        return lost
+
+    def next_due_ms(self, dest: str) -> int | None:
+        """Return when the next delivery is due or its lease ends; ``None`` if all are settled."""
+        with self._database.read() as connection:
+            due: int | None = connection.execute(self._database.sql(_NEXT), {"dest": dest}).scalar()
+        return due
+
+    def unpark(self, dest: str, *, lease_ms: int, now: int | None) -> int:
+        """Bring back what a clock that jumped back has put into the far future; return how many."""
+        bound = {"dest": dest, "lease": lease_ms, "horizon": HORIZON_MS, "now": now}
+        with self._database.write() as connection:
+            return connection.execute(self._database.sql(_UNPARK), bound).rowcount
+
+    def decide(
+        self,
+        packet_id: str,
+        dest: str,
+        state: DeliveryState,
+        *,
+        event: str,
+        who: str,
+        why: str,
+        now: int | None,
+    ) -> None:
+        """Carry out a person's decision on one delivery and tell it in the audit trail.
+
+        Raises:
+            UnknownPacketError: There is no such delivery.
+        """
+        written = "open" if state is DeliveryState.PENDING else state.value
+        with self._database.write() as connection:
+            before = connection.execute(
+                self._database.sql(
+                    "SELECT state FROM ktpsync_delivery WHERE packet_id = :packet_id AND dest = :dest"
+                    + (" FOR UPDATE" if self._database.kind == "postgresql" else "")
+                ),
+                {"packet_id": packet_id, "dest": dest},
+            ).scalar()
+            if before is None:
+                raise UnknownPacketError(f"This outbox has no delivery of packet {packet_id} to {dest!r}.")
+            connection.execute(
+                self._database.sql(_BY_PERSON),
+                {"packet_id": packet_id, "dest": dest, "state": written, "now": now},
+            )
+            if before == "delivered":
+                self._destinations.count(connection, dest, -1)
+            told = entry(
+                event,
+                at_ms=self._clock.now_ms(),
+                packet_id=packet_id,
+                destination=dest,
+                who=who,
+                why=why,
+                before=before,
+            )
+            self._audit.append(connection, [told])
+
+
+def check_receipt(outcome: Delivered) -> None:
+    """Refuse a receipt that does not prove what it should.
+
+    Raises:
+        CorruptError: It names another packet, digest or size.
+    """
+    packet, receipt = outcome.lease.packet, outcome.receipt
+    if (receipt.packet_id, receipt.sha256, receipt.size) != (packet.packet_id, packet.sha256, packet.size):
+        raise CorruptError(
+            f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} names packet "
+            f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
+            f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
+        )
+
+
+def plain(text: str) -> str:
+    """Return a foreign text fit to be kept: one line, no control characters, of bounded length."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_REASON_LIMIT]
+
+
+def _written(outcome: Outcome) -> tuple[str, dict[str, str | int | None]]:
+    if isinstance(outcome, Delivered):
+        return _DELIVERED, {"receipt": receipt_json(outcome.receipt)}
+    if isinstance(outcome, Failed):
+        return _FAILED, {
+            "delay": min(outcome.delay_ms, HORIZON_MS),
+            "failing": outcome.failing_ms,
+            "code": outcome.code,
+            "reason": plain(outcome.reason),
+        }
+    if isinstance(outcome, Rejected):
+        return _REJECTED, {"code": outcome.code, "reason": plain(outcome.reason)}
+    return _RETURNED, {}
+
+
+def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:
+    packet_id, destination = outcome.lease.packet.packet_id, outcome.lease.destination
+    if isinstance(outcome, Delivered):
+        receipt = json.loads(receipt_json(outcome.receipt))
+        return entry(
+            "delivered",
+            at_ms=at_ms,
+            packet_id=packet_id,
+            destination=destination,
+            sha256=receipt["sha256"],
+            stored_at=receipt["stored_at"],
+        )
+    event = "failed" if isinstance(outcome, Failed) else "rejected"
+    return entry(
+        event,
+        at_ms=at_ms,
+        packet_id=packet_id,
+        destination=destination,
+        code=outcome.code,
+        reason=plain(outcome.reason),
+    )

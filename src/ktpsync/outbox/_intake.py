@@ -1,0 +1,270 @@
+"""How a sealed packet gets in: its bytes durable in the spool first, its rows committed second."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from ktpsync.errors import ConfigError, DigestError, OutboxError, PacketError, ReferenceConflictError
+from ktpsync.outbox._audit import entry
+from ktpsync.outbox._database import translated_errors
+from ktpsync.outbox._values import Submitted
+from ktpsync.packet import parse_packet_id
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._values import AuditEntry, Submission
+
+_COLUMNS = "packet_id, sha256, size, reference, fingerprint, person, urgent, created_ms, location"
+_VALUES = ":packet_id, :sha256, :size, :reference, :fingerprint, :person, :urgent, :created_ms, 'spool'"
+_INSERT = f"INSERT INTO ktpsync_packet ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING"
+_INSERT_IN_THIS_OUTBOX = f"""
+INSERT INTO ktpsync_packet ({_COLUMNS}) SELECT {_VALUES}
+WHERE EXISTS (SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id) ON CONFLICT DO NOTHING
+"""
+_DELIVERIES = """
+INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
+SELECT :packet_id, dest, 'open', :urgent, :size, {now} FROM ktpsync_destination WHERE active = 1
+"""
+_EXISTING = """
+SELECT packet_id, sha256, size, fingerprint FROM ktpsync_packet WHERE packet_id = :packet_id
+UNION ALL
+SELECT packet_id, sha256, size, fingerprint FROM ktpsync_packet WHERE reference = :reference AND packet_id <> :packet_id
+"""
+_SAME_PERSON = """
+SELECT p.packet_id FROM ktpsync_packet p
+WHERE p.person = :person AND p.packet_id <> :packet_id AND EXISTS (
+  SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
+  WHERE d.packet_id = p.packet_id AND d.state = 'open' AND t.kind = 'courier')
+ORDER BY p.packet_id LIMIT 10
+"""
+
+
+class Intake:
+    """Stores submissions. See the invariants 1 to 3 in the documentation of the outbox."""
+
+    def __init__(
+        self, database: Database, spool: Spool, audit: AuditTrail, clock: Clock, *, outbox_id: str
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._audit = audit
+        self._clock = clock
+        self._outbox_id = outbox_id
+
+    def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
+        """Store one packet; see :meth:`Outbox.submit`."""
+        _check(submission)
+        self._write(submission)
+        result = self._record([submission], now, connection)[0]
+        if isinstance(result, OutboxError):
+            raise result
+        return result
+
+    def submit_many(
+        self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
+    ) -> list[Submitted | OutboxError | PacketError]:
+        """Store several packets with one commit; see :meth:`Outbox.submit_many`."""
+        results: dict[int, Submitted | OutboxError | PacketError] = {}
+        good: dict[int, Submission] = {}
+        for number, submission in enumerate(submissions):
+            try:
+                _check(submission)
+            except PacketError as error:
+                results[number] = error
+            else:
+                good[number] = submission
+        if not self._write_together(good.values()):
+            for number, submission in list(good.items()):
+                try:
+                    self._write(submission)
+                except OutboxError as error:
+                    results[number] = error
+                    del good[number]
+        if good:
+            results.update(zip(good, self._record(list(good.values()), now, connection), strict=True))
+        return [results[number] for number in sorted(results)]
+
+    def _write_together(self, submissions: Collection[Submission]) -> bool:
+        """Make the bytes of several packets durable at once, if all their names are free."""
+        sealed = {submission.packet_id: submission.sealed for submission in submissions}
+        if len(sealed) < len(submissions):
+            return False
+        try:
+            self._spool.write_many(sealed)
+        except FileExistsError:
+            return False
+        return True
+
+    def _write(self, submission: Submission) -> None:
+        """Make the bytes durable, or find them durable already."""
+        while True:
+            try:
+                self._spool.write(submission.packet_id, submission.sealed)
+            except FileExistsError:
+                pass
+            else:
+                return
+            packet = self._spool.packet(submission.packet_id, submission.sha256, len(submission.sealed))
+            try:
+                with packet.open() as file:
+                    same = file.read() == submission.sealed
+                if not same:
+                    raise ReferenceConflictError(
+                        f"The spool holds other bytes under the packet id {submission.packet_id}. Nothing was stored; "
+                        "seal the enrollment again, which gives it an id of its own."
+                    )
+                self._spool.refresh(submission.packet_id)
+            except FileNotFoundError:
+                continue  # collected as an orphan between the two calls
+            return
+
+    def _record(
+        self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
+    ) -> list[Submitted | OutboxError]:
+        if connection is None:
+            with self._database.write() as own:
+                results = self._insert(own, submissions, now, _INSERT, chained=True)
+        else:
+            results = self._join(connection, submissions, now)
+        for submission, result in zip(submissions, results, strict=True):
+            if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
+                self._forget(submission, connection)
+        return results
+
+    def _join(
+        self, connection: Connection, submissions: Sequence[Submission], now: int | None
+    ) -> list[Submitted | OutboxError]:
+        """Put the rows into the caller's transaction; committing is the caller's business."""
+        elsewhere = ConfigError(
+            "The given connection does not lead to this outbox: its tables with this outbox's id are not there. "
+            "Nothing was submitted; open the outbox on the application's own database."
+        )
+        chained = self._database.kind == "sqlite"
+        statement = _INSERT_IN_THIS_OUTBOX if chained else _INSERT
+        try:
+            with translated_errors():
+                # On SQLite nothing may be read before the first write: a caller's deferred transaction
+                # that has read an older state cannot write any more.
+                if chained or self._is_ours(connection):
+                    return self._insert(connection, submissions, now, statement, chained=chained)
+        except LookupError:
+            raise elsewhere from None
+        except DBAPIError as error:
+            if "no such table" in str(error.orig) or getattr(error.orig, "sqlstate", None) == "42P01":
+                raise elsewhere from error
+            raise
+        raise elsewhere
+
+    def _is_ours(self, connection: Connection) -> bool:
+        query = self._database.sql("SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id")
+        return connection.execute(query, {"outbox_id": self._outbox_id}).first() is not None
+
+    def _insert(
+        self,
+        connection: Connection,
+        submissions: Sequence[Submission],
+        now: int | None,
+        statement: str,
+        *,
+        chained: bool,
+    ) -> list[Submitted | OutboxError]:
+        sql = self._database.sql
+        insert = sql(statement)
+        created_ms = self._clock.now_ms()
+        results: list[Submitted | OutboxError] = []
+        deliveries: list[dict[str, str | int | None]] = []
+        told: list[AuditEntry] = []
+        for item in submissions:
+            size = len(item.sealed)
+            row: dict[str, str | int | bytes | None] = {
+                "packet_id": item.packet_id,
+                "sha256": item.sha256,
+                "size": size,
+                "reference": item.reference,
+                "fingerprint": item.fingerprint,
+                "person": item.person,
+                "urgent": int(item.urgent),
+                "created_ms": created_ms,
+            }
+            if statement is _INSERT_IN_THIS_OUTBOX:
+                row["outbox_id"] = self._outbox_id
+            if connection.execute(insert, row).rowcount == 0:
+                results.append(self._existing(connection, item))
+                continue
+            same_person: tuple[str, ...] = ()
+            if item.person is not None:
+                same_person = tuple(
+                    connection.execute(
+                        sql(_SAME_PERSON), {"person": item.person, "packet_id": item.packet_id}
+                    ).scalars()
+                )
+            deliveries.append(
+                {"packet_id": item.packet_id, "urgent": int(item.urgent), "size": size, "now": now}
+            )
+            told.append(
+                entry(
+                    "submitted",
+                    at_ms=created_ms,
+                    packet_id=item.packet_id,
+                    sha256=item.sha256,
+                    size=size,
+                    reference=item.reference,
+                )
+            )
+            packet = self._spool.packet(item.packet_id, item.sha256, size)
+            results.append(Submitted(packet=packet, created=True, same_person=same_person))
+        if deliveries:
+            connection.execute(sql(_DELIVERIES), deliveries)
+        self._audit.append(connection, told, chained=chained)
+        return results
+
+    def _existing(self, connection: Connection, item: Submission) -> Submitted | ReferenceConflictError:
+        row = connection.execute(
+            self._database.sql(_EXISTING), {"packet_id": item.packet_id, "reference": item.reference}
+        ).first()
+        if row is None:
+            raise LookupError(item.packet_id)
+        if row.packet_id == item.packet_id and row.sha256 != item.sha256:
+            return ReferenceConflictError(
+                f"Packet {item.packet_id} is in the outbox with other bytes. Nothing was stored; seal the enrollment "
+                "again, which gives it an id of its own."
+            )
+        if row.packet_id != item.packet_id and (
+            item.fingerprint is None or row.fingerprint is None or bytes(row.fingerprint) != item.fingerprint
+        ):
+            return ReferenceConflictError(
+                f"Another enrollment was submitted under the reference {item.reference!r}: packet {row.packet_id}. "
+                "Nothing was stored; a correction needs a reference of its own."
+            )
+        return Submitted(packet=self._spool.packet(row.packet_id, row.sha256, row.size), created=False)
+
+    def _forget(self, submission: Submission, connection: Connection | None) -> None:
+        """Remove the bytes of a submission that was not stored, unless a row needs them after all."""
+        statement = self._database.sql("SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id")
+        bound = {"packet_id": submission.packet_id}
+        if connection is not None:
+            found = connection.execute(statement, bound).scalar()
+        else:
+            with self._database.read() as own:
+                found = own.execute(statement, bound).scalar()
+        # A row with other bytes is of a packet that is not in the spool any more: this file is not its.
+        if found != submission.sha256:
+            self._spool.discard(submission.packet_id)
+
+
+def _check(submission: Submission) -> None:
+    parse_packet_id(submission.packet_id)
+    if hashlib.sha256(submission.sealed).hexdigest() != submission.sha256:
+        raise DigestError(
+            f"The sealed bytes given for packet {submission.packet_id} differ from their digest. Nothing was stored."
+        )

@@ -1,0 +1,90 @@
+"""Bring a database to the newest schema, or refuse it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from ktpsync.errors import SchemaVersionError
+from ktpsync.files import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from ktpsync.outbox._database import Database
+
+HEAD = "0001"
+"""The newest revision of the schema, which this release reads and writes."""
+
+_ADVISORY_LOCK = 5_227_100_148
+"""PostgreSQL's number for "the outbox is being migrated"; any constant will do."""
+
+
+def migrate(database: Database) -> None:
+    """Upgrade the database to :data:`HEAD`, with its data; create the tables in an empty one.
+
+    Raises:
+        SchemaVersionError: The schema is newer than this release, or the file is not a database.
+    """
+    try:
+        with database.read() as connection:
+            version = _version(database, connection)
+        if version == HEAD:
+            return
+        with _alone(database), database.write() as connection:
+            if database.kind == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            _upgrade(database, connection)
+    except DatabaseError as error:
+        if "not a database" in str(error.orig) or "malformed" in str(error.orig):
+            raise SchemaVersionError(
+                f"{database.address} is not a readable outbox database. It was left as it is: set it aside and "
+                "restore from the backup."
+            ) from error
+        raise
+
+
+def _version(database: Database, connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("ktpsync_version", schema=database.schema):
+        return None
+    version: str | None = connection.execute(
+        database.sql("SELECT version_num FROM ktpsync_version")
+    ).scalar_one_or_none()
+    return version
+
+
+def _upgrade(database: Database, connection: Connection) -> None:
+    # Alembic takes 0.2 s to import and is needed once in a database's life.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    version = _version(database, connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in known:
+        raise SchemaVersionError(
+            f"The outbox in {database.address} has schema {version}, this release knows {HEAD} at most. "
+            "Nothing was changed; install the newer ktpsync again."
+        )
+    config.attributes["connection"] = connection
+    config.attributes["schema"] = database.schema
+    command.upgrade(config, HEAD)
+
+
+@contextlib.contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Let one process at a time migrate a SQLite file; PostgreSQL has advisory locks."""
+    path = database.engine.url.database
+    if database.kind == "sqlite" and path:
+        with locked(Path(f"{path}.migrate.lock")):
+            yield
+    else:
+        yield

@@ -1,0 +1,511 @@
+"""The outbox: durable memory of what was recorded and where it has got to."""
+
+from __future__ import annotations
+
+import secrets
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Self
+
+from ktpsync.clock import SystemClock
+from ktpsync.errors import LeaseLostError, OutboxError
+from ktpsync.outbox._audit import AuditTrail
+from ktpsync.outbox._breaker import BreakerPolicy
+from ktpsync.outbox._central import Central
+from ktpsync.outbox._copies import Copies
+from ktpsync.outbox._database import Database
+from ktpsync.outbox._deliveries import Deliveries
+from ktpsync.outbox._destinations import Destinations
+from ktpsync.outbox._intake import Intake
+from ktpsync.outbox._migrate import migrate
+from ktpsync.outbox._spool import Spool
+from ktpsync.outbox._states import DeliveryState
+from ktpsync.outbox._transfer import Transfer
+from ktpsync.outbox._values import (
+    Delivered,
+    Failed,
+    Rejected,
+    Returned,
+    Submission,
+)
+from ktpsync.outbox._views import Views
+from ktpsync.packet import new_packet_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from threading import Event
+
+    from sqlalchemy.engine import Connection
+
+    from ktpsync.clock import Clock
+    from ktpsync.errors import PacketError
+    from ktpsync.outbox._values import (
+        DeliveryView,
+        DestinationSpec,
+        DestinationState,
+        DestinationSummary,
+        HoldingsApplied,
+        Lease,
+        Outcome,
+        PacketStatus,
+        PacketView,
+        StatusApplied,
+        Submitted,
+    )
+    from ktpsync.packet import SealedPacket
+    from ktpsync.plugins import Holding, Receipt, StatusPage
+
+ORPHAN_AGE_MS = 24 * 3_600_000
+"""How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
+
+
+class Outbox:
+    """The packets of one station or office and their deliveries. Made by :meth:`open`.
+
+    Thread-safe; several processes, with PostgreSQL on several machines, may open the same one.
+
+    Attributes:
+        spool: The sealed bytes.
+        audit: The audit trail.
+        owner: This opened outbox's random name as a holder of leases.
+    """
+
+    def __init__(self, database: Database, spool: Spool, *, clock: Clock, random: Random) -> None:
+        self._database = database
+        self._clock = clock
+        self._listeners: list[Event] = []
+        self._shared_time = database.kind == "postgresql" and isinstance(clock, SystemClock)
+        self.spool = spool
+        self.owner = secrets.token_hex(8)
+        self.audit = AuditTrail(database, clock)
+        self.outbox_id = self._identity()
+        self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
+        self._intake = Intake(database, spool, self.audit, clock, outbox_id=self.outbox_id)
+        self._deliveries = Deliveries(database, spool, self.audit, self._destinations, clock)
+        self._copies = Copies(database, spool, self.audit, self._destinations, clock)
+        self._central = Central(database, spool, self.audit, self._destinations, clock)
+        self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
+        self._views = Views(database, self._destinations, clock)
+
+    @classmethod
+    def open(
+        cls,
+        database: Path | str,
+        spool: Path,
+        *,
+        destinations: Sequence[DestinationSpec] = (),
+        schema: str | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> Self:
+        """Open an outbox, creating or upgrading its tables if needed.
+
+        Args:
+            database: A path for SQLite, or a SQLAlchemy URL; PostgreSQL where machines share an outbox.
+            spool: The folder of sealed bytes. With several machines, a shared one.
+            destinations: Where every packet goes. New ones get deliveries of the packets in the spool.
+                One that is missing here keeps its deliveries until :meth:`retire`.
+            schema: PostgreSQL schema of the tables; it must exist.
+            clock: The clock to ask.
+            random: Where jitter comes from.
+
+        Raises:
+            SchemaVersionError: The database is newer than this release or not an outbox.
+            ConfigError: The database is neither SQLite nor PostgreSQL.
+        """
+        store = Database(database, schema=schema)
+        try:
+            migrate(store)
+            opened = cls(store, Spool(spool), clock=clock or SystemClock(), random=random or SystemRandom())
+            for spec in destinations:
+                opened._destinations.register(spec)
+            opened.spool.recover()
+        except BaseException:
+            store.close()
+            raise
+        return opened
+
+    def close(self) -> None:
+        """Close the database. Leases that are held end by themselves."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # --- in ---
+
+    def submit(
+        self,
+        sealed: bytes,
+        *,
+        packet_id: str,
+        sha256: str,
+        reference: str | None = None,
+        fingerprint: bytes | None = None,
+        person: bytes | None = None,
+        urgent: bool = False,
+        connection: Connection | None = None,
+    ) -> Submitted:
+        """Store one sealed packet; see :class:`Submission` for the arguments.
+
+        Returns only when the bytes are durable in the spool and the rows are committed. With
+        ``connection`` the rows join the caller's transaction instead, and the packet exists when the
+        caller commits.
+
+        Returns:
+            The packet. Under a known ``reference`` with the same ``fingerprint`` it is the first one,
+            ``created`` is false and nothing new is kept.
+
+        Raises:
+            DigestError: ``sealed`` does not have this digest; nothing was stored.
+            ReferenceConflictError: Another enrollment has this reference; nothing was stored.
+            StationFullError: The disk has no room; nothing was stored.
+            ConfigError: ``connection`` does not lead to this outbox.
+        """
+        submission = Submission(
+            sealed=sealed,
+            packet_id=packet_id,
+            sha256=sha256,
+            reference=reference,
+            fingerprint=fingerprint,
+            person=person,
+            urgent=urgent,
+        )
+        submitted = self._intake.submit(submission, self._now(), connection)
+        self._wake()
+        return submitted
+
+    def submit_many(
+        self, submissions: Sequence[Submission], *, connection: Connection | None = None
+    ) -> list[Submitted | OutboxError | PacketError]:
+        """Store several packets with one commit and shared waits for the disk.
+
+        Returns:
+            For each submission, in order, what :meth:`submit` would have returned or raised.
+
+        Raises:
+            StationFullError: The disk has no room; nothing was stored.
+        """
+        results = self._intake.submit_many(submissions, self._now(), connection)
+        self._wake()
+        return results
+
+    def collect_orphans(self) -> int:
+        """Remove files that a rollback or a crash left without a row, once they are a day old.
+
+        Returns:
+            How many packets' files were removed.
+        """
+        before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
+        return sum(
+            self.spool.discard_orphan(packet_id, before_ms=before_ms)
+            for packet_id in self.spool.old_files(before_ms)
+            if not self._views.known(packet_id)
+        )
+
+    # --- out ---
+
+    def claim(self, destination: str, limit: int, lease: float, *, owner: str | None = None) -> list[Lease]:
+        """Lease up to ``limit`` due packets for a destination, urgent ones first.
+
+        Args:
+            destination: Its name.
+            limit: How many at most. Claim only what can be started at once: the lease runs for all.
+            lease: Seconds until the leases end if they are not renewed.
+            owner: Who holds them; this opened outbox if not given.
+        """
+        self.audit.chain()
+        return self._deliveries.claim(
+            destination, limit=limit, lease_ms=round(lease * 1000), owner=owner or self.owner, now=self._now()
+        )
+
+    def renew(self, leases: Sequence[Lease], lease: float) -> list[Lease]:
+        """Prolong leases by ``lease`` seconds from now.
+
+        Returns:
+            Those that are lost: another courier holds them, or they are settled.
+        """
+        return self._deliveries.renew(leases, lease_ms=round(lease * 1000), now=self._now())
+
+    def apply(self, destination: str, outcomes: Sequence[Outcome]) -> list[Lease]:
+        """Write down how several attempts ended, with one commit.
+
+        Returns:
+            The leases that were lost meanwhile; their outcomes were not written.
+
+        Raises:
+            CorruptError: A receipt does not name its packet's digest; nothing was written.
+        """
+        return self._deliveries.apply(destination, outcomes, now=self._now())
+
+    def settle(self, lease: Lease, receipt: Receipt) -> None:
+        """Write down that a packet is delivered.
+
+        Raises:
+            LeaseLostError: The lease is lost; nothing was written.
+            CorruptError: The receipt does not name the packet's digest.
+        """
+        self._apply_one(Delivered(lease=lease, receipt=receipt))
+
+    def fail(
+        self, lease: Lease, *, code: str, reason: str, delay: float = 0, failing_ms: int | None = None
+    ) -> None:
+        """Write down a failure by the packet's own doing; it is due again after ``delay`` seconds.
+
+        Raises:
+            LeaseLostError: The lease is lost; nothing was written.
+        """
+        self._apply_one(
+            Failed(
+                lease=lease,
+                code=code,
+                reason=reason,
+                delay_ms=round(delay * 1000),
+                failing_ms=lease.failing_ms if failing_ms is None else failing_ms,
+            )
+        )
+
+    def reject(self, lease: Lease, *, code: str, reason: str) -> None:
+        """Write down a refusal for good.
+
+        Raises:
+            LeaseLostError: The lease is lost; nothing was written.
+        """
+        self._apply_one(Rejected(lease=lease, code=code, reason=reason))
+
+    def release(self, lease: Lease) -> None:
+        """Give a packet back without an attempt.
+
+        Raises:
+            LeaseLostError: The lease is lost; nothing was written.
+        """
+        self._apply_one(Returned(lease=lease))
+
+    def next_due_ms(self, destination: str) -> int | None:
+        """Return when the next packet is due or its lease ends, in milliseconds since 1970; ``None``: never."""
+        return self._deliveries.next_due_ms(destination)
+
+    def unpark(self, destination: str, lease: float) -> int:
+        """Bring back packets that a clock which jumped back has put into the far future.
+
+        Returns:
+            How many.
+        """
+        return self._deliveries.unpark(destination, lease_ms=round(lease * 1000), now=self._now())
+
+    # --- destinations ---
+
+    def destination(self, name: str) -> DestinationState:
+        """Return what all processes know of a destination.
+
+        Raises:
+            UnknownDestinationError: It was never registered.
+        """
+        return self._destinations.state(name)
+
+    def start_probe(self, name: str) -> bool:
+        """Return whether this caller, and nobody else, may ask an unreachable destination now."""
+        return self._destinations.start_probe(name)
+
+    def end_probe(self, name: str, *, error: str | None = None) -> None:
+        """Write down what a probe found; no error means that the destination answered."""
+        self._destinations.end_probe(name, error=error)
+
+    def pause(self, name: str, *, reason: str, who: str = "") -> bool:
+        """Stop a destination until somebody resumes it; return whether it was running."""
+        return self._destinations.pause(name, reason=reason, who=who)
+
+    def resume(self, name: str, *, who: str) -> bool:
+        """Let a paused destination work again; return whether it was paused."""
+        resumed = self._destinations.resume(name, who=who)
+        self._wake()
+        return resumed
+
+    def set_settings(self, name: str, settings: Mapping[str, str], *, who: str) -> None:
+        """Keep settings made at run time for a destination; they hold over the configuration."""
+        self._destinations.set_settings(name, settings, who=who)
+
+    def retire(self, name: str, *, who: str, why: str) -> int:
+        """Stop a destination for good and cancel what it has not got; return how many were cancelled."""
+        return self._destinations.retire(name, who=who, why=why)
+
+    # --- people ---
+
+    def requeue(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
+        """Send a packet again, with its history kept.
+
+        Raises:
+            UnknownPacketError: There is no such delivery.
+        """
+        self._deliveries.decide(
+            packet_id, destination, DeliveryState.PENDING, event="requeued", who=who, why=why, now=self._now()
+        )
+        self._wake()
+
+    def cancel(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
+        """Decide that a packet does not go to a destination.
+
+        Raises:
+            UnknownPacketError: There is no such delivery.
+        """
+        self._deliveries.decide(
+            packet_id,
+            destination,
+            DeliveryState.CANCELLED,
+            event="cancelled",
+            who=who,
+            why=why,
+            now=self._now(),
+        )
+
+    def handled(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
+        """Mark a delivery as settled in another way.
+
+        Raises:
+            UnknownPacketError: There is no such delivery.
+        """
+        self._deliveries.decide(
+            packet_id, destination, DeliveryState.HANDLED, event="handled", who=who, why=why, now=self._now()
+        )
+
+    # --- questions ---
+
+    def status(self, packet_id: str) -> PacketStatus:
+        """Return all that is known of a packet.
+
+        Raises:
+            UnknownPacketError: The outbox has no such packet.
+        """
+        return self._views.status(packet_id)
+
+    def find(self, *, reference: str | None = None, person: bytes | None = None) -> list[PacketView]:
+        """Return the packets with a reference, or of a person by keyed hash, oldest first."""
+        return self._views.find(reference=reference, person=person)
+
+    def packets(self) -> Iterator[PacketView]:
+        """Yield all packets in the order of their making, in constant memory."""
+        return self._views.packets()
+
+    def rejected(self, destination: str | None = None) -> Iterator[DeliveryView]:
+        """Yield the deliveries that wait for a person."""
+        return self._views.rejected(destination)
+
+    def summary(self) -> list[DestinationSummary]:
+        """Return counts per destination."""
+        return self._views.summary()
+
+    # --- centre ---
+
+    def apply_statuses(self, destination: str, page: StatusPage) -> StatusApplied:
+        """Keep a page of the centre's feed and its cursor, in one transaction.
+
+        Returns:
+            The changes that were new. Observers are to be told of these, once this has returned.
+        """
+        return self._central.apply_statuses(destination, page)
+
+    def to_reconcile(self, destination: str) -> Iterator[SealedPacket]:
+        """Yield every packet that a destination was, or is to be, given."""
+        return self._central.to_reconcile(destination)
+
+    def apply_holdings(self, destination: str, holdings: Iterable[Holding]) -> HoldingsApplied:
+        """Make the deliveries agree with what a destination says it holds."""
+        applied = self._central.apply_holdings(destination, holdings, now=self._now())
+        self._wake()
+        return applied
+
+    # --- backup ---
+
+    def sequence(self) -> int:
+        """Return a number that rises with every change of state."""
+        return self.audit.sequence()
+
+    def export(self, after: int = 0) -> Iterator[dict[str, object]]:
+        """Yield the state of every packet that changed since a sequence, from one consistent read.
+
+        Args:
+            after: What :meth:`sequence`, or the first record's ``sequence``, said then; 0 for everything.
+
+        Yields:
+            Records that JSON can hold: one ``outbox``, then ``destination``, ``packet`` and ``audit``.
+        """
+        return self._transfer.export(after)
+
+    def import_state(self, records: Iterable[Mapping[str, object]]) -> int:
+        """Take exported records into an empty outbox; a later record of a packet replaces an earlier one.
+
+        What was leased is pending again; receipts are kept.
+
+        Returns:
+            How many packets there are now.
+
+        Raises:
+            OutboxError: The outbox is not empty, or the records have a newer format.
+        """
+        return self._transfer.import_state(records)
+
+    def register_copy_target(self, repository: str) -> None:
+        """Make a backup repository known by its UUID."""
+        self._copies.register(repository)
+
+    def uncopied(self, repository: str) -> Iterator[SealedPacket]:
+        """Yield the packets that a repository lacks. The cost follows their number, not the backlog."""
+        return self._copies.uncopied(repository)
+
+    def mark_copied(
+        self, repository: str, packet_ids: Iterable[str], snapshot: str, *, verified_ms: int | None = None
+    ) -> None:
+        """Write down that a snapshot of a repository has packets.
+
+        Args:
+            repository: Its UUID.
+            packet_ids: The packets; again with ``verified_ms`` once they were read back.
+            snapshot: The snapshot's name.
+            verified_ms: When they were read back and verified, in milliseconds since 1970.
+        """
+        self._copies.mark(repository, packet_ids, snapshot=snapshot, verified_ms=verified_ms)
+
+    # --- inside ---
+
+    def listen(self, event: Event) -> None:
+        """Set an event whenever this process puts something in that couriers may take."""
+        self._listeners.append(event)
+
+    def unlisten(self, event: Event) -> None:
+        """Stop setting an event."""
+        self._listeners.remove(event)
+
+    def _wake(self) -> None:
+        for event in self._listeners:
+            event.set()
+
+    def _now(self) -> int | None:
+        """Return the time for statements; ``None`` lets the database server's clock decide."""
+        return None if self._shared_time else self._clock.now_ms()
+
+    def _apply_one(self, outcome: Outcome) -> None:
+        if self.apply(outcome.lease.destination, [outcome]):
+            raise LeaseLostError(
+                f"The lease on packet {outcome.lease.packet.packet_id} for {outcome.lease.destination} is lost: another "
+                "courier holds it, or it is settled. This result was not written."
+            )
+
+    def _identity(self) -> str:
+        sql = self._database.sql
+        query = sql("SELECT outbox_id FROM ktpsync_outbox WHERE id = 1")
+        with self._database.read() as connection:
+            known: str | None = connection.execute(query).scalar()
+        if known is None:
+            with self._database.write() as connection:
+                connection.execute(
+                    sql(
+                        "INSERT INTO ktpsync_outbox (id, outbox_id, created_ms) VALUES (1, :outbox_id, :now) "
+                        "ON CONFLICT DO NOTHING"
+                    ),
+                    {"outbox_id": new_packet_id(), "now": self._clock.now_ms()},
+                )
+                known = connection.execute(query).scalar_one()
+        return known

@@ -1,0 +1,38 @@
+"""Receipts as JSON text in the database and back."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from ktpsync.clock import utc_text
+from ktpsync.plugins import Receipt
+
+
+def receipt_json(receipt: Receipt) -> str:
+    """Return a receipt as JSON text."""
+    return json.dumps(
+        {
+            "packet_id": receipt.packet_id,
+            "sha256": receipt.sha256,
+            "size": receipt.size,
+            "stored_at": utc_text(receipt.stored_at),
+            "location": receipt.location,
+            "details": dict(receipt.details),
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def receipt_from_json(text: str) -> Receipt:
+    """Return the receipt that :func:`receipt_json` wrote."""
+    facts = json.loads(text)
+    return Receipt(
+        packet_id=facts["packet_id"],
+        sha256=facts["sha256"],
+        size=facts["size"],
+        stored_at=datetime.fromisoformat(facts["stored_at"]),
+        location=facts["location"],
+        details=facts["details"],
+    )

@@ -1,0 +1,186 @@
+"""The folder of sealed packets: one file per packet, written once, deleted by rule only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from ktpsync.errors import SpoolError, StationFullError
+from ktpsync.files import (
+    NO_SPACE,
+    TEMPORARY_SUFFIX,
+    fsync_folder,
+    make_folder,
+    write_atomic,
+    write_many_atomic,
+)
+from ktpsync.packet import SealedPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+_SUFFIX = ".age"
+_ASIDE = ".orphan"
+
+
+class Spool:
+    """Sealed packets as files, spread over folders by the last two digits of their ids.
+
+    Args:
+        folder: The spool. It is created if missing.
+        fetch: Returns the bytes of a packet that is not in the spool any more, from a backup;
+            ``None`` where there is no such place.
+    """
+
+    def __init__(self, folder: Path, *, fetch: Callable[[str], BinaryIO] | None = None) -> None:
+        make_folder(folder, mode=0o700)
+        self.folder = folder
+        self.fetch = fetch
+        self._known_folders: set[Path] = set()
+
+    def path(self, packet_id: str) -> Path:
+        """Return where a packet's bytes are, or would be."""
+        return self.folder / packet_id[-2:] / f"{packet_id}{_SUFFIX}"
+
+    def open(self, packet_id: str) -> BinaryIO:
+        """Return a new binary file object over a packet's bytes. The caller closes it.
+
+        Raises:
+            SpoolError: Neither the spool nor a backup at hand has the bytes.
+        """
+        try:
+            return self.path(packet_id).open("rb")
+        except FileNotFoundError:
+            if self.fetch is not None:
+                return self.fetch(packet_id)
+            raise SpoolError(
+                f"The sealed bytes of packet {packet_id} are not in the spool. Restore them from the backup."
+            ) from None
+
+    def packet(self, packet_id: str, sha256: str, size: int) -> SealedPacket:
+        """Return a packet over its bytes here, opened only when it is read."""
+        return SealedPacket(
+            packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id)
+        )
+
+    def verify(self, packet: SealedPacket) -> None:
+        """Read a packet's bytes and compare them with its digest.
+
+        Raises:
+            SpoolError: They are missing or damaged.
+        """
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            with packet.open() as file:
+                while block := file.read(io.DEFAULT_BUFFER_SIZE * 16):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as error:
+            raise SpoolError(
+                f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
+            ) from error
+        if (digest.hexdigest(), size) != (packet.sha256, packet.size):
+            raise SpoolError(
+                f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. "
+                "They were left as they are; restore them from the backup."
+            )
+
+    def write(self, packet_id: str, sealed: bytes) -> None:
+        """Store a packet's bytes durably under a name that must be free.
+
+        Raises:
+            FileExistsError: The spool has a file of this id already; it was left as it is.
+            StationFullError: No room; nothing was stored.
+        """
+        with _full_disk():
+            write_atomic(self._place(packet_id), sealed, mode=0o600, replace=False)
+
+    def write_many(self, sealed: Mapping[str, bytes]) -> None:
+        """Store several packets' bytes durably, sharing the waits for the disk; all or none.
+
+        Raises:
+            FileExistsError: The spool has a file of one of these ids already; nothing was stored.
+            StationFullError: No room; nothing was stored.
+        """
+        with _full_disk():
+            write_many_atomic(
+                {self._place(packet_id): data for packet_id, data in sealed.items()}, mode=0o600
+            )
+
+    def refresh(self, packet_id: str) -> None:
+        """Make a file young again, so that it is not collected as an orphan.
+
+        Raises:
+            FileNotFoundError: It has just been collected.
+        """
+        os.utime(self.path(packet_id))
+
+    def discard(self, packet_id: str) -> None:
+        """Remove a packet's bytes durably. Removing what is not there is no error."""
+        path = self.path(packet_id)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            fsync_folder(path.parent)
+
+    def old_files(self, before_ms: int) -> Iterator[str]:
+        """Yield the ids of packets whose files were written before a moment; clear away old temporaries."""
+        for folder in sorted(self.folder.iterdir()):
+            if not folder.is_dir():
+                continue
+            for file in sorted(folder.iterdir()):
+                with contextlib.suppress(FileNotFoundError):
+                    if file.stat().st_mtime * 1000 >= before_ms:
+                        continue
+                    if file.name.endswith(TEMPORARY_SUFFIX):
+                        file.unlink()
+                    elif file.name.endswith(_SUFFIX):
+                        yield file.name.removesuffix(_SUFFIX)
+
+    def discard_orphan(self, packet_id: str, *, before_ms: int) -> bool:
+        """Remove a file that has no row, but only the old one, should a new one be written meanwhile."""
+        path = self.path(packet_id)
+        aside = path.with_suffix(_ASIDE)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if aside.stat().st_mtime * 1000 >= before_ms:
+            aside.rename(path)
+            return False
+        aside.unlink()
+        fsync_folder(path.parent)
+        return True
+
+    def recover(self) -> None:
+        """Put back what a crash in :meth:`discard_orphan` left under its other name."""
+        for aside in self.folder.glob(f"*/*{_ASIDE}"):
+            path = aside.with_suffix(_SUFFIX)
+            with contextlib.suppress(FileNotFoundError):
+                if path.exists():
+                    aside.unlink()
+                else:
+                    aside.rename(path)
+
+    def _place(self, packet_id: str) -> Path:
+        path = self.path(packet_id)
+        if path.parent not in self._known_folders:
+            make_folder(path.parent, mode=0o700)
+            self._known_folders.add(path.parent)
+        return path
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StationFullError(
+                "The disk of the spool is full. Nothing was stored; free some room and submit again."
+            ) from error
+        raise

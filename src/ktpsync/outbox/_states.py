@@ -1,0 +1,65 @@
+"""The states of a delivery and the ways between them, from which the diagram in the docs is made."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DeliveryState(Enum):
+    """Where a delivery, one packet for one destination, stands."""
+
+    PENDING = "pending"
+    """Waits for its turn, for a retry or for the destination."""
+
+    LEASED = "leased"
+    """A courier holds it until the lease ends; an expired lease is pending again by itself."""
+
+    DELIVERED = "delivered"
+    """The destination gave a receipt for exactly these bytes."""
+
+    REJECTED = "rejected"
+    """Refused for good; a person must look at it."""
+
+    CANCELLED = "cancelled"
+    """A person decided that this packet does not go to this destination."""
+
+    HANDLED = "handled"
+    """A person settled it in another way, such as by handing over a disk."""
+
+
+OPEN = "open"
+"""How the database writes pending and leased: they differ only by owner and time."""
+
+TRANSITIONS: tuple[tuple[DeliveryState | None, DeliveryState, str], ...] = (
+    (None, DeliveryState.PENDING, "submit"),
+    (DeliveryState.PENDING, DeliveryState.LEASED, "claim"),
+    (DeliveryState.LEASED, DeliveryState.DELIVERED, "settle"),
+    (DeliveryState.LEASED, DeliveryState.PENDING, "fail, release, lease expired"),
+    (DeliveryState.LEASED, DeliveryState.REJECTED, "reject"),
+    (DeliveryState.PENDING, DeliveryState.CANCELLED, "cancel"),
+    (DeliveryState.LEASED, DeliveryState.CANCELLED, "cancel"),
+    (DeliveryState.PENDING, DeliveryState.HANDLED, "handled"),
+    (DeliveryState.LEASED, DeliveryState.HANDLED, "handled"),
+    (DeliveryState.PENDING, DeliveryState.DELIVERED, "reconcile: held"),
+    (DeliveryState.LEASED, DeliveryState.DELIVERED, "reconcile: held"),
+    (DeliveryState.PENDING, DeliveryState.REJECTED, "reconcile: conflict"),
+    (DeliveryState.LEASED, DeliveryState.REJECTED, "reconcile: conflict"),
+    (DeliveryState.DELIVERED, DeliveryState.PENDING, "reconcile: missing, requeue"),
+    (DeliveryState.DELIVERED, DeliveryState.REJECTED, "reconcile: conflict"),
+    (DeliveryState.REJECTED, DeliveryState.PENDING, "requeue"),
+    (DeliveryState.REJECTED, DeliveryState.DELIVERED, "reconcile: held"),
+    (DeliveryState.REJECTED, DeliveryState.CANCELLED, "cancel"),
+    (DeliveryState.REJECTED, DeliveryState.HANDLED, "handled"),
+    (DeliveryState.CANCELLED, DeliveryState.PENDING, "requeue"),
+    (DeliveryState.HANDLED, DeliveryState.PENDING, "requeue"),
+)
+"""From (``None``: not there yet), to, and what does it."""
+
+
+def state_diagram() -> str:
+    """Return the states and transitions as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2"]
+    for before, after, cause in TRANSITIONS:
+        start = "[*]" if before is None else before.value
+        lines.append(f"    {start} --> {after.value}: {cause}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,227 @@
+"""Reading the outbox: for people, programs and the backup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktpsync.clock import utc_from_ms
+from ktpsync.errors import UnknownPacketError
+from ktpsync.outbox._audit import from_row
+from ktpsync.outbox._receipts import receipt_from_json
+from ktpsync.outbox._states import OPEN, DeliveryState
+from ktpsync.outbox._values import DeliveryView, DestinationSummary, PacketStatus, PacketView
+from ktpsync.plugins import StatusChange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection, Row
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._destinations import Destinations
+
+_PACKET = "packet_id, sha256, size, reference, urgent, created_ms, location, status, status_ms"
+_DELIVERY = (
+    "d.id, d.packet_id, d.dest, d.state, d.owner, d.attempts, d.failures, d.due_ms, d.code, d.reason, d.receipt, "
+    "d.settled_ms"
+)
+_OPEN_COUNTS = """
+SELECT dest, COUNT(*) AS waiting, SUM(CASE WHEN owner IS NOT NULL AND due_ms > :now THEN 1 ELSE 0 END) AS leased,
+  SUM(size) AS bytes, MIN(packet_id) AS oldest
+FROM ktpsync_delivery WHERE state = 'open' GROUP BY dest
+"""
+_PAGE = 1000
+
+
+class Views:
+    """Questions to one outbox; none of them waits for writers."""
+
+    def __init__(self, database: Database, destinations: Destinations, clock: Clock) -> None:
+        self._database = database
+        self._destinations = destinations
+        self._clock = clock
+
+    def status(self, packet_id: str) -> PacketStatus:
+        """Return all that is known of a packet.
+
+        Raises:
+            UnknownPacketError: The outbox has no such packet.
+        """
+        sql = self._database.sql
+        bound = {"packet_id": packet_id}
+        with self._database.read(consistent=True) as connection:
+            row = connection.execute(
+                sql(f"SELECT {_PACKET} FROM ktpsync_packet WHERE packet_id = :packet_id"), bound
+            ).first()
+            if row is None:
+                raise UnknownPacketError(f"This outbox has no packet {packet_id}.")
+            deliveries = connection.execute(
+                sql(
+                    f"SELECT {_DELIVERY} FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest "
+                    "WHERE d.packet_id = :packet_id AND t.kind = 'courier' ORDER BY d.dest"
+                ),
+                bound,
+            ).all()
+            statuses = connection.execute(
+                sql(
+                    "SELECT packet_id, status, changed_ms, note FROM ktpsync_status WHERE packet_id = :packet_id "
+                    "ORDER BY changed_ms, id"
+                ),
+                bound,
+            ).all()
+            history = connection.execute(
+                sql(
+                    "SELECT seq, at_ms, event, packet_id, dest, who, detail, hash FROM ktpsync_audit "
+                    "WHERE packet_id = :packet_id ORDER BY id"
+                ),
+                bound,
+            ).all()
+        now_ms = self._clock.now_ms()
+        return PacketStatus(
+            packet=packet_view(row),
+            deliveries=tuple(_delivery_view(item, now_ms) for item in deliveries),
+            registration_status=row.status,
+            statuses=tuple(
+                StatusChange(
+                    packet_id=packet_id,
+                    status=item.status,
+                    changed_at=utc_from_ms(item.changed_ms),
+                    note=item.note,
+                )
+                for item in statuses
+            ),
+            history=tuple(from_row(item) for item in history),
+        )
+
+    def known(self, packet_id: str) -> bool:
+        """Return whether the outbox has a row for a packet."""
+        with self._database.read() as connection:
+            return (
+                connection.execute(
+                    self._database.sql("SELECT 1 FROM ktpsync_packet WHERE packet_id = :packet_id"),
+                    {"packet_id": packet_id},
+                ).first()
+                is not None
+            )
+
+    def find(self, *, reference: str | None, person: bytes | None) -> list[PacketView]:
+        """Return the packets with a reference, or of a person, oldest first."""
+        column, value = ("reference", reference) if reference is not None else ("person", person)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                self._database.sql(
+                    f"SELECT {_PACKET} FROM ktpsync_packet WHERE {column} = :value ORDER BY packet_id"
+                ),
+                {"value": value},
+            ).all()
+        return [packet_view(row) for row in rows]
+
+    def packets(self) -> Iterator[PacketView]:
+        """Yield all packets by id, which is the order of their making, in constant memory."""
+        statement = self._database.sql(
+            f"SELECT {_PACKET} FROM ktpsync_packet WHERE packet_id > :after ORDER BY packet_id LIMIT {_PAGE}"
+        )
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(statement, {"after": after}).all()
+            for row in rows:
+                yield packet_view(row)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].packet_id
+
+    def rejected(self, dest: str | None) -> Iterator[DeliveryView]:
+        """Yield the deliveries that wait for a person, in constant memory."""
+        wanted = "AND d.dest = :dest" if dest is not None else ""
+        statement = self._database.sql(
+            f"SELECT {_DELIVERY} FROM ktpsync_delivery d WHERE d.state = 'rejected' {wanted} AND d.id > :after "
+            f"ORDER BY d.id LIMIT {_PAGE}"
+        )
+        after = 0
+        while True:
+            bound: dict[str, str | int] = {"after": after} if dest is None else {"after": after, "dest": dest}
+            with self._database.read() as connection:
+                rows = connection.execute(statement, bound).all()
+            for row in rows:
+                yield _delivery_view(row, self._clock.now_ms())
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].id
+
+    def summary(self) -> list[DestinationSummary]:
+        """Return counts per destination. Reads what is open, never what is settled."""
+        sql = self._database.sql
+        states = self._destinations.states()
+        with self._database.read(consistent=True) as connection:
+            counts = {
+                row.dest: row for row in connection.execute(sql(_OPEN_COUNTS), {"now": self._clock.now_ms()})
+            }
+            rejected = {
+                row.dest: row.n
+                for row in connection.execute(
+                    sql(
+                        "SELECT dest, COUNT(*) AS n FROM ktpsync_delivery WHERE state = 'rejected' GROUP BY dest"
+                    )
+                )
+            }
+            found = []
+            for state in states:
+                row = counts.get(state.name)
+                found.append(
+                    DestinationSummary(
+                        state=state,
+                        pending=row.waiting - row.leased if row else 0,
+                        leased=row.leased if row else 0,
+                        rejected=rejected.get(state.name, 0),
+                        delivered=state.delivered,
+                        open_bytes=int(row.bytes) if row else 0,
+                        oldest_at=utc_from_ms(self._created(connection, row.oldest)) if row else None,
+                    )
+                )
+        return found
+
+    def _created(self, connection: Connection, packet_id: str) -> int:
+        return int(
+            connection.execute(
+                self._database.sql("SELECT created_ms FROM ktpsync_packet WHERE packet_id = :packet_id"),
+                {"packet_id": packet_id},
+            ).scalar_one()
+        )
+
+
+def packet_view(row: Row[tuple[object, ...]]) -> PacketView:
+    """Return a packet from its row."""
+    return PacketView(
+        packet_id=row.packet_id,
+        sha256=row.sha256,
+        size=row.size,
+        reference=row.reference,
+        urgent=bool(row.urgent),
+        created_at=utc_from_ms(row.created_ms),
+        location=row.location,
+        status=row.status,
+        status_at=None if row.status_ms is None else utc_from_ms(row.status_ms),
+    )
+
+
+def _delivery_view(row: Row[tuple[object, ...]], now_ms: int) -> DeliveryView:
+    if row.state != OPEN:
+        state = DeliveryState(row.state)
+    elif row.owner is not None and row.due_ms > now_ms:
+        state = DeliveryState.LEASED
+    else:
+        state = DeliveryState.PENDING
+    return DeliveryView(
+        packet_id=row.packet_id,
+        destination=row.dest,
+        state=state,
+        attempts=row.attempts,
+        failures=row.failures,
+        due_at=utc_from_ms(row.due_ms),
+        code=row.code,
+        reason=row.reason,
+        receipt=None if row.receipt is None else receipt_from_json(row.receipt),
+        settled_at=None if row.settled_ms is None else utc_from_ms(row.settled_ms),
+    )

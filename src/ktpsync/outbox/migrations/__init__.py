@@ -1,0 +1,1 @@
+"""Alembic revisions of the outbox schema, run by :mod:`ktpsync.outbox` itself."""

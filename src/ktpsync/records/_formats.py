@@ -1,0 +1,49 @@
+"""The format of a sample, read from its bytes, never from a file name."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class Format(Enum):
+    """A format of samples and documents; the value is the usual file name ending."""
+
+    WSQ = "wsq"
+    """Fingerprint image, FBI IAFIS-IC-0110."""
+
+    FINGER_IMAGE = "fir"
+    """ISO/IEC 19794-4."""
+
+    FINGER_MINUTIAE = "fmr"
+    """ISO/IEC 19794-2."""
+
+    FACE_IMAGE = "fac"
+    """ISO/IEC 19794-5."""
+
+    IRIS_IMAGE = "iir"
+    """ISO/IEC 19794-6."""
+
+    JPEG = "jpg"
+    JPEG_2000 = "jp2"
+    PNG = "png"
+    PDF = "pdf"
+
+    @classmethod
+    def of(cls, data: bytes) -> Format | None:
+        """Return the format that the first bytes announce, or ``None``."""
+        return next((found for magic, found in _MAGIC if data.startswith(magic)), None)
+
+
+_MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
+    (b"\xff\xa0", Format.WSQ),
+    (b"FIR\0", Format.FINGER_IMAGE),
+    (b"FMR\0", Format.FINGER_MINUTIAE),
+    (b"FAC\0", Format.FACE_IMAGE),
+    (b"IIR\0", Format.IRIS_IMAGE),
+    (b"\xff\xd8\xff", Format.JPEG),
+    (b"\x00\x00\x00\x0cjP  ", Format.JPEG_2000),
+    (b"\xff\x4f\xff\x51", Format.JPEG_2000),
+    (b"\x89PNG\r\n\x1a\n", Format.PNG),
+    (b"%PDF-", Format.PDF),
+)

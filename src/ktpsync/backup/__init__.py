@@ -7,26 +7,36 @@ nothing in it needs ktpsync to be read.
 from __future__ import annotations
 
 from ktpsync.backup._progress import Progress, ProgressCallback
+from ktpsync.backup._prune import PruneReport, prune
 from ktpsync.backup._repository import Repository, Snapshot
 from ktpsync.backup._restore import RestoreReport, heads, restore
+from ktpsync.backup._retention import Retention, kept
+from ktpsync.backup._schedule import BackupDates, backup_dates, due
 from ktpsync.backup._snapshot import SnapshotReport, backup
 from ktpsync.backup._source import BackupSource, RestoreTarget
 from ktpsync.backup._verify import Depth, Problem, VerifyReport, verify
 
 __all__ = [
+    "BackupDates",
     "BackupSource",
     "Depth",
     "Problem",
     "Progress",
     "ProgressCallback",
+    "PruneReport",
     "Repository",
     "RestoreReport",
     "RestoreTarget",
+    "Retention",
     "Snapshot",
     "SnapshotReport",
     "VerifyReport",
     "backup",
+    "backup_dates",
+    "due",
     "heads",
+    "kept",
+    "prune",
     "restore",
     "verify",
 ]

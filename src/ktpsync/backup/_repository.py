@@ -217,6 +217,16 @@ class Repository:
         return links
 
 
+def current_packs(chain: Sequence[Snapshot]) -> list[PackEntry]:
+    """Return the packs that the last snapshot of a chain reaches, oldest first."""
+    packs: dict[str, PackEntry] = {}
+    for link in chain:
+        for name in link.manifest.dropped.packs:
+            packs.pop(name, None)
+        packs.update((pack.name, pack) for pack in link.manifest.packs)
+    return list(packs.values())
+
+
 def _read(storage: StorageBackend, key: str, limit: int = MAX_DOCUMENT) -> bytes:
     with storage.open(key) as file:
         data = file.read(limit + 1)

@@ -17,7 +17,7 @@ from ktpsync.backup._documents import (
 )
 from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
-from ktpsync.backup._repository import Repository
+from ktpsync.backup._repository import Repository, current_packs
 from ktpsync.backup._source import RestoreTarget
 from ktpsync.backup._state import OpenedState
 from ktpsync.errors import (
@@ -115,7 +115,7 @@ def restore(
         progress=progress,
         problems=problems,
     )
-    run.all([pack for link in links for pack in link.manifest.packs], broken=len(problems) > 0)
+    run.all(current_packs(links), broken=len(problems) > 0)
     target.import_state(_records(repository, states, identities, problems))
     return RestoreReport(
         repository=repository.uuid,

@@ -1,55 +1,28 @@
-"""Making a snapshot: packs first, then the state, then the signed manifest that commits it."""
+"""Making a backup."""
 
 from __future__ import annotations
 
-import hashlib
-import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import uuid6
-from attrs import Factory, define, evolve, frozen
+from attrs import frozen
 
-from ktpsync.backup._documents import (
-    Chain,
-    Manifest,
-    PackEntry,
-    SnapshotRef,
-    StateEntry,
-    Station,
-    Totals,
-    dump,
-    index_key,
-    manifest_key,
-    pack_key,
-    signature_key,
-    state_key,
-)
+from ktpsync.backup._documents import Totals
 from ktpsync.backup._memory import BackupMemory, Knowledge
-from ktpsync.backup._pack import PACK_SIZE, Pack, PackWriter
-from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
-from ktpsync.backup._repository import Repository, Snapshot
-from ktpsync.backup._source import BackupSource
-from ktpsync.backup._state import SealedState, StateHead, seal_state
-from ktpsync.clock import Clock, SystemClock, utc_from_ms, utc_text
-from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, SpoolError
-from ktpsync.keys import StationKey
+from ktpsync.backup._pack import PACK_SIZE
+from ktpsync.backup._progress import ProgressCallback, ignore_progress
+from ktpsync.backup._run import SnapshotRun
+from ktpsync.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from ktpsync.packet import SealedPacket
+    from ktpsync.backup._repository import Repository, Snapshot
+    from ktpsync.backup._source import BackupSource
+    from ktpsync.keys import StationKey
 
 SNAPSHOT_SIZE: Final = 1 << 30
 """Bytes of new packets after which a snapshot is committed and the next one begun."""
-
-_FULL_STATE_SLACK: Final = 1 << 20
-"""Deltas may outgrow the last full state by this many bytes before the next full one is due."""
-
-_STAMP: Final = "%Y%m%dT%H%M%SZ"
-_STAMP_LENGTH: Final = 16
 
 
 @frozen(kw_only=True)
@@ -120,13 +93,13 @@ def backup(
         BackupError: Another backup of this station to this repository is running.
         BackendError: The storage failed; what was committed before stays.
     """
-    known = BackupMemory(memory, repository.uuid)
-    with known.locked():
-        run = _Run(
+    remembered = BackupMemory(memory, repository.uuid)
+    with remembered.locked():
+        run = SnapshotRun(
             source=source,
             repository=repository,
             station=station,
-            memory=known,
+            memory=remembered,
             recipients=tuple(recipients) if recipients is not None else None,
             station_key=station.to_pem().decode() if include_station_key else None,
             pack_size=pack_size,
@@ -134,304 +107,33 @@ def backup(
             clock=clock or SystemClock(),
             progress=progress,
         )
-        return run.all(full=full)
+        return _report(run, *_all(run, full=full))
 
 
-@define
-class _Tally:
-    """What a run has done so far."""
-
-    packets: int = 0
-    pack_bytes: int = 0
-    written: int = 0
-    packets_expected: int = 0
-    bytes_expected: int = 0
-    damaged: dict[str, str] = Factory(dict)
-    warnings: list[str] = Factory(list)
-
-    def expect(self, packets: Iterable[SealedPacket]) -> None:
-        for packet in packets:
-            self.packets_expected += 1
-            self.bytes_expected += packet.size
-
-    def add_pack(self, entry: PackEntry) -> None:
-        self.packets += entry.packets
-        self.pack_bytes += entry.size
-        self.written += entry.size + entry.index_size
-
-    def progress(self) -> Progress:
-        return Progress(
-            stage="pack",
-            bytes_done=self.pack_bytes,
-            bytes_total=max(self.bytes_expected, self.pack_bytes),
-            packets_done=self.packets,
-            packets_total=max(self.packets_expected, self.packets),
-        )
+def _all(run: SnapshotRun, *, full: bool) -> tuple[Knowledge, Snapshot | None, list[str]]:
+    known, head = run.resume()
+    run.tally.expect(run.source.uncopied(known.lineage))
+    names = []
+    complete = False
+    while not complete:
+        known, made, complete = run.one(known, head, full=full)
+        full = False
+        if made is not None:
+            head = made
+            names.append(made.ref.name)
+    run.memory.note_time("backup", run.clock.now_ms())
+    return known, head, names
 
 
-@frozen(kw_only=True)
-class _Run:
-    """One backup from start to end, under the lock."""
-
-    source: BackupSource
-    repository: Repository
-    station: StationKey
-    memory: BackupMemory
-    recipients: tuple[str, ...] | None
-    station_key: str | None
-    pack_size: int
-    snapshot_size: int
-    clock: Clock
-    progress: ProgressCallback
-    tally: _Tally = Factory(_Tally)
-
-    def all(self, *, full: bool) -> SnapshotReport:
-        known, head = self._resume()
-        self.tally.expect(self.source.uncopied(known.lineage))
-        names = []
-        complete = False
-        while not complete:
-            known, made, complete = self._one(known, head, full=full)
-            full = False
-            if made is not None:
-                head = made
-                names.append(made.ref.name)
-        self.memory.note_time("backup", self.clock.now_ms())
-        return SnapshotReport(
-            repository=self.repository.uuid,
-            lineage=known.lineage,
-            snapshots=tuple(names),
-            head=head.ref.name if head else None,
-            packets=self.tally.packets,
-            bytes_written=self.tally.written,
-            totals=head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0),
-            damaged=tuple(self.tally.damaged.values()),
-            warnings=tuple(self.tally.warnings),
-        )
-
-    def _resume(self) -> tuple[Knowledge, Snapshot | None]:
-        """Return the snapshot to continue; none where a new lineage begins."""
-        known = self.memory.load()
-        if known is None:
-            return self._new_lineage(), None
-        try:
-            if known.pending is not None and self.repository.storage.exists(manifest_key(known.pending)):
-                made = self.repository.snapshot(known.pending)
-                if made.manifest.parent == known.head:
-                    return self._settle(known, made), made
-            if known.head is None:
-                return known, None
-            head = self.repository.snapshot(known.head.name)
-        except DamagedBackupError as error:
-            return self._new_lineage(f"{error} All packets are copied again."), None
-        warning = None
-        if head.ref != known.head:
-            warning = (
-                f"{manifest_key(head.ref.name)} is not the snapshot that this station made. "
-                "All packets are copied again; run `ktpsync verify`."
-            )
-        elif self._continued_elsewhere(head):
-            warning = (
-                "The repository holds newer snapshots of this station than the station remembers: its data "
-                "directory is an older copy. All packets are copied again, beside the newer snapshots."
-            )
-        return (self._new_lineage(warning), None) if warning else (known, head)
-
-    def _continued_elsewhere(self, head: Snapshot) -> bool:
-        for name in self.repository.snapshot_names():
-            if name > head.ref.name:
-                try:
-                    other = self.repository.snapshot(name)
-                except BackupError:
-                    continue
-                if other.manifest.lineage == head.manifest.lineage:
-                    return True
-        return False
-
-    def _new_lineage(self, warning: str | None = None) -> Knowledge:
-        if warning:
-            self.tally.warnings.append(warning)
-        known = Knowledge(lineage=str(uuid.uuid4()))
-        self.source.register_copy_target(known.lineage)
-        self.memory.save(known)
-        return known
-
-    def _one(
-        self, known: Knowledge, head: Snapshot | None, *, full: bool
-    ) -> tuple[Knowledge, Snapshot | None, bool]:
-        """Commit one snapshot, or nothing if nothing is new."""
-        full = full or known.full_next or head is None or _full_is_due(head.manifest.chain)
-        try:
-            before = _packs_of(self.repository, head) if full and head else []
-        except DamagedBackupError as error:
-            known, head, before = self._new_lineage(f"{error} All packets are copied again."), None, []
-        after = 0 if full or head is None else head.manifest.state.sequence
-        name = self._new_name(head)
-        recipients = self.recipients or (
-            head.manifest.recipients if head else self.repository.marker.recipients
-        )
-        # The state is read before the packets: every packet that it names is in a pack then.
-        sequence = self.source.sequence()
-        state_head = StateHead(
-            repository=self.repository.uuid,
-            snapshot=name,
-            after=after,
-            sequence=sequence,
-            station_key=self.station_key,
-        )
-        state = seal_state(state_head, self.source.export(after), recipients)
-        try:
-            packs, complete = self._store_packs(known.lineage)
-            if head is not None and not packs and not state.records and not full:
-                return known, None, True
-            entry = StateEntry(sha256=state.sha256, size=state.size, after=after, sequence=sequence)
-            manifest = Manifest(
-                repository=self.repository.uuid,
-                name=name,
-                lineage=known.lineage,
-                created_at=utc_text(utc_from_ms(self.clock.now_ms())),
-                kind="full" if full else "delta",
-                complete=complete,
-                parent=head.ref if head else None,
-                station=Station(
-                    key_id=self.station.public.key_id, public_key=self.station.public.to_pem().decode()
-                ),
-                recipients=tuple(recipients),
-                state=entry,
-                packs=(*before, *packs),
-                chain=_chain(head, entry, full=full),
-                totals=_totals(head, packs),
-            )
-            known, made = self._commit(known, manifest, state)
-        finally:
-            state.close()
-        return known, made, complete
-
-    def _commit(self, known: Knowledge, manifest: Manifest, state: SealedState) -> tuple[Knowledge, Snapshot]:
-        data = dump(manifest)
-        signature = self.station.sign(data)
-        known = evolve(known, pending=manifest.name)
-        self.memory.save(known)
-        storage = self.repository.storage
-        storage.put(state_key(manifest.name), state.data, size=state.size, sha256=state.sha256)
-        self.repository.put_bytes(signature_key(manifest.name), signature)
-        self.repository.put_bytes(manifest_key(manifest.name), data)
-        self.tally.written += state.size + len(signature) + len(data)
-        ref = SnapshotRef(name=manifest.name, sha256=hashlib.sha256(data).hexdigest())
-        made = Snapshot(manifest=manifest, ref=ref, signer=self.station.public)
-        return self._settle(known, made), made
-
-    def _settle(self, known: Knowledge, made: Snapshot) -> Knowledge:
-        """Note everywhere that a snapshot is committed. Done again after a crash, it changes nothing."""
-        named = {pack.name for pack in made.manifest.packs}
-        for pending in self.memory.pending_packs():
-            if pending.entry.name in named:
-                ids = [packet.packet_id for packet in pending.packets().packets]
-                self.source.mark_copied(known.lineage, ids, made.ref.name)
-        known = evolve(known, head=made.ref, pending=None, full_next=False)
-        self.memory.save(known)
-        self.memory.forget_packs(named)
-        return known
-
-    def _new_name(self, head: Snapshot | None) -> str:
-        """Return a name that sorts after the parent's, also where the clock jumped back."""
-        moment = utc_from_ms(self.clock.now_ms())
-        if head is not None:
-            before = datetime.strptime(head.ref.name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC)
-            moment = max(moment, before + timedelta(seconds=1))
-        return f"{moment.strftime(_STAMP)}-{uuid6.uuid7()}"
-
-    def _store_packs(self, lineage: str) -> tuple[list[PackEntry], bool]:
-        """Store what the repository lacks, one pack being built while the one before is written."""
-        packs, known_ids = self._adopt()
-        complete = True
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
-            sending: Future[None] | None = None
-            writer = PackWriter()
-            stored = 0
-
-            def send() -> None:
-                nonlocal sending, writer, stored
-                pack = writer.finish()
-                self.memory.note_pack(pack.entry, pack.index)
-                if sending is not None:
-                    sending.result()
-                sending = uploader.submit(self._put_pack, pack)
-                packs.append(pack.entry)
-                stored += pack.entry.size
-                writer = PackWriter()
-
-            for packet in self.source.uncopied(lineage):
-                if packet.packet_id in known_ids:
-                    continue
-                if stored + writer.size >= self.snapshot_size:
-                    complete = False
-                    break
-                self._add(writer, packet)
-                if writer.size >= self.pack_size:
-                    send()
-            if writer.packets:
-                send()
-            if sending is not None:
-                sending.result()
-        return packs, complete
-
-    def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
-        try:
-            writer.add(packet)
-        except SpoolError as error:
-            self.tally.damaged[packet.packet_id] = str(error)
-
-    def _put_pack(self, pack: Pack) -> None:
-        entry = pack.entry
-        with pack.data:
-            self.repository.storage.put(pack_key(entry.name), pack.data, size=entry.size, sha256=entry.sha256)
-        self.repository.put_bytes(index_key(entry.name), pack.index)
-        self.tally.add_pack(entry)
-        self.progress(self.tally.progress())
-
-    def _adopt(self) -> tuple[list[PackEntry], set[str]]:
-        """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
-        packs: list[PackEntry] = []
-        ids: set[str] = set()
-        for pending in self.memory.pending_packs():
-            entry = pending.entry
-            try:
-                arrived = self.repository.storage.stat(pack_key(entry.name)).size == entry.size
-            except NotFoundError:
-                arrived = False
-            if arrived:
-                self.repository.put_bytes(index_key(entry.name), pending.index.encode())
-                packs.append(entry)
-                ids.update(packet.packet_id for packet in pending.packets().packets)
-                self.tally.add_pack(entry)
-            else:
-                self.memory.forget_packs({entry.name})
-        return packs, ids
-
-
-def _packs_of(repository: Repository, head: Snapshot) -> list[PackEntry]:
-    return [pack for link in repository.chain(head) for pack in link.manifest.packs]
-
-
-def _full_is_due(chain: Chain) -> bool:
-    return chain.delta_bytes > chain.full_bytes + _FULL_STATE_SLACK
-
-
-def _chain(head: Snapshot | None, state: StateEntry, *, full: bool) -> Chain:
-    if full or head is None:
-        return Chain(length=0, full_bytes=state.size, delta_bytes=0)
-    before = head.manifest.chain
-    return Chain(
-        length=before.length + 1, full_bytes=before.full_bytes, delta_bytes=before.delta_bytes + state.size
-    )
-
-
-def _totals(head: Snapshot | None, packs: Iterable[PackEntry]) -> Totals:
-    before = head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0)
-    packs = tuple(packs)
-    return Totals(
-        packs=before.packs + len(packs),
-        packets=before.packets + sum(pack.packets for pack in packs),
-        bytes=before.bytes + sum(pack.size for pack in packs),
+def _report(run: SnapshotRun, known: Knowledge, head: Snapshot | None, names: list[str]) -> SnapshotReport:
+    return SnapshotReport(
+        repository=run.repository.uuid,
+        lineage=known.lineage,
+        snapshots=tuple(names),
+        head=head.ref.name if head else None,
+        packets=run.tally.packets,
+        bytes_written=run.tally.written,
+        totals=head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0),
+        damaged=tuple(run.tally.damaged.values()),
+        warnings=tuple(run.tally.warnings),
     )

@@ -1,0 +1,286 @@
+"""Making room: a prune is a full snapshot that names what it drops.
+
+What it names is deleted only after it is committed. Killed at any point, everything that a kept snapshot
+needs is there, and the next prune goes on with the deletion.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from attrs import Factory, define, frozen
+
+from ktpsync.backup._documents import (
+    Dropped,
+    PackEntry,
+    PackIndex,
+    index_key,
+    manifest_key,
+    pack_key,
+    signature_key,
+    state_key,
+)
+from ktpsync.backup._memory import BackupMemory
+from ktpsync.backup._pack import PACK_SIZE, PackWriter, read_packets
+from ktpsync.backup._progress import ProgressCallback, ignore_progress
+from ktpsync.backup._repository import Repository, Snapshot, current_packs
+from ktpsync.backup._retention import Retention, kept
+from ktpsync.backup._run import Rework, SnapshotRun
+from ktpsync.clock import Clock, SystemClock
+from ktpsync.errors import BackupError, DamagedBackupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from ktpsync.backup._source import BackupSource
+    from ktpsync.keys import StationKey
+
+GARBAGE: Final = 0.3
+"""Share of a pack that must be garbage before the rest of it is written again."""
+
+
+@frozen(kw_only=True)
+class PruneReport:
+    """What a prune dropped, or would drop.
+
+    Args:
+        dry_run: Whether nothing was changed.
+        kept: Names of the snapshots that stay, oldest first.
+        dropped: Names of the snapshots that go.
+        packs_dropped: Packs that go.
+        packets_dropped: Packets that go: all of them finished with, and wanted by no kept snapshot.
+        bytes_freed: Bytes that become free, less what is written again.
+        notes: What stayed though it should go, and why.
+    """
+
+    dry_run: bool
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...]
+    packs_dropped: int
+    packets_dropped: int
+    bytes_freed: int
+    notes: tuple[str, ...]
+
+
+def prune(
+    source: BackupSource,
+    repository: Repository,
+    *,
+    station: StationKey,
+    memory: Path,
+    retention: Retention,
+    expendable: Iterable[tuple[str, int]] = (),
+    garbage: float = GARBAGE,
+    dry_run: bool = False,
+    pack_size: int = PACK_SIZE,
+    clock: Clock | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> PruneReport:
+    """Drop this station's old snapshots, and the packets that nobody needs any more.
+
+    A packet goes only if the outbox itself has let go of it and no kept snapshot is from before that. The
+    last copy of an undelivered packet is never among them, whatever the policy.
+
+    Args:
+        source: The outbox.
+        repository: Which.
+        station: The key that signs the manifest.
+        memory: Folder in the data directory for what is remembered of repositories.
+        retention: Which snapshots to keep.
+        expendable: Ids of the packets whose bytes the outbox has purged by its rule, each with the outbox
+            sequence of the purge.
+        garbage: Share of a pack that must be garbage before the rest of it is written again.
+        dry_run: Whether to say what would be done and do nothing.
+        pack_size: Bytes after which a new pack is closed.
+        clock: The clock to ask.
+        progress: Called as packs are written.
+
+    Raises:
+        BackupError: The station has no snapshot here, or another process is at work on the repository.
+        DamagedBackupError: A manifest that is needed is damaged. Nothing was dropped.
+        BackendError: The storage failed.
+    """
+    remembered = BackupMemory(memory, repository.uuid)
+    with remembered.locked():
+        run = SnapshotRun(
+            source=source,
+            repository=repository,
+            station=station,
+            memory=remembered,
+            recipients=None,
+            station_key=None,
+            pack_size=pack_size,
+            snapshot_size=sys.maxsize,
+            clock=clock or SystemClock(),
+            progress=progress,
+        )
+        known, head = run.resume()
+        if head is None:
+            raise BackupError(
+                "There is no snapshot of this station to prune in this repository. Make a backup first."
+            )
+        plan = _make_plan(
+            repository,
+            head,
+            retention=retention,
+            expendable=dict(expendable),
+            threshold=garbage,
+            pack_size=pack_size,
+        )
+        if not dry_run:
+            _finish_deletion(repository, plan.lineage.values())
+            if plan.new:
+                made = run.one(known, head, rework=plan.rework())[1]
+                assert made is not None
+                _delete(repository, made.manifest.dropped)
+        return plan.report(dry_run=dry_run)
+
+
+@define(kw_only=True)
+class _Plan:
+    """What to keep, what to drop and what to write again."""
+
+    repository: Repository
+    lineage: dict[str, Snapshot]
+    needed: set[str]
+    current: dict[str, PackEntry]
+    pack_size: int
+    dropped_packs: dict[str, PackIndex] = Factory(dict)
+    rewritten: dict[str, tuple[PackIndex, frozenset[str]]] = Factory(dict)
+    notes: list[str] = Factory(list)
+
+    @property
+    def new(self) -> bool:
+        """Whether there is anything to drop."""
+        return bool(self.lineage.keys() - self.needed or self.dropped_packs or self.rewritten)
+
+    def rework(self) -> Rework:
+        gone = [*self.dropped_packs, *self.rewritten]
+        named = {pack.name for name in self.needed for pack in self.lineage[name].manifest.packs}
+        parents = {
+            s.manifest.parent.name for n, s in self.lineage.items() if n in self.needed and s.manifest.parent
+        }
+        return Rework(
+            packs=tuple(self.current[name] for name in gone),
+            dropped=Dropped(
+                # What an earlier prune dropped is named again as long as a kept snapshot still names it.
+                snapshots=tuple(sorted((self.lineage.keys() | parents) - self.needed)),
+                packs=tuple(sorted({*gone, *(named - self.current.keys())})),
+            ),
+            writers=self._writers,
+        )
+
+    def _writers(self) -> Iterator[PackWriter]:
+        writer = PackWriter()
+        for name, (index, garbage) in self.rewritten.items():
+            with self.repository.storage.open(pack_key(name)) as source:
+                for entry, sealed in read_packets(source, index):
+                    if entry.packet_id in garbage:
+                        continue
+                    if sealed is None:
+                        raise DamagedBackupError(
+                            f"{pack_key(name)}: packet {entry.packet_id} is damaged, so the pack is not written "
+                            "again. Run `ktpsync verify --repair-from` first. Nothing was dropped."
+                        )
+                    writer.add_bytes(entry.packet_id, entry.sha256, sealed)
+            if writer.size >= self.pack_size:
+                yield writer
+                writer = PackWriter()
+        if writer.packets:
+            yield writer
+
+    def report(self, *, dry_run: bool) -> PruneReport:
+        garbage = [e for i in self.dropped_packs.values() for e in i.packets]
+        garbage += [e for i, ids in self.rewritten.values() for e in i.packets if e.packet_id in ids]
+        states = (s.manifest.state.size for name, s in self.lineage.items() if name not in self.needed)
+        return PruneReport(
+            dry_run=dry_run,
+            kept=tuple(sorted(self.needed)),
+            dropped=tuple(sorted(self.lineage.keys() - self.needed)),
+            packs_dropped=len(self.dropped_packs) + len(self.rewritten),
+            packets_dropped=len(garbage),
+            bytes_freed=sum(entry.size for entry in garbage) + sum(states),
+            notes=tuple(self.notes),
+        )
+
+
+def _make_plan(
+    repository: Repository,
+    head: Snapshot,
+    *,
+    retention: Retention,
+    expendable: dict[str, int],
+    threshold: float,
+    pack_size: int,
+) -> _Plan:
+    lineage = _lineage(repository, head)
+    keep = kept({n: datetime.fromisoformat(s.manifest.created_at) for n, s in lineage.items()}, retention)
+    keep.add(head.ref.name)
+    needed = {link.ref.name for name in keep for link in repository.chain(lineage[name])}
+    oldest = min(lineage[name].manifest.state.sequence for name in keep)
+    plan = _Plan(
+        repository=repository,
+        lineage=lineage,
+        needed=needed,
+        current={pack.name: pack for pack in current_packs(repository.chain(head))},
+        pack_size=pack_size,
+    )
+    finished = {packet_id for packet_id, sequence in expendable.items() if sequence <= oldest}
+    seen: set[str] = set()
+    # From the newest pack back: of a packet that is in two packs, the newer copy stays.
+    for name, pack in reversed(plan.current.items()):
+        try:
+            index = repository.index(pack)
+        except DamagedBackupError as error:
+            plan.notes.append(f"{error} The pack stays as it is.")
+            continue
+        garbage = frozenset(
+            entry.packet_id
+            for entry in index.packets
+            if entry.packet_id in finished or entry.packet_id in seen
+        )
+        seen.update(entry.packet_id for entry in index.packets)
+        garbage_bytes = sum(entry.size for entry in index.packets if entry.packet_id in garbage)
+        if len(garbage) == len(index.packets):
+            plan.dropped_packs[name] = index
+        elif garbage_bytes > threshold * pack.size:
+            plan.rewritten[name] = (index, garbage)
+    return plan
+
+
+def _lineage(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
+    """Return the lineage's snapshots that were not dropped already."""
+    found = {}
+    for name in repository.snapshot_names():
+        try:
+            snapshot = repository.snapshot(name)
+        except BackupError:
+            continue
+        if snapshot.manifest.lineage == head.manifest.lineage:
+            found[name] = snapshot
+    gone = {name for snapshot in found.values() for name in snapshot.manifest.dropped.snapshots}
+    return {name: snapshot for name, snapshot in found.items() if name not in gone}
+
+
+def _finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> None:
+    """Delete what an interrupted prune had committed to drop."""
+    stored = {info.key for prefix in ("packs/", "snapshots/") for info in repository.storage.list(prefix)}
+    for snapshot in snapshots:
+        for key in _keys(snapshot.manifest.dropped):
+            if key in stored:
+                repository.storage.delete(key)
+
+
+def _delete(repository: Repository, dropped: Dropped) -> None:
+    for key in _keys(dropped):
+        repository.storage.delete(key)
+
+
+def _keys(dropped: Dropped) -> Iterator[str]:
+    for name in dropped.snapshots:
+        yield from (manifest_key(name), signature_key(name), state_key(name))
+    for name in dropped.packs:
+        yield from (pack_key(name), index_key(name))

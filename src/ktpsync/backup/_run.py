@@ -1,0 +1,370 @@
+"""One run of a backup under its lock: packs first, then the state, then the signed manifest that commits it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import uuid6
+from attrs import Factory, define, evolve, frozen
+
+from ktpsync.backup._documents import (
+    Chain,
+    Dropped,
+    Manifest,
+    PackEntry,
+    SnapshotRef,
+    StateEntry,
+    Station,
+    Totals,
+    dump,
+    index_key,
+    manifest_key,
+    pack_key,
+    signature_key,
+    state_key,
+)
+from ktpsync.backup._memory import BackupMemory, Knowledge
+from ktpsync.backup._pack import Pack, PackWriter
+from ktpsync.backup._progress import Progress, ProgressCallback
+from ktpsync.backup._repository import Repository, Snapshot, current_packs
+from ktpsync.backup._source import BackupSource
+from ktpsync.backup._state import SealedState, StateHead, seal_state
+from ktpsync.clock import Clock, utc_from_ms, utc_text
+from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, SpoolError
+from ktpsync.keys import StationKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ktpsync.packet import SealedPacket
+
+_FULL_STATE_SLACK: Final = 1 << 20
+"""Deltas may outgrow the last full state by this many bytes before the next full one is due."""
+
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+_STAMP_LENGTH: Final = 16
+
+
+@define
+class Tally:
+    """What a run has done so far."""
+
+    packets: int = 0
+    pack_bytes: int = 0
+    written: int = 0
+    packets_expected: int = 0
+    bytes_expected: int = 0
+    damaged: dict[str, str] = Factory(dict)
+    warnings: list[str] = Factory(list)
+
+    def expect(self, packets: Iterable[SealedPacket]) -> None:
+        for packet in packets:
+            self.packets_expected += 1
+            self.bytes_expected += packet.size
+
+    def add_pack(self, entry: PackEntry) -> None:
+        self.packets += entry.packets
+        self.pack_bytes += entry.size
+        self.written += entry.size + entry.index_size
+
+    def progress(self) -> Progress:
+        return Progress(
+            stage="pack",
+            bytes_done=self.pack_bytes,
+            bytes_total=max(self.bytes_expected, self.pack_bytes),
+            packets_done=self.packets,
+            packets_total=max(self.packets_expected, self.packets),
+        )
+
+
+@frozen(kw_only=True)
+class Rework:
+    """What a prune changes.
+
+    Args:
+        packs: The packs that it drops.
+        dropped: All that its manifest names as dropped.
+        writers: Yields packs with what is kept of them, filled but not finished.
+    """
+
+    packs: tuple[PackEntry, ...]
+    dropped: Dropped
+    writers: Callable[[], Iterator[PackWriter]]
+
+
+@frozen(kw_only=True)
+class SnapshotRun:
+    """One backup from start to end, under the lock."""
+
+    source: BackupSource
+    repository: Repository
+    station: StationKey
+    memory: BackupMemory
+    recipients: tuple[str, ...] | None
+    station_key: str | None
+    pack_size: int
+    snapshot_size: int
+    clock: Clock
+    progress: ProgressCallback
+    tally: Tally = Factory(Tally)
+
+    def resume(self) -> tuple[Knowledge, Snapshot | None]:
+        """Return the snapshot to continue; none where a new lineage begins."""
+        known = self.memory.load()
+        if known is None:
+            return self._new_lineage(), None
+        try:
+            if known.pending is not None and self.repository.storage.exists(manifest_key(known.pending)):
+                made = self.repository.snapshot(known.pending)
+                if made.manifest.parent == known.head:
+                    return self._settle(known, made), made
+            known = self._forget_pending(known)
+            if known.head is None:
+                return known, None
+            head = self.repository.snapshot(known.head.name)
+        except DamagedBackupError as error:
+            return self._new_lineage(f"{error} All packets are copied again."), None
+        warning = None
+        if head.ref != known.head:
+            warning = (
+                f"{manifest_key(head.ref.name)} is not the snapshot that this station made. "
+                "All packets are copied again; run `ktpsync verify`."
+            )
+        elif self._continued_elsewhere(head):
+            warning = (
+                "The repository holds newer snapshots of this station than the station remembers: its data "
+                "directory is an older copy. All packets are copied again, beside the newer snapshots."
+            )
+        return (self._new_lineage(warning), None) if warning else (known, head)
+
+    def _forget_pending(self, known: Knowledge) -> Knowledge:
+        """Collect what an interrupted commit left; its packs stay for the next one."""
+        if known.pending is not None:
+            self.repository.storage.delete(state_key(known.pending))
+            self.repository.storage.delete(signature_key(known.pending))
+            known = evolve(known, pending=None)
+            self.memory.save(known)
+        return known
+
+    def _continued_elsewhere(self, head: Snapshot) -> bool:
+        for name in self.repository.snapshot_names():
+            if name > head.ref.name:
+                try:
+                    other = self.repository.snapshot(name)
+                except BackupError:
+                    continue
+                if other.manifest.lineage == head.manifest.lineage:
+                    return True
+        return False
+
+    def _new_lineage(self, warning: str | None = None) -> Knowledge:
+        if warning:
+            self.tally.warnings.append(warning)
+        known = Knowledge(lineage=str(uuid.uuid4()))
+        self.source.register_copy_target(known.lineage)
+        self.memory.save(known)
+        return known
+
+    def one(
+        self, known: Knowledge, head: Snapshot | None, *, full: bool = False, rework: Rework | None = None
+    ) -> tuple[Knowledge, Snapshot | None, bool]:
+        """Commit one snapshot, or nothing if nothing is new.
+
+        Args:
+            known: What the station remembers.
+            head: The snapshot to continue.
+            full: Whether it must be a full one.
+            rework: What a prune writes again and drops.
+
+        Returns:
+            What the station remembers now, the snapshot, and whether everything is in it.
+        """
+        full = full or known.full_next or head is None or _full_is_due(head.manifest.chain)
+        try:
+            before = current_packs(self.repository.chain(head)) if full and head else []
+        except DamagedBackupError as error:
+            known, head, before = self._new_lineage(f"{error} All packets are copied again."), None, []
+        after = 0 if full or head is None else head.manifest.state.sequence
+        name = self._new_name(head)
+        recipients = self.recipients or (
+            head.manifest.recipients if head else self.repository.marker.recipients
+        )
+        # The state is read before the packets: every packet that it names is in a pack then.
+        sequence = self.source.sequence()
+        state_head = StateHead(
+            repository=self.repository.uuid,
+            snapshot=name,
+            after=after,
+            sequence=sequence,
+            station_key=self.station_key,
+        )
+        state = seal_state(state_head, self.source.export(after), recipients)
+        try:
+            packs, complete = self._store_packs(known.lineage)
+            dropped = rework.dropped if rework else Dropped()
+            if rework is not None:
+                packs += self._write_again(rework)
+                before = [pack for pack in before if pack.name not in dropped.packs]
+            elif head is not None and not packs and not state.records and not full:
+                return known, None, True
+            entry = StateEntry(sha256=state.sha256, size=state.size, after=after, sequence=sequence)
+            manifest = Manifest(
+                repository=self.repository.uuid,
+                name=name,
+                lineage=known.lineage,
+                created_at=utc_text(utc_from_ms(self.clock.now_ms())),
+                kind="full" if full else "delta",
+                complete=complete,
+                parent=head.ref if head else None,
+                station=Station(
+                    key_id=self.station.public.key_id, public_key=self.station.public.to_pem().decode()
+                ),
+                recipients=tuple(recipients),
+                state=entry,
+                packs=(*before, *packs),
+                dropped=dropped,
+                chain=_chain(head, entry, full=full),
+                totals=_totals(head, packs, rework.packs if rework else ()),
+            )
+            known, made = self._commit(known, manifest, state)
+        finally:
+            state.close()
+        return known, made, complete
+
+    def _commit(self, known: Knowledge, manifest: Manifest, state: SealedState) -> tuple[Knowledge, Snapshot]:
+        data = dump(manifest)
+        signature = self.station.sign(data)
+        known = evolve(known, pending=manifest.name)
+        self.memory.save(known)
+        storage = self.repository.storage
+        storage.put(state_key(manifest.name), state.data, size=state.size, sha256=state.sha256)
+        self.repository.put_bytes(signature_key(manifest.name), signature)
+        self.repository.put_bytes(manifest_key(manifest.name), data)
+        self.tally.written += state.size + len(signature) + len(data)
+        ref = SnapshotRef(name=manifest.name, sha256=hashlib.sha256(data).hexdigest())
+        made = Snapshot(manifest=manifest, ref=ref, signer=self.station.public)
+        return self._settle(known, made), made
+
+    def _settle(self, known: Knowledge, made: Snapshot) -> Knowledge:
+        """Note everywhere that a snapshot is committed. Done again after a crash, it changes nothing."""
+        named = {pack.name for pack in made.manifest.packs}
+        for pending in self.memory.pending_packs():
+            if pending.entry.name in named:
+                ids = [packet.packet_id for packet in pending.packets().packets]
+                self.source.mark_copied(known.lineage, ids, made.ref.name)
+        known = evolve(known, head=made.ref, pending=None, full_next=False)
+        self.memory.save(known)
+        self.memory.forget_packs(named)
+        return known
+
+    def _new_name(self, head: Snapshot | None) -> str:
+        """Return a name that sorts after the parent's, also where the clock jumped back."""
+        moment = utc_from_ms(self.clock.now_ms())
+        if head is not None:
+            before = datetime.strptime(head.ref.name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC)
+            moment = max(moment, before + timedelta(seconds=1))
+        return f"{moment.strftime(_STAMP)}-{uuid6.uuid7()}"
+
+    def _write_again(self, rework: Rework) -> list[PackEntry]:
+        packs = []
+        for writer in rework.writers():
+            pack = writer.finish()
+            self.memory.note_pack(pack.entry, pack.index)
+            self._put_pack(pack)
+            packs.append(pack.entry)
+        return packs
+
+    def _store_packs(self, lineage: str) -> tuple[list[PackEntry], bool]:
+        """Store what the repository lacks, one pack being built while the one before is written."""
+        packs, known_ids = self._adopt()
+        complete = True
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
+            sending: Future[None] | None = None
+            writer = PackWriter()
+            stored = 0
+
+            def send() -> None:
+                nonlocal sending, writer, stored
+                pack = writer.finish()
+                self.memory.note_pack(pack.entry, pack.index)
+                if sending is not None:
+                    sending.result()
+                sending = uploader.submit(self._put_pack, pack)
+                packs.append(pack.entry)
+                stored += pack.entry.size
+                writer = PackWriter()
+
+            for packet in self.source.uncopied(lineage):
+                if packet.packet_id in known_ids:
+                    continue
+                if stored + writer.size >= self.snapshot_size:
+                    complete = False
+                    break
+                self._add(writer, packet)
+                if writer.size >= self.pack_size:
+                    send()
+            if writer.packets:
+                send()
+            if sending is not None:
+                sending.result()
+        return packs, complete
+
+    def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
+        try:
+            writer.add(packet)
+        except SpoolError as error:
+            self.tally.damaged[packet.packet_id] = str(error)
+
+    def _put_pack(self, pack: Pack) -> None:
+        entry = pack.entry
+        with pack.data:
+            self.repository.storage.put(pack_key(entry.name), pack.data, size=entry.size, sha256=entry.sha256)
+        self.repository.put_bytes(index_key(entry.name), pack.index)
+        self.tally.add_pack(entry)
+        self.progress(self.tally.progress())
+
+    def _adopt(self) -> tuple[list[PackEntry], set[str]]:
+        """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
+        packs: list[PackEntry] = []
+        ids: set[str] = set()
+        for pending in self.memory.pending_packs():
+            entry = pending.entry
+            try:
+                arrived = self.repository.storage.stat(pack_key(entry.name)).size == entry.size
+            except NotFoundError:
+                arrived = False
+            if arrived:
+                self.repository.put_bytes(index_key(entry.name), pending.index.encode())
+                packs.append(entry)
+                ids.update(packet.packet_id for packet in pending.packets().packets)
+                self.tally.add_pack(entry)
+            else:
+                self.memory.forget_packs({entry.name})
+        return packs, ids
+
+
+def _full_is_due(chain: Chain) -> bool:
+    return chain.delta_bytes > chain.full_bytes + _FULL_STATE_SLACK
+
+
+def _chain(head: Snapshot | None, state: StateEntry, *, full: bool) -> Chain:
+    if full or head is None:
+        return Chain(length=0, full_bytes=state.size, delta_bytes=0)
+    before = head.manifest.chain
+    return Chain(
+        length=before.length + 1, full_bytes=before.full_bytes, delta_bytes=before.delta_bytes + state.size
+    )
+
+
+def _totals(head: Snapshot | None, packs: Sequence[PackEntry], dropped: Sequence[PackEntry]) -> Totals:
+    before = head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0)
+    return Totals(
+        packs=before.packs + len(packs) - len(dropped),
+        packets=before.packets + sum(p.packets for p in packs) - sum(p.packets for p in dropped),
+        bytes=before.bytes + sum(p.size for p in packs) - sum(p.size for p in dropped),
+    )

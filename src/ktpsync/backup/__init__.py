@@ -6,6 +6,7 @@ nothing in it needs ktpsync to be read.
 
 from __future__ import annotations
 
+from ktpsync.backup._outbox import OutboxTarget
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._prune import PruneReport, prune
 from ktpsync.backup._repository import Repository, Snapshot
@@ -14,12 +15,15 @@ from ktpsync.backup._retention import Retention, kept
 from ktpsync.backup._schedule import BackupDates, backup_dates, due
 from ktpsync.backup._snapshot import SnapshotReport, backup
 from ktpsync.backup._source import BackupSource, RestoreTarget
+from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
 from ktpsync.backup._verify import Depth, Problem, VerifyReport, verify
 
 __all__ = [
+    "RESTORE_MARKER",
     "BackupDates",
     "BackupSource",
     "Depth",
+    "OutboxTarget",
     "Problem",
     "Progress",
     "ProgressCallback",
@@ -33,10 +37,12 @@ __all__ = [
     "VerifyReport",
     "backup",
     "backup_dates",
+    "continue_backups",
     "due",
     "heads",
     "kept",
     "prune",
     "restore",
+    "restore_station",
     "verify",
 ]

@@ -33,6 +33,7 @@ class Knowledge:
         lineage: The lineage that this station continues there; also its copy target in the outbox.
         head: The last snapshot that was committed.
         pending: The snapshot that may have been committed when the station died.
+        quiet_at: The outbox sequence after the head, if nothing but the note of its copies came since.
         full_next: Whether the next snapshot must be a full one, as after a restore.
         last_backup_ms: When the last complete backup ended.
         last_verified_ms: When the last verification without a problem ended.
@@ -43,6 +44,7 @@ class Knowledge:
     lineage: str
     head: SnapshotRef | None = None
     pending: str | None = None
+    quiet_at: int | None = None
     full_next: bool = False
     last_backup_ms: int | None = None
     last_verified_ms: int | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 
 from ktpsync.backup._documents import (
     PackEntry,
     PackIndex,
+    SnapshotRef,
     pack_key,
     pack_of_key,
     state_key,
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from ktpsync.backup._repository import Snapshot
 
 
+_BATCH: Final = 64
+"""Packets that are made durable together."""
+
+
 @frozen(kw_only=True)
 class RestoreReport:
     """What a restore brought back.
@@ -41,27 +46,31 @@ class RestoreReport:
     Args:
         repository: UUID of the repository.
         lineage: The lineage of the snapshot.
-        snapshot: The snapshot that was restored.
+        head: The snapshot that was restored.
         packet_ids: Ids of all packets that are there now.
         bytes_restored: Bytes of sealed packets that this run wrote.
         state_restored: Whether the whole outbox state was read.
+        station_key: The station's private signing key in PEM, if the backup holds it.
         damaged: Ids of the packets that the repository does not hold whole.
+        missing: Ids of the packets that the state knows, but whose bytes are in no pack.
         problems: One line for each thing that was wrong.
     """
 
     repository: str
     lineage: str
-    snapshot: str
+    head: SnapshotRef
     packet_ids: tuple[str, ...]
     bytes_restored: int
     state_restored: bool
     damaged: tuple[str, ...]
+    missing: tuple[str, ...]
     problems: tuple[str, ...]
+    station_key: str | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether everything came back."""
-        return not self.problems and not self.damaged
+        return not self.problems and not self.damaged and not self.missing
 
     def raise_if_damaged(self) -> None:
         """Turn what did not come back into an error.
@@ -71,9 +80,9 @@ class RestoreReport:
         """
         if not self.ok:
             raise DamagedBackupError(
-                f"{len(self.packet_ids)} packets were restored, {len(self.damaged)} could not be: look for "
-                "another copy of them on other disks and at the centre.",
-                damaged=[*self.problems, *self.damaged],
+                f"{len(self.packet_ids)} packets were restored, {len({*self.damaged, *self.missing})} could not "
+                "be: look for another copy of them on other disks and at the centre.",
+                damaged=[*self.problems, *self.damaged, *self.missing],
             )
 
 
@@ -108,24 +117,28 @@ def restore(
     head = _choose(repository, snapshot, problems)
     links = _links(repository, head, problems)
     states = [link for link in links if _can_open(repository, link, identities, problems)]
+    wanted = target.plan(_records(repository, states, identities, problems))
     run = _Run(
         repository=repository,
         target=target,
-        select=select or _everything,
+        wanted=wanted if select is None else lambda packet_id: select(packet_id) and wanted(packet_id),
         progress=progress,
         problems=problems,
     )
     run.all(current_packs(links), broken=len(problems) > 0)
-    target.import_state(_records(repository, states, identities, problems))
+    missing = target.import_state(_records(repository, states, identities, []))
+    key = _open_state(repository, states[-1], identities).head.station_key if states else None
     return RestoreReport(
         repository=repository.uuid,
         lineage=head.manifest.lineage,
-        snapshot=head.ref.name,
+        head=head.ref,
         packet_ids=tuple(run.restored),
         bytes_restored=run.bytes_restored,
         state_restored=len(states) == len(links) and not problems,
         damaged=tuple(packet_id for packet_id in run.damaged if packet_id not in run.restored),
+        missing=tuple(packet_id for packet_id in missing if packet_id not in run.damaged),
         problems=tuple(problems),
+        station_key=key,
     )
 
 
@@ -229,17 +242,13 @@ def _records(
             problems.append(str(error))
 
 
-def _everything(_packet_id: str) -> bool:
-    return True
-
-
 @define(kw_only=True)
 class _Run:
     """The packets of one restore."""
 
     repository: Repository
     target: RestoreTarget
-    select: Callable[[str], bool]
+    wanted: Callable[[str], bool]
     progress: ProgressCallback
     problems: list[str]
     restored: dict[str, None] = Factory(dict)
@@ -295,7 +304,7 @@ class _Run:
             return
         wanted = []
         for entry in index.packets:
-            if not self.select(entry.packet_id):
+            if not self.wanted(entry.packet_id):
                 continue
             if self.target.holds(entry.packet_id, entry.sha256):
                 self.restored[entry.packet_id] = None
@@ -309,12 +318,21 @@ class _Run:
             self.problems.append(f"{pack_key(name)} is missing.")
             self.damaged.update((entry.packet_id, None) for entry in wanted)
             return
+        batch: dict[str, bytes] = {}
         with source:
             for entry, sealed in read_packets(source, PackIndex(pack=name, packets=tuple(wanted))):
                 if sealed is None:
                     self.problems.append(f"{pack_key(name)}: packet {entry.packet_id} is damaged.")
                     self.damaged[entry.packet_id] = None
                 else:
-                    self.target.add_packet(entry.packet_id, entry.sha256, sealed)
-                    self.restored[entry.packet_id] = None
+                    batch[entry.packet_id] = sealed
                     self.bytes_restored += entry.size
+                    if len(batch) == _BATCH:
+                        self._add(batch)
+        self._add(batch)
+
+    def _add(self, batch: dict[str, bytes]) -> None:
+        if batch:
+            self.target.add_packets(batch)
+            self.restored.update(dict.fromkeys(batch))
+            batch.clear()

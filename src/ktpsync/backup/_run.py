@@ -194,7 +194,10 @@ class SnapshotRun:
         recipients = self.recipients or (
             head.manifest.recipients if head else self.repository.marker.recipients
         )
-        # The state is read before the packets: every packet that it names is in a pack then.
+        packed: set[str] = set()
+        packs = self._adopt(packed)
+        new, complete = self._store_packs(known.lineage, packed)
+        packs += new
         sequence = self.source.sequence()
         state_head = StateHead(
             repository=self.repository.uuid,
@@ -203,15 +206,18 @@ class SnapshotRun:
             sequence=sequence,
             station_key=self.station_key,
         )
+        if head is not None and not packs and not full and rework is None and sequence == known.quiet_at:
+            return known, None, True
         state = seal_state(state_head, self.source.export(after), recipients)
         try:
-            packs, complete = self._store_packs(known.lineage)
+            if complete:
+                # What was recorded meanwhile and stands in the state; and a few more, which a restore takes too.
+                late, complete = self._store_packs(known.lineage, packed)
+                packs += late
             dropped = rework.dropped if rework else Dropped()
             if rework is not None:
                 packs += self._write_again(rework)
                 before = [pack for pack in before if pack.name not in dropped.packs]
-            elif head is not None and not packs and not state.records and not full:
-                return known, None, True
             entry = StateEntry(sha256=state.sha256, size=state.size, after=after, sequence=sequence)
             manifest = Manifest(
                 repository=self.repository.uuid,
@@ -253,11 +259,16 @@ class SnapshotRun:
     def _settle(self, known: Knowledge, made: Snapshot) -> Knowledge:
         """Note everywhere that a snapshot is committed. Done again after a crash, it changes nothing."""
         named = {pack.name for pack in made.manifest.packs}
+        sequence = self.source.sequence()
+        marks = 0
         for pending in self.memory.pending_packs():
             if pending.entry.name in named:
                 ids = [packet.packet_id for packet in pending.packets().packets]
                 self.source.mark_copied(known.lineage, ids, made.ref.name)
-        known = evolve(known, head=made.ref, pending=None, full_next=False)
+                marks += 1
+        quiet = sequence == made.manifest.state.sequence and self.source.sequence() == sequence + marks
+        quiet_at = sequence + marks if quiet else None
+        known = evolve(known, head=made.ref, pending=None, full_next=False, quiet_at=quiet_at)
         self.memory.save(known)
         self.memory.forget_packs(named)
         return known
@@ -279,9 +290,17 @@ class SnapshotRun:
             packs.append(pack.entry)
         return packs
 
-    def _store_packs(self, lineage: str) -> tuple[list[PackEntry], bool]:
-        """Store what the repository lacks, one pack being built while the one before is written."""
-        packs, known_ids = self._adopt()
+    def _store_packs(self, lineage: str, packed: set[str]) -> tuple[list[PackEntry], bool]:
+        """Store what the repository lacks, one pack being built while the one before is written.
+
+        Args:
+            lineage: Whose packets.
+            packed: Ids of the packets that are in a pack already; the new ones are added.
+
+        Returns:
+            The packs, and whether nothing is left to be stored.
+        """
+        packs = []
         complete = True
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
             sending: Future[None] | None = None
@@ -300,11 +319,12 @@ class SnapshotRun:
                 writer = PackWriter()
 
             for packet in self.source.uncopied(lineage):
-                if packet.packet_id in known_ids:
+                if packet.packet_id in packed:
                     continue
                 if stored + writer.size >= self.snapshot_size:
                     complete = False
                     break
+                packed.add(packet.packet_id)
                 self._add(writer, packet)
                 if writer.size >= self.pack_size:
                     send()
@@ -328,10 +348,9 @@ class SnapshotRun:
         self.tally.add_pack(entry)
         self.progress(self.tally.progress())
 
-    def _adopt(self) -> tuple[list[PackEntry], set[str]]:
+    def _adopt(self, packed: set[str]) -> list[PackEntry]:
         """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
         packs: list[PackEntry] = []
-        ids: set[str] = set()
         for pending in self.memory.pending_packs():
             entry = pending.entry
             try:
@@ -341,11 +360,11 @@ class SnapshotRun:
             if arrived:
                 self.repository.put_bytes(index_key(entry.name), pending.index.encode())
                 packs.append(entry)
-                ids.update(packet.packet_id for packet in pending.packets().packets)
+                packed.update(packet.packet_id for packet in pending.packets().packets)
                 self.tally.add_pack(entry)
             else:
                 self.memory.forget_packs({entry.name})
-        return packs, ids
+        return packs
 
 
 def _full_is_due(chain: Chain) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ktpsync.packet import SealedPacket
 
@@ -23,26 +22,33 @@ class BackupSource(Protocol):
     def export(self, after: int = 0) -> Iterator[Mapping[str, object]]:
         """Yield the whole state of everything that changed after a sequence number, in one consistent read."""
 
-    def register_copy_target(self, target: str) -> None:
+    def register_copy_target(self, target: str, /) -> None:
         """Begin to count which packets a target holds."""
 
-    def uncopied(self, target: str) -> Iterator[SealedPacket]:
+    def uncopied(self, target: str, /) -> Iterator[SealedPacket]:
         """Yield the packets that a target does not hold, at a cost that follows their number."""
 
     def mark_copied(
-        self, target: str, packet_ids: Sequence[str], snapshot: str, verified_at: datetime | None = None
+        self, target: str, packet_ids: Iterable[str], snapshot: str, /, *, verified_ms: int | None = None
     ) -> None:
-        """Note durably that a snapshot on the target holds these packets."""
+        """Note durably that a snapshot on the target holds these packets; the sequence rises by one."""
 
 
 class RestoreTarget(Protocol):
     """Where packets and their state go to."""
 
-    def holds(self, packet_id: str, sha256: str) -> bool:
+    def plan(self, records: Iterable[Mapping[str, object]], /) -> Callable[[str], bool]:
+        """Look through the state and return which packet ids are wanted. Called once, first."""
+
+    def holds(self, packet_id: str, sha256: str, /) -> bool:
         """Return whether the packet is there already, whole: an interrupted restore goes on."""
 
-    def add_packet(self, packet_id: str, sha256: str, sealed: bytes) -> None:
-        """Store the sealed bytes of a packet durably."""
+    def add_packets(self, sealed: Mapping[str, bytes], /) -> None:
+        """Store the sealed bytes of packets durably, by id."""
 
-    def import_state(self, records: Iterable[Mapping[str, object]]) -> None:
-        """Take over the state. Called once, when all packets are there."""
+    def import_state(self, records: Iterable[Mapping[str, object]], /) -> Sequence[str]:
+        """Take over the state, when all packets are there.
+
+        Returns:
+            Ids of the packets that the state knows and whose bytes are missing.
+        """

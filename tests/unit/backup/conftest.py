@@ -20,7 +20,7 @@ from ktpsync.packet import SealedPacket, new_packet_id
 from ktpsync.plugins import Health, ObjectInfo, StorageBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -116,9 +116,14 @@ class FolderSource:
                 )
 
     def mark_copied(
-        self, target: str, packet_ids: Sequence[str], snapshot: str, verified_at: datetime | None = None
+        self, target: str, packet_ids: Iterable[str], snapshot: str, *, verified_ms: int | None = None
     ) -> None:
         self.copied[target].update(dict.fromkeys(packet_ids, snapshot))
+        self.changes.append({"copied": snapshot})
+
+    def packets(self) -> list[dict[str, object]]:
+        """Return the changes that concern packets."""
+        return [change for change in self.changes if "packet" in change]
 
 
 class FolderTarget:
@@ -134,12 +139,18 @@ class FolderTarget:
         path = self.folder / f"{packet_id}.age"
         return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
-    def add_packet(self, packet_id: str, sha256: str, sealed: bytes) -> None:
-        files.write_atomic(self.folder / f"{packet_id}.age", sealed)
-        self.added.append(packet_id)
+    def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
+        assert all(records)
+        return lambda _packet_id: True
 
-    def import_state(self, records: Iterable[Mapping[str, object]]) -> None:
-        self.records = [json.loads(json.dumps(record)) for record in records]
+    def add_packets(self, sealed: Mapping[str, bytes]) -> None:
+        for packet_id, data in sealed.items():
+            files.write_atomic(self.folder / f"{packet_id}.age", data)
+            self.added.append(packet_id)
+
+    def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
+        self.records = [json.loads(json.dumps(record)) for record in records if "packet" in record]
+        return ()
 
 
 class Bench:

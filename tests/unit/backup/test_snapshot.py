@@ -23,7 +23,7 @@ def test_backup_then_restore_gives_the_same_bytes_and_state(bench: Any) -> None:
     assert (True, 10, 4) == (made.ok, made.packets, made.totals.packs)
     assert (True, 10) == (report.ok, len(report.packet_ids))
     assert bench.spool() == bench.restored()
-    assert bench.source.changes == target.records
+    assert bench.source.packets() == target.records
 
 
 def test_a_second_backup_stores_only_what_is_new(bench: Any) -> None:
@@ -43,7 +43,7 @@ def test_a_second_backup_stores_only_what_is_new(bench: Any) -> None:
     assert made.bytes_written == written < 20_000
     assert report.ok
     assert bench.spool() == bench.restored()
-    assert bench.source.changes == target.records
+    assert bench.source.packets() == target.records
 
 
 def test_a_backup_with_nothing_new_writes_nothing(bench: Any) -> None:
@@ -108,7 +108,7 @@ def test_packs_are_plain_tar_files_with_a_digest_list(bench: Any) -> None:
         listing = archive.extractfile(names[1]).read().decode()
 
     assert [f"{packet}.age", f"{pack.stem}.sha256"] == names
-    assert f"{bench.source.changes[0]['sha256']}  {packet}.age\n" == listing
+    assert f"{bench.source.packets()[0]['sha256']}  {packet}.age\n" == listing
 
 
 def test_a_second_repository_in_one_place_is_refused(bench: Any) -> None:

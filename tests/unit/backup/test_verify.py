@@ -53,7 +53,7 @@ def test_a_flipped_byte_names_the_pack_and_the_packet(filled: Any) -> None:
 
     report = filled.verify(copies=lambda _packet_id: ["spool"])
 
-    expected = str(filled.source.changes[1]["packet"])
+    expected = str(filled.source.packets()[1]["packet"])
     assert (expected,) == report.damaged_packets
     assert all(problem.key == f"packs/{pack.name}" for problem in report.problems)
     assert ("spool",) == report.problems[-1].elsewhere
@@ -64,7 +64,7 @@ def test_a_flipped_byte_names_the_pack_and_the_packet(filled: Any) -> None:
 def test_damage_costs_a_restore_only_what_is_damaged(filled: Any) -> None:
     """All other packets come back, and the damaged one is listed."""
     flip(filled.files("packs/*.tar")[0], 3_500)
-    bad = str(filled.source.changes[1]["packet"])
+    bad = str(filled.source.packets()[1]["packet"])
 
     report = filled.restore()
 
@@ -234,7 +234,7 @@ def test_a_lost_pack_names_all_its_packets(filled: Any) -> None:
 
     report = filled.verify()
 
-    assert tuple(str(change["packet"]) for change in filled.source.changes[:3]) == report.damaged_packets
+    assert tuple(str(change["packet"]) for change in filled.source.packets()[:3]) == report.damaged_packets
 
 
 def test_files_of_an_interrupted_backup_are_no_damage(filled: Any) -> None:
@@ -256,7 +256,7 @@ def test_opening_checks_every_packet_with_the_given_function(filled: Any) -> Non
         open_packet=lambda packet_id, _sealed: opened.append(packet_id),
     )
 
-    assert [change["packet"] for change in filled.source.changes] == opened
+    assert [change["packet"] for change in filled.source.packets()] == opened
 
 
 def test_verifying_changes_nothing(filled: Any) -> None:

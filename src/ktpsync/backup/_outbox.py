@@ -1,0 +1,109 @@
+"""Restoring into an outbox: bytes into its spool, then its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ktpsync.outbox import Outbox
+
+_SPOOL = "spool"
+_PURGED = "purged"
+
+
+class OutboxTarget:
+    """An empty outbox as the place that a restore fills.
+
+    Args:
+        outbox: The outbox.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._purged: set[str] = set()
+
+    def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
+        """Want the bytes of every packet that was not purged."""
+        for packet in _packets(records):
+            packet_id = str(packet["packet_id"])
+            if packet["location"] == _PURGED:
+                self._purged.add(packet_id)
+            else:
+                self._purged.discard(packet_id)
+        return lambda packet_id: packet_id not in self._purged
+
+    def holds(self, packet_id: str, sha256: str) -> bool:
+        """Return whether the spool has the packet's bytes, whole."""
+        try:
+            with self._outbox.spool.path(packet_id).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except FileNotFoundError:
+            return False
+
+    def add_packets(self, sealed: Mapping[str, bytes]) -> None:
+        """Write packets into the spool."""
+        self._outbox.spool.write_many(sealed)
+
+    def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
+        """Write the rows, and make new ones for packets that the state does not know.
+
+        A backup may hold packets that were recorded after its state was read, and a state may be damaged:
+        without a row such packets would be collected as garbage.
+        """
+        lacking: dict[str, None] = {}
+        if next(self._outbox.packets(), None) is None:
+            self._outbox.import_state(self._completed(records))
+        for packet in self._outbox.packets():
+            if packet.location != _PURGED and not self._outbox.spool.path(packet.packet_id).exists():
+                lacking[packet.packet_id] = None
+        return tuple(lacking)
+
+    def _completed(self, records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+        known: set[str] = set()
+        for record in records:
+            packet = record.get("packet")
+            if not isinstance(packet, dict):
+                yield record
+                continue
+            packet_id = str(packet["packet_id"])
+            known.add(packet_id)
+            here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
+            yield {**record, "packet": {**packet, "location": _SPOOL}} if here else record
+        for path in sorted(self._outbox.spool.folder.glob("*/*.age")):
+            if path.stem not in known:
+                yield _unknown(path.stem, path.read_bytes())
+
+
+def _packets(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+    for record in records:
+        packet = record.get("packet")
+        if isinstance(packet, dict):
+            yield packet
+
+
+def _unknown(packet_id: str, sealed: bytes) -> Mapping[str, object]:
+    """Return the record of a packet of which no more is known than its bytes and the time in its id."""
+    created_ms = uuid.UUID(packet_id).int >> 80
+    return {
+        "kind": "packet",
+        "packet": {
+            "packet_id": packet_id,
+            "sha256": hashlib.sha256(sealed).hexdigest(),
+            "size": len(sealed),
+            "reference": None,
+            "fingerprint": None,
+            "person": None,
+            "urgent": 0,
+            "created_ms": created_ms,
+            "location": _SPOOL,
+            "status": None,
+            "status_ms": None,
+        },
+        "deliveries": [],
+        "statuses": [],
+        "audit": [],
+    }

@@ -1,0 +1,100 @@
+"""Restoring a station: an empty data directory becomes one that works."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from ktpsync import files
+from ktpsync.backup._memory import BackupMemory, Knowledge
+from ktpsync.backup._outbox import OutboxTarget
+from ktpsync.backup._progress import ProgressCallback, ignore_progress
+from ktpsync.backup._restore import RestoreReport, restore
+from ktpsync.errors import RestoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ktpsync.age import Identity
+    from ktpsync.backup._repository import Repository
+    from ktpsync.backup._source import BackupSource
+    from ktpsync.outbox import Outbox
+
+RESTORE_MARKER: Final = "ktpsync-restore.json"
+"""File in a data directory that says which restore into it has not ended yet."""
+
+
+def restore_station(
+    repository: Repository,
+    into: Path,
+    *,
+    identities: Sequence[Identity],
+    open_outbox: Callable[[Path], Outbox],
+    memory: Path,
+    snapshot: str | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> RestoreReport:
+    """Fill an empty data directory from a repository, so that the station can go on from there.
+
+    An interrupted restore goes on where it stopped when it is called again. Afterwards, ask the centre
+    which packets it holds (reconcile), so that nothing is sent twice.
+
+    Args:
+        repository: Where from.
+        into: The data directory; missing or empty, or left by an interrupted restore from there.
+        identities: age identities of a recovery recipient.
+        open_outbox: Opens the outbox of a data directory.
+        memory: Folder in the data directory for what is remembered of repositories.
+        snapshot: Which one; the newest if not given.
+        progress: Called as packs are read.
+
+    Raises:
+        RestoreError: The folder is not empty, no snapshot can be used, or no identity opens it.
+        BackendError: The storage cannot be reached. Call again later.
+    """
+    _claim(into, repository)
+    with ExitStack() as stack:
+        outbox = open_outbox(into)
+        stack.callback(outbox.close)
+        report = restore(
+            repository,
+            OutboxTarget(outbox),
+            identities=identities,
+            snapshot=snapshot,
+            progress=progress,
+        )
+        continue_backups(outbox, report, memory=memory)
+    (into / RESTORE_MARKER).unlink()
+    files.fsync_folder(into)
+    return report
+
+
+def continue_backups(source: BackupSource, report: RestoreReport, *, memory: Path) -> None:
+    """Let the next backup of a restored outbox go on from the snapshot that it was restored from.
+
+    Args:
+        source: The restored outbox.
+        report: What the restore said.
+        memory: Folder in the data directory for what is remembered of repositories.
+    """
+    source.register_copy_target(report.lineage)
+    source.mark_copied(report.lineage, report.packet_ids, report.head.name)
+    BackupMemory(memory, report.repository).save(
+        Knowledge(lineage=report.lineage, head=report.head, full_next=True)
+    )
+
+
+def _claim(into: Path, repository: Repository) -> None:
+    marker = into / RESTORE_MARKER
+    if marker.exists():
+        if json.loads(marker.read_bytes()) != {"repository": repository.uuid}:
+            raise RestoreError(
+                f"{into} holds an unfinished restore from another repository. Choose an empty folder."
+            )
+        return
+    if into.exists() and any(into.iterdir()):
+        raise RestoreError(f"{into} is not empty, and a restore never overwrites. Choose an empty folder.")
+    files.make_folder(into, mode=0o700)
+    files.write_atomic(marker, json.dumps({"repository": repository.uuid}).encode())

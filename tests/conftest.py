@@ -1,18 +1,29 @@
-"""A real PostgreSQL for whoever asks, started once per test session."""
+"""A real PostgreSQL for whoever asks, and an outbox on each of the two stores with a clock that the test moves."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import random
 import tempfile
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import define, field
+
+from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.packet import new_packet_id
+from ktpsync.plugins import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ktpsync.outbox import Lease, Submitted
+    from ktpsync.packet import SealedPacket
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +53,100 @@ def new_postgresql(postgresql_server: object) -> Callable[[], str]:
         return str(postgresql_server.get_uri(database=name))  # type: ignore[attr-defined]
 
     return make
+
+
+@define
+class ManualClock:
+    """A clock that only the test moves."""
+
+    ms: int = 1_700_000_000_000
+    seconds: float = 0.0
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return self.ms
+
+    def monotonic(self) -> float:
+        """The clock that never runs backwards."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let both clocks pass."""
+        self.ms += round(seconds * 1000)
+        self.seconds += seconds
+
+
+@define
+class Station:
+    """One outbox and what a test needs around it."""
+
+    outbox: Outbox
+    clock: ManualClock
+    database: Path | str
+    spool: Path
+    others: list[Outbox] = field(factory=list)
+
+    def submit(self, data: bytes = b"sealed", **options: object) -> Submitted:
+        """Submit bytes under a new id, or the id given."""
+        packet_id = str(options.pop("packet_id", None) or new_packet_id())
+        sha256 = hashlib.sha256(data).hexdigest()
+        return self.outbox.submit(data, packet_id=packet_id, sha256=sha256, **options)  # type: ignore[arg-type]
+
+    def claim(self, destination: str = "central", limit: int = 1, lease: float = 60) -> list[Lease]:
+        """Claim as this station's outbox does."""
+        return self.outbox.claim(destination, limit, lease)
+
+    def reopen(self, *destinations: str) -> Outbox:
+        """Open the same outbox once more, as another process would."""
+        names = destinations or ("central", "usb")
+        other = Outbox.open(
+            self.database,
+            self.spool,
+            destinations=[DestinationSpec(name=name) for name in names],
+            clock=self.clock,
+            random=random.Random(1),
+        )
+        self.others.append(other)
+        return other
+
+    def receipt(self, packet: SealedPacket, **changed: object) -> Receipt:
+        """Return a true receipt, or one with something changed."""
+        facts = {
+            "packet_id": packet.packet_id,
+            "sha256": packet.sha256,
+            "size": packet.size,
+            "stored_at": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        return Receipt(**(facts | changed))  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Path | str]:
+    """Returns a function that makes an empty database; each test runs on both kinds."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("new_postgresql")  # type: ignore[no-any-return]
+    folder = tmp_path / "databases"
+    folder.mkdir()
+    return lambda: folder / f"{len(list(folder.iterdir()))}.db"
+
+
+@pytest.fixture
+def station(new_database: Callable[[], Path | str], tmp_path: Path) -> Iterator[Station]:
+    """An outbox with the destinations ``central`` and ``usb``."""
+    clock = ManualClock()
+    database = new_database()
+    outbox = Outbox.open(
+        database,
+        tmp_path / "spool",
+        destinations=[DestinationSpec(name="central"), DestinationSpec(name="usb", required=False)],
+        clock=clock,
+        random=random.Random(1),
+    )
+    station = Station(outbox, clock, database, tmp_path / "spool")
+    yield station
+    for one in (outbox, *station.others):
+        one.close()

@@ -1,1 +1,23 @@
-"""To be written: courier."""
+"""Couriers: carry packets from the outbox to their destinations, and news of them back."""
+
+from __future__ import annotations
+
+from ktpsync.courier._centre import poll_statuses, reconcile
+from ktpsync.courier._courier import Courier
+from ktpsync.courier._drain import DrainReport
+from ktpsync.courier._observer import Observer
+from ktpsync.courier._pace import Pace
+from ktpsync.courier._policy import CourierPolicy, Window
+from ktpsync.courier._rate import TokenBucket
+
+__all__ = [
+    "Courier",
+    "CourierPolicy",
+    "DrainReport",
+    "Observer",
+    "Pace",
+    "TokenBucket",
+    "Window",
+    "poll_statuses",
+    "reconcile",
+]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from ktpsync.outbox._audit import AuditReport, AuditTrail
 from ktpsync.outbox._breaker import Breaker, BreakerPolicy
 from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._deliveries import check_receipt
+from ktpsync.outbox._destinations import LONGEST_THROTTLE_MS
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
 from ktpsync.outbox._spool import Spool
@@ -34,6 +36,7 @@ from ktpsync.outbox._values import (
 
 __all__ = [
     "FINAL_STATUSES",
+    "LONGEST_THROTTLE_MS",
     "AuditEntry",
     "AuditReport",
     "AuditTrail",
@@ -60,6 +63,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "backoff_ms",
+    "check_receipt",
     "failing_for_ms",
     "state_diagram",
 ]

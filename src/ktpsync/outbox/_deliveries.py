@@ -57,7 +57,7 @@ UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, code = :code, reas
   settled_ms = {{now}} {_HELD}
 """
 _RETURNED = f"""
-UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}}, attempts = attempts - 1, fence = fence + 1 {_HELD}
+UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1 {_HELD}
 """
 _RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD} AND due_ms > {{now}} - :horizon"
 _UNPARK = """
@@ -250,7 +250,7 @@ def _written(outcome: Outcome) -> tuple[str, dict[str, str | int | None]]:
         }
     if isinstance(outcome, Rejected):
         return _REJECTED, {"code": outcome.code, "reason": plain(outcome.reason)}
-    return _RETURNED, {}
+    return _RETURNED, {"delay": outcome.delay_ms}
 
 
 def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:

@@ -9,6 +9,7 @@ from ktpsync.errors import UnknownDestinationError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._breaker import (
     CLOSED,
+    HALF_OPEN,
     OPEN,
     Breaker,
     BreakerPolicy,
@@ -309,8 +310,11 @@ def _state(row: Row[tuple[object, ...]]) -> DestinationState:
         name=row.dest,
         required=bool(row.required),
         paused=row.paused,
-        breaker=row.breaker,
-        retry_at_ms=max(row.throttled_ms, row.until_ms if row.breaker != CLOSED else 0),
+        breaker=("trial" if row.fail_run else "probing") if row.breaker == HALF_OPEN else row.breaker,
+        probe_at_ms=row.until_ms
+        if row.breaker == OPEN or (row.breaker == HALF_OPEN and not row.fail_run)
+        else 0,
+        throttled_until_ms=row.throttled_ms,
         last_error=row.last_error,
         cursor=row.cursor,
         settings=json.loads(row.settings),

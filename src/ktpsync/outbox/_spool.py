@@ -67,6 +67,21 @@ class Spool:
             packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id)
         )
 
+    def glance(self, packet: SealedPacket) -> None:
+        """Look whether a packet's bytes are there in the right number, without reading them.
+
+        Raises:
+            SpoolError: They are missing, where no backup is at hand, or cut short.
+        """
+        try:
+            size = self.path(packet.packet_id).stat().st_size
+        except FileNotFoundError:
+            if self.fetch is None:
+                self.open(packet.packet_id).close()
+            return
+        if size != packet.size:
+            raise _damaged(packet)
+
     def verify(self, packet: SealedPacket) -> None:
         """Read a packet's bytes and compare them with its digest.
 
@@ -85,10 +100,7 @@ class Spool:
                 f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
             ) from error
         if (digest.hexdigest(), size) != (packet.sha256, packet.size):
-            raise SpoolError(
-                f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. "
-                "They were left as they are; restore them from the backup."
-            )
+            raise _damaged(packet)
 
     def write(self, packet_id: str, sealed: bytes) -> None:
         """Store a packet's bytes durably under a name that must be free.
@@ -184,3 +196,10 @@ def _full_disk() -> Iterator[None]:
                 "The disk of the spool is full. Nothing was stored; free some room and submit again."
             ) from error
         raise
+
+
+def _damaged(packet: SealedPacket) -> SpoolError:
+    return SpoolError(
+        f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. "
+        "They were left as they are; restore them from the backup."
+    )

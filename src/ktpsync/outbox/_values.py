@@ -131,12 +131,14 @@ class Returned:
             destination; otherwise nothing is said of it, as at a graceful stop.
         reason: What was found, for the destination's state.
         retry_after_ms: How long the destination asked everybody to wait.
+        delay_ms: How long this packet lets others go first.
     """
 
     lease: Lease
     unavailable: bool = False
     reason: str = ""
     retry_after_ms: int | None = None
+    delay_ms: int = 0
 
 
 Outcome = Delivered | Failed | Rejected | Returned
@@ -252,8 +254,10 @@ class DestinationState:
         name: The destination.
         required: Whether purging waits for its receipt.
         paused: Why it is stopped until a person resumes it, or ``None``.
-        breaker: ``closed`` (works), ``open`` (believed unreachable) or ``half-open`` (on trial).
-        retry_at_ms: When it may be asked again, in milliseconds since 1970; 0 if at once.
+        breaker: ``closed`` (works), ``open`` (believed unreachable), ``probing`` (somebody is asking it)
+            or ``trial`` (it answered; one packet at a time until it has taken one).
+        probe_at_ms: When it may be asked again, in milliseconds since 1970; 0 unless ``open`` or ``probing``.
+        throttled_until_ms: Until when it asked for patience, in milliseconds since 1970; 0 if it did not.
         last_error: What was found when it failed last.
         cursor: Where the status feed goes on.
         settings: What was set at run time over the configuration.
@@ -265,7 +269,8 @@ class DestinationState:
     required: bool
     paused: str | None
     breaker: str
-    retry_at_ms: int
+    probe_at_ms: int
+    throttled_until_ms: int
     last_error: str | None
     cursor: str | None
     settings: Mapping[str, str]

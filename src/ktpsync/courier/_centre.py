@@ -1,0 +1,66 @@
+"""What couriers ask the centre beside delivering: statuses and which packets it holds."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from ktpsync.courier._observer import notify
+from ktpsync.outbox import HoldingsApplied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ktpsync.courier._observer import Observer
+    from ktpsync.outbox import Outbox
+    from ktpsync.plugins import CentralBackend, StatusChange
+
+_BATCH = 500
+
+
+def poll_statuses(
+    outbox: Outbox, destination: str, backend: CentralBackend, observers: Sequence[Observer] = ()
+) -> int:
+    """Take the centre's change feed up to its present end.
+
+    Observers are told after the commit, at most once for each change: a process that dies between
+    the two leaves the change in the audit trail, where ``outbox.audit.entries(after=...)`` finds it.
+
+    Returns:
+        How many changes were new.
+
+    Raises:
+        BackendError: The centre did not answer; what was taken before stays.
+    """
+    new = 0
+    while True:
+        cursor = outbox.destination(destination).cursor
+        page = backend.statuses(cursor)
+        applied = outbox.apply_statuses(destination, page)
+        new += len(applied.changes)
+        for change, previous in applied.changes:
+            notify(observers, _teller(change, previous))
+        if not page.more or page.cursor == cursor:
+            return new
+
+
+def reconcile(outbox: Outbox, destination: str, backend: CentralBackend) -> HoldingsApplied:
+    """Ask the centre which packets it holds and make the deliveries agree, as after a restore.
+
+    Raises:
+        BackendError: The centre did not answer; what was settled before stays.
+    """
+    delivered: list[str] = []
+    requeued: list[str] = []
+    conflicts: list[str] = []
+    packets = outbox.to_reconcile(destination)
+    while batch := list(itertools.islice(packets, _BATCH)):
+        applied = outbox.apply_holdings(destination, backend.reconcile(batch))
+        delivered += applied.delivered
+        requeued += applied.requeued
+        conflicts += applied.conflicts
+    return HoldingsApplied(delivered=tuple(delivered), requeued=tuple(requeued), conflicts=tuple(conflicts))
+
+
+def _teller(change: StatusChange, previous: str | None) -> Callable[[Observer], None]:
+    return lambda observer: observer.status_changed(change.packet_id, change.status, previous)

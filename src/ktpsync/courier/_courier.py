@@ -1,0 +1,91 @@
+"""The courier of one destination."""
+
+from __future__ import annotations
+
+import threading
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+from ktpsync.clock import SystemClock
+from ktpsync.courier._attempt import Attempts
+from ktpsync.courier._drain import Drain
+from ktpsync.courier._gate import Gate
+from ktpsync.courier._policy import CourierPolicy
+from ktpsync.courier._rate import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktpsync.clock import Clock
+    from ktpsync.courier._drain import DrainReport
+    from ktpsync.courier._observer import Observer
+    from ktpsync.outbox import Outbox
+    from ktpsync.plugins import Backend
+
+
+class Courier:
+    """Drains one destination, packet by packet, through whatever happens to it.
+
+    Args:
+        outbox: Where the packets are.
+        destination: The destination's name in the outbox.
+        backend: Where they go. It stays the caller's to close.
+        policy: How fast and when.
+        clock: The clock to ask.
+        random: Where jitter comes from.
+        observers: Who is told.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        destination: str,
+        backend: Backend,
+        *,
+        policy: CourierPolicy | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.destination = destination
+        self._outbox = outbox
+        self._policy = policy or CourierPolicy()
+        self._clock = clock or SystemClock()
+        self._observers = tuple(observers)
+        bucket = TokenBucket(self._clock, self._policy.rate)
+        self._attempts = Attempts(
+            backend,
+            outbox.spool,
+            retry=self._policy.retry,
+            clock=self._clock,
+            random=random or SystemRandom(),
+            bucket=bucket,
+        )
+        self._gate = Gate(
+            outbox,
+            destination,
+            backend,
+            policy=self._policy,
+            clock=self._clock,
+            bucket=bucket,
+            observers=self._observers,
+        )
+
+    def drain(self, stop: threading.Event | None = None) -> DrainReport:
+        """Deliver what is due until nothing is, or the destination does not take more now.
+
+        Args:
+            stop: When set, nothing new is started; what is under way may finish for the policy's
+                ``grace`` and is given back otherwise.
+        """
+        self._outbox.unpark(self.destination, self._policy.lease)
+        return Drain(
+            self._outbox,
+            self.destination,
+            gate=self._gate,
+            attempts=self._attempts,
+            policy=self._policy,
+            clock=self._clock,
+            observers=self._observers,
+            stop=stop or threading.Event(),
+        ).run()

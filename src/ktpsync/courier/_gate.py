@@ -1,0 +1,138 @@
+"""Whether a destination may be used now, and by how many deliveries at a time."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from ktpsync.courier._observer import notify
+from ktpsync.courier._pace import Pace, after_success, after_trouble
+from ktpsync.courier._policy import with_settings
+from ktpsync.errors import AuthError, BackendError
+from ktpsync.outbox import LONGEST_THROTTLE_MS, Delivered, Returned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktpsync.clock import Clock
+    from ktpsync.courier._observer import Observer
+    from ktpsync.courier._policy import CourierPolicy
+    from ktpsync.courier._rate import TokenBucket
+    from ktpsync.outbox import DestinationState, Outbox, Outcome
+    from ktpsync.plugins import Backend
+
+log = logging.getLogger("ktpsync.courier")
+
+_LONGEST_CLOSED_MS = 300_000
+
+
+@frozen(kw_only=True)
+class Opening:
+    """What the gate says.
+
+    Args:
+        limit: Deliveries at a time; 0 is none.
+        why: Why none: ``paused``, ``throttled``, ``window`` or ``unreachable``.
+        wait: Seconds until asking again makes sense; ``None``: when a person has acted.
+    """
+
+    limit: int = 0
+    why: str = ""
+    wait: float | None = None
+
+
+class Gate:
+    """The gate to one destination: its shared state in the outbox and this process's own pace."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        destination: str,
+        backend: Backend,
+        *,
+        policy: CourierPolicy,
+        clock: Clock,
+        bucket: TokenBucket,
+        observers: Sequence[Observer],
+    ) -> None:
+        self._outbox = outbox
+        self._destination = destination
+        self._backend = backend
+        self._policy = policy
+        self._clock = clock
+        self._bucket = bucket
+        self._observers = observers
+        self._pace = Pace()
+
+    def ask(self) -> Opening:
+        """Return how many deliveries may run now; probes the destination where that is due."""
+        state = self._outbox.destination(self._destination)
+        policy = with_settings(self._policy, state)
+        self._bucket.rate = policy.rate
+        closed = self._closed(state, policy)
+        if closed is None and state.breaker in {"open", "probing"}:
+            reached = self._probe()
+            state = self._outbox.destination(self._destination)
+            if not reached:
+                wait_ms = min(max(state.probe_at_ms - self._clock.now_ms(), 1000), _LONGEST_CLOSED_MS)
+                closed = self._closed(state, policy) or Opening(why="unreachable", wait=wait_ms / 1000)
+        if closed is not None:
+            return closed
+        if state.breaker != "closed":
+            # One packet at a time until the destination has taken one.
+            self._pace = Pace()
+        self._pace = evolve(self._pace, limit=min(self._pace.limit, policy.concurrency))
+        return Opening(limit=self._pace.limit)
+
+    def pause(self, error: AuthError) -> None:
+        """Stop the destination for all couriers; said once, by whoever is first."""
+        name = self._destination
+        if self._outbox.pause(name, reason=str(error)):
+            log.error(
+                "%s does not accept the credentials and is stopped; correct and resume it: %s", name, error
+            )
+            notify(self._observers, lambda one: one.paused(name, str(error)))
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Adapt the pace to how attempts ended."""
+        for outcome in outcomes:
+            if isinstance(outcome, Delivered):
+                self._pace = after_success(self._pace, self._policy.concurrency)
+        if any(
+            isinstance(outcome, Returned) and (outcome.unavailable or outcome.retry_after_ms is not None)
+            for outcome in outcomes
+        ):
+            self._pace = after_trouble(self._pace)
+
+    def _closed(self, state: DestinationState, policy: CourierPolicy) -> Opening | None:
+        now_ms = self._clock.now_ms()
+        if state.paused is not None:
+            return Opening(why="paused")
+        throttled_ms = state.throttled_until_ms - now_ms
+        # Longer than that was never asked for: the clock has jumped back since.
+        if 0 < throttled_ms <= LONGEST_THROTTLE_MS:
+            return Opening(why="throttled", wait=throttled_ms / 1000)
+        if policy.window is not None and (closed_ms := policy.window.opens_in_ms(now_ms)):
+            return Opening(why="window", wait=closed_ms / 1000)
+        return None
+
+    def _probe(self) -> bool:
+        if not self._outbox.start_probe(self._destination):
+            return False
+        error = "The probe ended without an answer."
+        try:
+            self._backend.check()
+        except AuthError as refused:
+            error = str(refused)
+            self.pause(refused)
+        except BackendError as unreachable:
+            error = str(unreachable)
+        except Exception as broken:  # noqa: BLE001 - a plugin may raise anything
+            error = f"{type(broken).__name__}: {broken}"
+        else:
+            self._outbox.end_probe(self._destination)
+            return True
+        self._outbox.end_probe(self._destination, error=error)
+        return False

@@ -8,10 +8,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ktpsync.age import _base64
+from ktpsync.age._filekey import derive
 from ktpsync.errors import HeaderError, HeaderMacError
 
 if TYPE_CHECKING:
@@ -20,13 +19,12 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1 << 20
 """Longest header that is read or written. The specification sets no limit; memory does."""
 
-FILE_KEY_BYTES: Final = 16
-
 _MAGIC: Final = b"age-encryption.org/"
 _VERSION_LINE: Final = _MAGIC + b"v1\n"
 _COLUMNS: Final = 64
-_ARGUMENTS: Final = re.compile(rb"-> [!-~]+(?: [!-~]+)*", re.DOTALL)
-_MAC_LINE: Final = re.compile(rb"--- ([A-Za-z0-9+/]{43})")
+_ARGUMENTS: Final = re.compile(rb"-> [!-~]+(?: [!-~]+)*")
+_MARK: Final = b"---"
+_MAC_LINE: Final = re.compile(rb"--- ([A-Za-z0-9+/]{43})\n")
 _SCRYPT: Final = "scrypt"
 
 
@@ -83,11 +81,11 @@ def find_end(data: bytes) -> int | None:
     return end + 1 if end >= 0 else None
 
 
-def parse(data: bytes) -> Header:
-    """Read a whole header.
+def parse(data: bytes) -> tuple[Header, int]:
+    """Read the header that data begins with.
 
-    Args:
-        data: The header's bytes, as :func:`find_end` measures them.
+    Returns:
+        The header and its size in bytes.
 
     Raises:
         HeaderError: A rule of the format is broken.
@@ -96,16 +94,17 @@ def parse(data: bytes) -> Header:
         if is_binary_age(data):
             raise HeaderError("The file has an age version other than v1. Open it with a newer program.")
         raise HeaderError("This is not an age file, or its beginning is damaged.")
-    lines = data.split(b"\n")
-    if len(lines) < 3 or lines[-1]:  # noqa: PLR2004 - version line, MAC line and the end after its newline
-        raise HeaderError("The age header is cut short.")
-    mac_line = _MAC_LINE.fullmatch(lines[-2])
+    end = find_end(data)
+    if end is None:
+        raise HeaderError("The age header is cut short, or longer than is accepted.")
+    mac_start = data.rindex(b"\n", 0, end - 1) + 1
+    mac_line = _MAC_LINE.fullmatch(data, mac_start, end)
     mac = _base64.decode(mac_line[1]) if mac_line else None
     if mac is None:
         raise HeaderError("The MAC line of the age header is malformed.")
-    stanzas = _parse_stanzas(lines[1:-2])
+    stanzas = _parse_stanzas(data[len(_VERSION_LINE) : mac_start].split(b"\n")[:-1])
     check(stanzas)
-    return Header(stanzas=stanzas, covered=data[: -len(lines[-2]) - 1] + b"---", mac=mac)
+    return Header(stanzas=stanzas, covered=data[: mac_start + len(_MARK)], mac=mac), end
 
 
 def _parse_stanzas(lines: Sequence[bytes]) -> tuple[Stanza, ...]:
@@ -146,7 +145,7 @@ def build(stanzas: Sequence[Stanza], file_key: bytes) -> bytes:
         HeaderError: The format has no such header, or it is too long.
     """
     check(stanzas)
-    covered = b"".join([_VERSION_LINE, *(stanza.to_bytes() for stanza in stanzas), b"---"])
+    covered = b"".join([_VERSION_LINE, *(stanza.to_bytes() for stanza in stanzas), _MARK])
     header = covered + b" " + _base64.encode(_mac(covered, file_key)) + b"\n"
     if len(header) > MAX_BYTES:
         raise HeaderError(f"A header has at most {MAX_BYTES} bytes. Seal to fewer recipients.")
@@ -163,11 +162,6 @@ def verify(header: Header, file_key: bytes) -> None:
         raise HeaderMacError(
             "The age header was changed after sealing. Fetch the file again from another copy."
         )
-
-
-def derive(secret: bytes, *, salt: bytes | None, info: bytes) -> bytes:
-    """Return 32 bytes by HKDF-SHA-256 (RFC 5869)."""
-    return HKDF(SHA256(), 32, salt, info).derive(secret)
 
 
 def _mac(covered: bytes, file_key: bytes) -> bytes:

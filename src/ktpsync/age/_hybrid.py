@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from ktpsync.age import _base64, _bech32
+from ktpsync.age import _base64, _bech32, _filekey
 from ktpsync.age._header import Stanza
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.errors import HeaderError, KeyFormatError
@@ -35,7 +35,6 @@ _MLKEM_CIPHERTEXT_BYTES: Final = 1088
 _X25519_BYTES: Final = 32
 _PUBLIC_BYTES: Final = _MLKEM_PUBLIC_BYTES + _X25519_BYTES
 _ENCAPSULATED_BYTES: Final = _MLKEM_CIPHERTEXT_BYTES + _X25519_BYTES
-_WRAPPED_BYTES: Final = 32
 
 
 class HybridRecipient(Recipient):
@@ -123,19 +122,14 @@ class HybridIdentity(Identity):
         Raises:
             HeaderError: A hybrid stanza is malformed.
         """
-        for stanza in stanzas:
-            if stanza.args[0] == _TYPE:
-                file_key = self._unwrap(stanza)
-                if file_key is not None:
-                    return file_key
-        return None
+        return _filekey.unwrap_first(stanzas, _TYPE, self._unwrap)
 
     def _unwrap(self, stanza: Stanza) -> bytes | None:
         encapsulated = _base64.decode(stanza.args[1].encode("ascii")) if len(stanza.args) == 2 else None  # noqa: PLR2004 - type, enc
         if (
             encapsulated is None
             or len(encapsulated) != _ENCAPSULATED_BYTES
-            or len(stanza.body) != _WRAPPED_BYTES
+            or len(stanza.body) != _filekey.WRAPPED_BYTES
         ):
             raise HeaderError("A hybrid stanza of the age header is malformed.")
         try:

@@ -6,11 +6,9 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from ktpsync.age import _base64
+from ktpsync.age import _base64, _filekey
 from ktpsync.age._header import Stanza
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.errors import HeaderError, KeyFormatError
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 _TYPE: Final = "scrypt"
 _LABEL: Final = b"age-encryption.org/v1/scrypt"
 _SALT_BYTES: Final = 16
-_WRAPPED_BYTES: Final = 32
-_ZERO_NONCE: Final = bytes(12)
 _DECIMAL: Final = re.compile(r"[1-9][0-9]*")
 _WORK_FACTORS: Final = range(1, 31)
 
@@ -66,7 +62,7 @@ class Passphrase(Recipient, Identity):
     def wrap(self, file_key: bytes) -> Sequence[Stanza]:
         """Encrypt the key of a file under the passphrase and a new salt."""
         salt = secrets.token_bytes(_SALT_BYTES)
-        body = self._cipher(salt, self._work_factor).encrypt(_ZERO_NONCE, file_key, None)
+        body = _filekey.wrap(self._key(salt, self._work_factor), file_key)
         return (
             Stanza(args=(_TYPE, _base64.encode(salt).decode("ascii"), str(self._work_factor)), body=body),
         )
@@ -89,7 +85,7 @@ class Passphrase(Recipient, Identity):
             raise HeaderError("The scrypt stanza of the age header is malformed.")
         _, salt_text, work_text = stanza.args
         salt = _base64.decode(salt_text.encode("ascii"))
-        if salt is None or len(salt) != _SALT_BYTES or len(stanza.body) != _WRAPPED_BYTES:
+        if salt is None or len(salt) != _SALT_BYTES or len(stanza.body) != _filekey.WRAPPED_BYTES:
             raise HeaderError("The scrypt stanza of the age header is malformed.")
         if not _DECIMAL.fullmatch(work_text):
             raise HeaderError("The work factor of the scrypt stanza is malformed.")
@@ -100,14 +96,16 @@ class Passphrase(Recipient, Identity):
                 "the memory, open it with a higher max_work_factor."
             )
         try:
-            return self._cipher(salt, int(work_text)).decrypt(_ZERO_NONCE, stanza.body, None)
-        except InvalidTag:
-            return None
+            key = self._key(salt, int(work_text))
+        except MemoryError:
+            raise HeaderError(
+                f"The passphrase's work factor {work_text} needs more memory than is free. "
+                "Open the file on a machine that has it."
+            ) from None
+        return _filekey.unwrap(key, stanza.body)
 
-    def _cipher(self, salt: bytes, work_factor: int) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(
-            Scrypt(salt=_LABEL + salt, length=32, n=1 << work_factor, r=8, p=1).derive(self._secret)
-        )
+    def _key(self, salt: bytes, work_factor: int) -> bytes:
+        return Scrypt(salt=_LABEL + salt, length=32, n=1 << work_factor, r=8, p=1).derive(self._secret)
 
     def __repr__(self) -> str:
         return "Passphrase(...)"

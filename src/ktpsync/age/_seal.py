@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.age import _armor, _header, _stream
+from ktpsync.age._filekey import FILE_KEY_BYTES
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.age._source import Source, write_all
 from ktpsync.errors import HeaderError, NoMatchingIdentityError, PayloadError
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from ktpsync.age._source import Readable, Writable
 
-_RUN: Final = 16
-"""Chunks sealed or opened between two calls of the file objects."""
+_RUN: Final = 8
+"""Chunks sealed or opened between two calls of the file objects: what the processor's cache holds."""
 
 _HEAD: Final = 1 << 14
 
@@ -42,12 +43,13 @@ def encrypt(data: bytes, recipients: Iterable[Recipient], *, armor: bool = False
         return target.getvalue()
     file_key, header = new_header(recipients)
     nonce = secrets.token_bytes(_stream.NONCE)
-    start = len(header) + _stream.NONCE
-    out = bytearray(len(header) + _stream.sealed_size(len(data)))
-    out[:start] = header + nonce
-    with memoryview(out) as view, memoryview(data) as plain:
-        _stream.ChunkCipher(file_key, nonce).seal(plain, view[start:], last=True)
-    return bytes(out)
+    start = len(header) + len(nonce)
+    # Both made and given out by BytesIO without a copy, which at these sizes would cost as much as the cipher.
+    out = io.BytesIO(bytes(start + _stream.sealed_size(len(data))))
+    with out.getbuffer() as view, memoryview(data) as plain:
+        view[:start] = header + nonce
+        _stream.ChunkCipher(file_key, nonce).seal_all(plain, view[start:])
+    return out.getvalue()
 
 
 def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
@@ -71,20 +73,19 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
         target = io.BytesIO()
         decrypt_stream(io.BytesIO(data), target, identities)
         return target.getvalue()
-    end = _header.find_end(data)
-    file_key = unwrap(_header.parse(data[: _HEAD if end is None else end]), identities)
-    assert end is not None
+    header, start = _header.parse(data)
+    file_key = unwrap(header, identities)
     with memoryview(data) as view:
-        nonce = bytes(view[end : end + _stream.NONCE])
+        nonce = bytes(view[start : start + _stream.NONCE])
         if len(nonce) < _stream.NONCE:
             raise PayloadError(_stream.CUT_SHORT)
-        chunks = view[end + _stream.NONCE :]
-        out = bytearray(_stream.plain_bound(len(chunks)))
-        with memoryview(out) as plain:
-            count, problem = _stream.ChunkCipher(file_key, nonce).open(chunks, plain, last=True)
+        chunks = view[start + _stream.NONCE :]
+        out = io.BytesIO(bytes(_stream.plain_size(len(chunks))))
+        with out.getbuffer() as plain:
+            count, problem = _stream.ChunkCipher(file_key, nonce).open_all(chunks, plain)
     if problem is not None:
         raise PayloadError(f"{problem} Fetch the file again from another copy.", verified=count)
-    return bytes(out)
+    return out.getvalue()
 
 
 def encrypt_stream(
@@ -123,17 +124,18 @@ def _seal_stream(source: Source, target: Writable, file_key: bytes, header: byte
     # One byte more than a run tells whether it is the last one: the last chunk is marked, and not empty.
     plain = memoryview(bytearray(run + 1))
     sealed = memoryview(bytearray(_RUN * _stream.SEALED_CHUNK))
-    held = 0
+    held = number = 0
     while True:
         count = held + source.readinto(plain[held:])
         last = count <= run
-        size = cipher.seal(plain[: min(count, run)], sealed, last=last)
+        size = cipher.seal(plain[: min(count, run)], sealed, first=number, last=last)
         write_all(target, sealed[:size])
         written += size
         if last:
             return written
         plain[0] = plain[run]
         held = 1
+        number += _RUN
 
 
 def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable[Identity]) -> int:
@@ -167,11 +169,11 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
     run = _RUN * _stream.SEALED_CHUNK
     sealed = memoryview(bytearray(run + 1))
     plain = memoryview(bytearray(_RUN * _stream.CHUNK))
-    held = written = 0
+    held = written = number = 0
     while True:
         count = held + source.readinto(sealed[held:])
         last = count <= run
-        size, problem = cipher.open(sealed[: min(count, run)], plain, last=last)
+        size, problem = cipher.open(sealed[: min(count, run)], plain, first=number, last=last)
         write_all(dst, plain[:size])
         written += size
         if problem is not None:
@@ -180,6 +182,7 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
             return written
         sealed[0] = sealed[run]
         held = 1
+        number += _RUN
 
 
 def open_source(file: Readable) -> Source:
@@ -197,13 +200,11 @@ def read_header(source: Source) -> _header.Header:
         HeaderError: The header is malformed or too long.
     """
     head = source.read(_HEAD)
-    if _header.find_end(head) is None and _header.is_binary_age(head) and len(head) == _HEAD:
-        head += source.read(_header.MAX_BYTES - _HEAD)
-    end = _header.find_end(head)
-    if end is None:
-        end = min(len(head), _HEAD)
+    if _header.is_binary_age(head) and _header.find_end(head) is None:
+        head += source.read(_header.MAX_BYTES - len(head))
+    header, end = _header.parse(head)
     source.give_back(head[end:])
-    return _header.parse(head[:end])
+    return header
 
 
 def new_header(recipients: Iterable[Recipient]) -> tuple[bytes, bytes]:
@@ -212,7 +213,7 @@ def new_header(recipients: Iterable[Recipient]) -> tuple[bytes, bytes]:
     Raises:
         HeaderError: There is no recipient, or some of them do not go together.
     """
-    file_key = secrets.token_bytes(_header.FILE_KEY_BYTES)
+    file_key = secrets.token_bytes(FILE_KEY_BYTES)
     return file_key, wrap(file_key, recipients)
 
 
@@ -249,10 +250,8 @@ def unwrap(header: _header.Header, identities: Identity | Iterable[Identity]) ->
         tried += 1
         file_key = identity.unwrap(header.stanzas)
         if file_key is not None:
-            if len(file_key) != _header.FILE_KEY_BYTES:
-                raise HeaderError(
-                    f"A file key has {_header.FILE_KEY_BYTES} bytes; the identity found another."
-                )
+            if len(file_key) != FILE_KEY_BYTES:
+                raise HeaderError(f"A file key has {FILE_KEY_BYTES} bytes; the identity found another.")
             _header.verify(header, file_key)
             return file_key
     kinds = ", ".join(sorted({stanza.args[0] for stanza in header.stanzas}))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from ktpsync.age._header import derive
+from ktpsync.age._filekey import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 CHUNK: Final = 1 << 16
 TAG: Final = 16
@@ -17,114 +24,163 @@ NONCE: Final = 16
 _LAST: Final = b"\x01"
 _MORE: Final = b"\x00"
 
+_PARALLEL_CHUNKS: Final = 128
+"""From 8 MiB on, a payload in memory is worth more than one thread; a packet is far below."""
+
+_MAX_THREADS: Final = 4
+
 DAMAGED: Final = "The payload is damaged."
 CUT_SHORT: Final = "The payload is cut short."
 CONTINUED: Final = "There are bytes after the end of the payload."
 EMPTY_END: Final = "The payload ends with an empty chunk, which no age program writes."
+ENDS_BADLY: Final = "The end of the payload is damaged or cut short."
 
 
 def sealed_size(size: int) -> int:
-    """Return the bytes of the payload, nonce included, of a plaintext of ``size`` bytes."""
-    return NONCE + size + TAG * max(1, -(-size // CHUNK))
+    """Return the bytes of all sealed chunks of a plaintext of ``size`` bytes, without the nonce."""
+    return size + TAG * max(1, -(-size // CHUNK))
 
 
-def plain_bound(sealed: int) -> int:
-    """Return the most bytes of plaintext that can be in ``sealed`` bytes of chunks."""
-    return max(0, sealed - TAG * max(1, -(-sealed // SEALED_CHUNK)))
+def plain_size(sealed: int) -> int:
+    """Return the bytes of plaintext in ``sealed`` bytes of chunks, if they are a whole payload."""
+    return max(0, sealed - TAG * -(-sealed // SEALED_CHUNK))
 
 
 class ChunkCipher:
-    """Seals or opens the chunks of one payload in their order.
+    """Seals and opens the chunks of one payload.
 
     Args:
         file_key: The key of the file.
         nonce: The 16 bytes at the beginning of the payload.
     """
 
-    __slots__ = ("_cipher", "_counter")
+    __slots__ = ("_cipher",)
 
     def __init__(self, file_key: bytes, nonce: bytes) -> None:
         self._cipher = ChaCha20Poly1305(derive(file_key, salt=nonce, info=b"payload"))
-        self._counter = 0
 
-    def seal(self, plain: memoryview, out: memoryview, *, last: bool) -> int:
+    def seal(self, plain: memoryview, out: memoryview, *, first: int, last: bool) -> int:
         """Seal a run of chunks.
 
         Args:
             plain: The plaintext; whole chunks unless it is the last run.
             out: Where the sealed chunks go.
+            first: The number of the first chunk.
             last: Whether the payload ends with this run.
 
         Returns:
             Bytes written to ``out``.
         """
-        size = len(plain)
-        end = (size - 1) // CHUNK * CHUNK if last and size else 0 if last else size
         encrypt_into = self._cipher.encrypt_into
-        at = 0
-        counter = self._counter
-        for start in range(0, end, CHUNK):
-            nonce = counter.to_bytes(11, "big") + _MORE
+        whole = _chunks_before_last(len(plain), CHUNK) if last else len(plain) // CHUNK
+        start = at = 0
+        for number in range(first, first + whole):
+            nonce = number.to_bytes(11, "big") + _MORE
             encrypt_into(nonce, plain[start : start + CHUNK], None, out[at : at + SEALED_CHUNK])
+            start += CHUNK
             at += SEALED_CHUNK
-            counter += 1
         if last:
-            nonce = counter.to_bytes(11, "big") + _LAST
-            at += encrypt_into(nonce, plain[end:], None, out[at : at + size - end + TAG])
-        self._counter = counter
+            nonce = (first + whole).to_bytes(11, "big") + _LAST
+            at += encrypt_into(nonce, plain[start:], None, out[at : at + len(plain) - start + TAG])
         return at
 
-    def open(self, sealed: memoryview, out: memoryview, *, last: bool) -> tuple[int, str | None]:
+    def open(self, sealed: memoryview, out: memoryview, *, first: int, last: bool) -> tuple[int, str | None]:
         """Open a run of chunks.
 
         Args:
             sealed: The sealed chunks; whole ones, save that the last one of the payload may be shorter.
             out: Where the plaintext goes.
+            first: The number of the first chunk.
             last: Whether the payload ends with this run.
 
         Returns:
             Bytes of verified plaintext in ``out``, and what is wrong with what follows them, or None.
         """
-        size = len(sealed)
-        end = (size - 1) // SEALED_CHUNK * SEALED_CHUNK if last and size else 0 if last else size
         decrypt_into = self._cipher.decrypt_into
-        at = 0
-        for start in range(0, end, SEALED_CHUNK):
-            nonce = self._counter.to_bytes(11, "big") + _MORE
+        whole = _chunks_before_last(len(sealed), SEALED_CHUNK) if last else len(sealed) // SEALED_CHUNK
+        start = at = 0
+        for number in range(first, first + whole):
+            nonce = number.to_bytes(11, "big") + _MORE
             chunk = sealed[start : start + SEALED_CHUNK]
             try:
                 decrypt_into(nonce, chunk, None, out[at : at + CHUNK])
             except InvalidTag:
-                return self._instead(chunk, out, at, _LAST, CONTINUED)
+                return self._open_misplaced(chunk, out, at, number.to_bytes(11, "big") + _LAST, CONTINUED)
+            start += SEALED_CHUNK
             at += CHUNK
-            self._counter += 1
-        if not last:
-            return at, None
-        return self._open_last(sealed[end:], out, at)
+        return self._open_last(sealed[start:], out, at, first + whole) if last else (at, None)
 
-    def _open_last(self, chunk: memoryview, out: memoryview, at: int) -> tuple[int, str | None]:
+    def _open_last(self, chunk: memoryview, out: memoryview, at: int, number: int) -> tuple[int, str | None]:
         if len(chunk) < TAG:
             return at, CUT_SHORT
-        nonce = self._counter.to_bytes(11, "big") + _LAST
+        nonce = number.to_bytes(11, "big")
         try:
-            count = self._cipher.decrypt_into(nonce, chunk, None, out[at : at + len(chunk) - TAG])
+            count = self._cipher.decrypt_into(nonce + _LAST, chunk, None, out[at : at + len(chunk) - TAG])
         except InvalidTag:
             if len(chunk) == SEALED_CHUNK:
-                return self._instead(chunk, out, at, _MORE, CUT_SHORT)
-            # A piece of a longer chunk, a last chunk that is not marked so, or a changed one.
-            return at, f"{CUT_SHORT[:-1]} or damaged."
-        if not count and self._counter:
+                return self._open_misplaced(chunk, out, at, nonce + _MORE, CUT_SHORT)
+            return at, ENDS_BADLY
+        if not count and number:
             return at, EMPTY_END
         return at + count, None
 
-    def _instead(
-        self, chunk: memoryview, out: memoryview, at: int, mark: bytes, problem: str
+    def _open_misplaced(
+        self, chunk: memoryview, out: memoryview, at: int, nonce: bytes, problem: str
     ) -> tuple[int, str | None]:
-        # A chunk with the opposite mark is still one that the sender wrote in this place.
+        # A whole chunk with the opposite mark is one that the sender wrote here; what follows was changed.
         try:
-            self._cipher.decrypt_into(
-                self._counter.to_bytes(11, "big") + mark, chunk, None, out[at : at + CHUNK]
-            )
+            self._cipher.decrypt_into(nonce, chunk, None, out[at : at + CHUNK])
         except InvalidTag:
             return at, DAMAGED
         return at + CHUNK, problem
+
+    def seal_all(self, plain: memoryview, out: memoryview) -> None:
+        """Seal a whole payload into a buffer of :func:`sealed_size` bytes."""
+
+        def seal(first: int, end: int | None) -> None:
+            self.seal(
+                plain[first * CHUNK : None if end is None else end * CHUNK],
+                out[first * SEALED_CHUNK :],
+                first=first,
+                last=end is None,
+            )
+
+        _in_parallel(seal, chunks=len(plain) // CHUNK)
+
+    def open_all(self, sealed: memoryview, out: memoryview) -> tuple[int, str | None]:
+        """Open a whole payload into a buffer of :func:`plain_size` bytes.
+
+        Returns:
+            As :meth:`open`.
+        """
+
+        def open_(first: int, end: int | None) -> tuple[int, str | None]:
+            return self.open(
+                sealed[first * SEALED_CHUNK : None if end is None else end * SEALED_CHUNK],
+                out[first * CHUNK :],
+                first=first,
+                last=end is None,
+            )
+
+        verified = 0
+        for count, problem in _in_parallel(open_, chunks=len(sealed) // SEALED_CHUNK):
+            verified += count
+            if problem is not None:
+                return verified, problem
+        return verified, None
+
+
+def _chunks_before_last(size: int, chunk: int) -> int:
+    # The last chunk is not empty unless the payload is: an exact multiple has one whole chunk fewer before it.
+    return max(0, size - 1) // chunk
+
+
+def _in_parallel(work: Callable[[int, int | None], _T], *, chunks: int) -> list[_T]:
+    """Do work on all chunks, by their numbers from and to (None: to the end); the cipher frees the GIL."""
+    threads = min(_MAX_THREADS, os.cpu_count() or 1) if chunks >= _PARALLEL_CHUNKS else 1
+    if threads == 1:
+        return [work(0, None)]
+    bounds = [chunks * i // threads for i in range(threads)]
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work, *span) for span in zip(bounds[1:], [*bounds[2:], None], strict=True)]
+        return [work(0, bounds[1]), *(other.result() for other in others)]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from ktpsync.age import _base64, _bech32
-from ktpsync.age._header import Stanza, derive
+from ktpsync.age import _base64, _bech32, _filekey
+from ktpsync.age._header import Stanza
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.errors import HeaderError, KeyFormatError
 
@@ -23,8 +21,6 @@ IDENTITY_PREFIX: Final = "age-secret-key-"
 _TYPE: Final = "X25519"
 _INFO: Final = b"age-encryption.org/v1/X25519"
 _KEY_BYTES: Final = 32
-WRAPPED_BYTES: Final = 32
-ZERO_NONCE: Final = bytes(12)
 
 
 class X25519Recipient(Recipient):
@@ -56,8 +52,7 @@ class X25519Recipient(Recipient):
             raise KeyFormatError(
                 "This recipient is not a usable X25519 key; files for it would be open."
             ) from None
-        key = derive(shared, salt=share + self.raw, info=_INFO)
-        body = ChaCha20Poly1305(key).encrypt(ZERO_NONCE, file_key, None)
+        body = _filekey.wrap(_filekey.derive(shared, salt=share + self.raw, info=_INFO), file_key)
         return (Stanza(args=(_TYPE, _base64.encode(share).decode("ascii")), body=body),)
 
     def __eq__(self, other: object) -> bool:
@@ -109,23 +104,15 @@ class X25519Identity(Identity):
         Raises:
             HeaderError: An X25519 stanza is malformed.
         """
-        for stanza in stanzas:
-            if stanza.args[0] == _TYPE:
-                file_key = self._unwrap(stanza)
-                if file_key is not None:
-                    return file_key
-        return None
+        return _filekey.unwrap_first(stanzas, _TYPE, self._unwrap)
 
     def _unwrap(self, stanza: Stanza) -> bytes | None:
         share = _base64.decode(stanza.args[1].encode("ascii")) if len(stanza.args) == 2 else None  # noqa: PLR2004 - type, share
-        if share is None or len(share) != _KEY_BYTES or len(stanza.body) != WRAPPED_BYTES:
+        if share is None or len(share) != _KEY_BYTES or len(stanza.body) != _filekey.WRAPPED_BYTES:
             raise HeaderError("An X25519 stanza of the age header is malformed.")
         try:
             shared = self._key.exchange(X25519PublicKey.from_public_bytes(share))
         except ValueError:
             raise HeaderError("An X25519 stanza of the age header has a share of low order.") from None
-        key = derive(shared, salt=share + self._recipient.raw, info=_INFO)
-        try:
-            return ChaCha20Poly1305(key).decrypt(ZERO_NONCE, stanza.body, None)
-        except InvalidTag:
-            return None
+        key = _filekey.derive(shared, salt=share + self._recipient.raw, info=_INFO)
+        return _filekey.unwrap(key, stanza.body)

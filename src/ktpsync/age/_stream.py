@@ -42,8 +42,9 @@ def sealed_size(size: int) -> int:
 
 
 def plain_size(sealed: int) -> int:
-    """Return the bytes of plaintext in ``sealed`` bytes of chunks, if they are a whole payload."""
-    return max(0, sealed - TAG * -(-sealed // SEALED_CHUNK))
+    """Return the most bytes of plaintext that can be in ``sealed`` bytes of chunks."""
+    whole, rest = divmod(sealed, SEALED_CHUNK)
+    return whole * CHUNK + max(0, rest - TAG)
 
 
 class ChunkCipher:

@@ -11,6 +11,7 @@ from ktpsync.age._keyfile import read_identities, read_identity_file, write_iden
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.age._parse import generate_identity, parse_identity, parse_recipient
 from ktpsync.age._passphrase import Passphrase
+from ktpsync.age._rewrap import rewrap
 from ktpsync.age._seal import decrypt, decrypt_stream, encrypt, encrypt_stream
 from ktpsync.age._x25519 import X25519Identity, X25519Recipient
 
@@ -32,5 +33,6 @@ __all__ = [
     "parse_recipient",
     "read_identities",
     "read_identity_file",
+    "rewrap",
     "write_identity_file",
 ]

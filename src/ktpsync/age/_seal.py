@@ -76,7 +76,7 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
     header, start = _header.parse(data)
     file_key = unwrap(header, identities)
     with memoryview(data) as view:
-        nonce = _whole_nonce(bytes(view[start : start + _stream.NONCE]))
+        nonce = whole_nonce(bytes(view[start : start + _stream.NONCE]))
         chunks = view[start + _stream.NONCE :]
         out = io.BytesIO(bytes(_stream.plain_size(len(chunks))))
         with out.getbuffer() as plain:
@@ -160,7 +160,7 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
     """
     source = open_source(src)
     file_key = unwrap(read_header(source), identities)
-    cipher = _stream.ChunkCipher(file_key, _whole_nonce(source.read(_stream.NONCE)))
+    cipher = _stream.ChunkCipher(file_key, whole_nonce(source.read(_stream.NONCE)))
     run = _RUN * _stream.SEALED_CHUNK
     sealed = memoryview(bytearray(run + 1))
     plain = memoryview(bytearray(_RUN * _stream.CHUNK))
@@ -180,8 +180,13 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
         number += _RUN
 
 
-def _whole_nonce(nonce: bytes) -> bytes:
-    # Without a nonce there is no payload to fail; the published test vectors count this to the header.
+def whole_nonce(nonce: bytes) -> bytes:
+    """Return the nonce if it is whole.
+
+    Raises:
+        HeaderError: The file ends before. Without a nonce there is no payload to fail, so that the published
+            test vectors count this to the header.
+    """
     if len(nonce) < _stream.NONCE:
         raise HeaderError("The file ends before its payload begins. Fetch it again from another copy.")
     return nonce

@@ -126,6 +126,7 @@ class Draft:
     def x25519(
         self, secret: bytes | None = None, *, share: bytes | None = None, record: bool = True
     ) -> Draft:
+        """Add an X25519 stanza and its identity."""
         if secret is None:
             secret = secret_of(KEY)
         if record:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from ktpsync.courier._centre import poll_statuses, reconcile
 from ktpsync.courier._courier import Courier
 from ktpsync.courier._drain import DrainReport
+from ktpsync.courier._events import JsonFormatter
 from ktpsync.courier._observer import Observer
 from ktpsync.courier._pace import Pace
 from ktpsync.courier._policy import CourierPolicy, Window
 from ktpsync.courier._rate import TokenBucket
+from ktpsync.courier._service import Service, Task
 
 __all__ = [
     "Courier",
     "CourierPolicy",
     "DrainReport",
+    "JsonFormatter",
     "Observer",
     "Pace",
+    "Service",
+    "Task",
     "TokenBucket",
     "Window",
     "poll_statuses",

@@ -47,6 +47,9 @@ _REFUSALS = {
 _STEP_ASIDE_MS = 5_000
 """A packet that found the destination unreachable lets the others go first, up to this long."""
 
+_BACKUP_AWAY_MS = 600_000
+"""How long an offloaded packet waits when its backup is not at hand, such as a disk in a drawer."""
+
 _STRIKES = 3
 """So often a packet may find a destination unreachable that takes other packets meanwhile."""
 
@@ -90,7 +93,14 @@ class Attempts:
 
     def attempt(self, lease: Lease) -> tuple[Outcome, AuthError | None]:
         """Deliver one packet; the error is given where the destination must be stopped."""
-        packet = lease.packet
+        try:
+            packet = (
+                lease.packet if self._spool.glance(lease.packet) else self._spool.bring_back(lease.packet)
+            )
+        except SpoolError as error:
+            return Rejected(lease=lease, code="damaged", reason=str(error)), None
+        except Exception as error:  # noqa: BLE001 - whatever keeps the backup away keeps only this packet waiting
+            return Returned(lease=lease, reason=str(error), delay_ms=_BACKUP_AWAY_MS), None
         if self._bucket.rate is not None:
             packet = SealedPacket(
                 packet_id=packet.packet_id,
@@ -99,7 +109,6 @@ class Attempts:
                 opener=metered(packet.open, self._bucket),
             )
         try:
-            self._spool.glance(lease.packet)
             delivered = Delivered(lease=lease, receipt=self._backend.deliver(packet))
             check_receipt(delivered)
         except AuthError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING
 
 from ktpsync.courier._observer import notify
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ktpsync.courier._observer import Observer
     from ktpsync.outbox import Outbox
     from ktpsync.plugins import CentralBackend, StatusChange
+
+log = logging.getLogger("ktpsync.courier")
 
 _BATCH = 500
 
@@ -39,6 +42,8 @@ def poll_statuses(
         applied = outbox.apply_statuses(destination, page)
         new += len(applied.changes)
         for change, previous in applied.changes:
+            facts = {"event": "status", "packet_id": change.packet_id, "status": change.status}
+            log.info("status %s %s", change.packet_id, change.status, extra={"facts": facts})
             notify(observers, _teller(change, previous))
         if not page.more or page.cursor == cursor:
             return new

@@ -201,12 +201,14 @@ class Drain:
 
     def _tell(self, outcome: Outcome) -> None:
         packet_id, name = outcome.lease.packet.packet_id, self._destination
+        facts = {"packet_id": packet_id, "destination": name}
         if isinstance(outcome, Delivered):
-            log.info("delivered %s to %s", packet_id, name)
+            log.info("delivered %s to %s", packet_id, name, extra={"facts": {"event": "delivered", **facts}})
             notify(self._observers, lambda one: one.delivered(packet_id, name))
-        elif isinstance(outcome, Rejected):
+        elif isinstance(outcome, Rejected | Failed):
+            event = "rejected" if isinstance(outcome, Rejected) else "failed"
             code, reason = outcome.code, outcome.reason
-            log.warning("rejected %s at %s: %s: %s", packet_id, name, code, reason)
-            notify(self._observers, lambda one: one.rejected(packet_id, name, code, reason))
-        elif isinstance(outcome, Failed):
-            log.warning("failed %s at %s: %s: %s", packet_id, name, outcome.code, outcome.reason)
+            facts |= {"event": event, "code": code, "reason": reason}
+            log.warning("%s %s at %s: %s: %s", event, packet_id, name, code, reason, extra={"facts": facts})
+            if event == "rejected":
+                notify(self._observers, lambda one: one.rejected(packet_id, name, code, reason))

@@ -14,6 +14,7 @@ from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState, state_diagram
+from ktpsync.outbox._storage import Limits, StorageView
 from ktpsync.outbox._values import (
     AuditEntry,
     Delivered,
@@ -51,6 +52,7 @@ __all__ = [
     "Failed",
     "HoldingsApplied",
     "Lease",
+    "Limits",
     "Outbox",
     "Outcome",
     "PacketStatus",
@@ -60,6 +62,7 @@ __all__ = [
     "Returned",
     "Spool",
     "StatusApplied",
+    "StorageView",
     "Submission",
     "Submitted",
     "backoff_ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from ktpsync.errors import CorruptError, UnknownPacketError
@@ -81,7 +82,8 @@ UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due
 WHERE packet_id = :packet_id AND dest = :dest
 """
 _REASON_LIMIT = 500
-_COPY = "repository:"
+_PERSON_NUMBER = re.compile(r"(?:\d[ .-]?){15}\d")
+"""NIK and family card number, however they are grouped."""
 
 
 class Deliveries:
@@ -234,8 +236,9 @@ def check_receipt(outcome: Delivered) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a foreign text fit to be kept: one line, no control characters, of bounded length."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_REASON_LIMIT]
+    """Return a foreign text fit to be kept: one line of bounded length, without numbers of persons."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return _PERSON_NUMBER.sub("[16 digits]", line)[:_REASON_LIMIT]
 
 
 def _written(outcome: Outcome) -> tuple[str, dict[str, str | int | None]]:

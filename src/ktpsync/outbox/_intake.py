@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._storage import Storage
     from ktpsync.outbox._values import AuditEntry, Submission
 
 _COLUMNS = "packet_id, sha256, size, reference, fingerprint, person, urgent, created_ms, location"
@@ -53,17 +54,26 @@ class Intake:
     """Stores submissions. See the invariants 1 to 3 in the documentation of the outbox."""
 
     def __init__(
-        self, database: Database, spool: Spool, audit: AuditTrail, clock: Clock, *, outbox_id: str
+        self,
+        database: Database,
+        spool: Spool,
+        audit: AuditTrail,
+        clock: Clock,
+        *,
+        storage: Storage,
+        outbox_id: str,
     ) -> None:
         self._database = database
         self._spool = spool
         self._audit = audit
         self._clock = clock
+        self._storage = storage
         self._outbox_id = outbox_id
 
     def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
         """Store one packet; see :meth:`Outbox.submit`."""
         _check(submission)
+        self._storage.admit(len(submission.sealed))
         self._write(submission)
         result = self._record([submission], now, connection)[0]
         if isinstance(result, OutboxError):
@@ -83,6 +93,7 @@ class Intake:
                 results[number] = error
             else:
                 good[number] = submission
+        self._storage.admit(sum(len(submission.sealed) for submission in good.values()))
         if not self._write_together(good.values()):
             for number, submission in list(good.items()):
                 try:

@@ -19,6 +19,7 @@ from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState
+from ktpsync.outbox._storage import Limits, Storage
 from ktpsync.outbox._transfer import Transfer
 from ktpsync.outbox._values import (
     Delivered,
@@ -32,6 +33,7 @@ from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
     from threading import Event
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.errors import PacketError
+    from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
         DeliveryView,
         DestinationSpec,
@@ -70,7 +73,9 @@ class Outbox:
         owner: This opened outbox's random name as a holder of leases.
     """
 
-    def __init__(self, database: Database, spool: Spool, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, database: Database, spool: Spool, *, clock: Clock, random: Random, limits: Limits
+    ) -> None:
         self._database = database
         self._clock = clock
         self._listeners: list[Event] = []
@@ -80,7 +85,10 @@ class Outbox:
         self.audit = AuditTrail(database, clock)
         self.outbox_id = self._identity()
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
-        self._intake = Intake(database, spool, self.audit, clock, outbox_id=self.outbox_id)
+        self._storage = Storage(database, spool, self.audit, clock, limits)
+        self._intake = Intake(
+            database, spool, self.audit, clock, storage=self._storage, outbox_id=self.outbox_id
+        )
         self._deliveries = Deliveries(database, spool, self.audit, self._destinations, clock)
         self._copies = Copies(database, spool, self.audit, self._destinations, clock)
         self._central = Central(database, spool, self.audit, self._destinations, clock)
@@ -95,6 +103,7 @@ class Outbox:
         *,
         destinations: Sequence[DestinationSpec] = (),
         schema: str | None = None,
+        limits: Limits | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> Self:
@@ -106,6 +115,7 @@ class Outbox:
             destinations: Where every packet goes. New ones get deliveries of the packets in the spool.
                 One that is missing here keeps its deliveries until :meth:`retire`.
             schema: PostgreSQL schema of the tables; it must exist.
+            limits: When to refuse submissions because there is no room.
             clock: The clock to ask.
             random: Where jitter comes from.
 
@@ -116,7 +126,13 @@ class Outbox:
         store = Database(database, schema=schema)
         try:
             migrate(store)
-            opened = cls(store, Spool(spool), clock=clock or SystemClock(), random=random or SystemRandom())
+            opened = cls(
+                store,
+                Spool(spool),
+                clock=clock or SystemClock(),
+                random=random or SystemRandom(),
+                limits=limits or Limits(),
+            )
             for spec in destinations:
                 opened._destinations.register(spec)
             opened.spool.recover()
@@ -203,8 +219,40 @@ class Outbox:
         return sum(
             self.spool.discard_orphan(packet_id, before_ms=before_ms)
             for packet_id in self.spool.old_files(before_ms)
-            if not self._views.known(packet_id)
+            if not self._views.spooled(packet_id)
         )
+
+    def storage(self) -> StorageView:
+        """Return the room on the station's disk, for how long it lasts, and warnings."""
+        ages = [one.oldest_at for one in self.summary() if one.oldest_at is not None]
+        return self._storage.view(round(min(ages).timestamp() * 1000) if ages else None)
+
+    def purge(self, retention: timedelta, *, who: str) -> list[str]:
+        """Drop the bytes of packets that nobody needs any more; their rows and history stay.
+
+        That is: every required destination holds a receipt, the centre's status is final and older than the
+        retention time by the centre's own clock, and a verified backup has them.
+
+        Returns:
+            The ids of the packets.
+        """
+        return self._storage.purge(retention_ms=round(retention.total_seconds() * 1000), who=who)
+
+    def offload(self, wanted: int, *, who: str) -> int:
+        """Drop spool bytes of packets that a verified backup has, oldest first; ``spool.fetch`` brings them back.
+
+        Args:
+            wanted: Bytes to free.
+            who: Who asked for it.
+
+        Returns:
+            Bytes freed.
+        """
+        return self._storage.offload(wanted=wanted, who=who)
+
+    def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
+        """Write down that the spool has packets' bytes again, after they were restored and verified."""
+        self._storage.return_to_spool(packet_ids, who=who)
 
     # --- out ---
 

@@ -67,8 +67,8 @@ class Spool:
             packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id)
         )
 
-    def glance(self, packet: SealedPacket) -> None:
-        """Look whether a packet's bytes are there in the right number, without reading them.
+    def glance(self, packet: SealedPacket) -> bool:
+        """Return whether a packet's bytes are here, in the right number, without reading them.
 
         Raises:
             SpoolError: They are missing, where no backup is at hand, or cut short.
@@ -78,9 +78,23 @@ class Spool:
         except FileNotFoundError:
             if self.fetch is None:
                 self.open(packet.packet_id).close()
-            return
+            return False
         if size != packet.size:
             raise _damaged(packet)
+        return True
+
+    def bring_back(self, packet: SealedPacket) -> SealedPacket:
+        """Return an offloaded packet over bytes fetched from a backup and verified.
+
+        Raises:
+            SpoolError: The backup's bytes are damaged.
+            KtpsyncError: The backup is not at hand.
+        """
+        with self.open(packet.packet_id) as file:
+            sealed = file.read()
+        if hashlib.sha256(sealed).hexdigest() != packet.sha256:
+            raise SpoolError(f"The backup's bytes of the offloaded packet {packet.packet_id} are damaged.")
+        return SealedPacket.from_bytes(packet.packet_id, packet.sha256, sealed)
 
     def verify(self, packet: SealedPacket) -> None:
         """Read a packet's bytes and compare them with its digest.

@@ -94,12 +94,14 @@ class Views:
             history=tuple(from_row(item) for item in history),
         )
 
-    def known(self, packet_id: str) -> bool:
-        """Return whether the outbox has a row for a packet."""
+    def spooled(self, packet_id: str) -> bool:
+        """Return whether a row says that the spool has a packet's bytes."""
         with self._database.read() as connection:
             return (
                 connection.execute(
-                    self._database.sql("SELECT 1 FROM ktpsync_packet WHERE packet_id = :packet_id"),
+                    self._database.sql(
+                        "SELECT 1 FROM ktpsync_packet WHERE packet_id = :packet_id AND location = 'spool'"
+                    ),
                     {"packet_id": packet_id},
                 ).first()
                 is not None

@@ -1,0 +1,172 @@
+"""Serves all destinations of an outbox until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ktpsync.clock import SystemClock, utc_from_ms, utc_text
+from ktpsync.courier._systemd import tell_systemd
+from ktpsync.errors import KtpsyncError
+from ktpsync.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ktpsync.clock import Clock
+    from ktpsync.courier._courier import Courier
+    from ktpsync.courier._drain import DrainReport
+    from ktpsync.outbox import Outbox
+
+log = logging.getLogger("ktpsync.service")
+
+_AFTER_A_CRASH = 30.0
+
+
+@frozen(kw_only=True)
+class Task:
+    """Something to do again and again while the service runs, such as polling statuses or a backup.
+
+    Args:
+        name: For the log.
+        every: Seconds from the end of one run to the start of the next.
+        run: What to do. What it raises is logged, and it is run again next time.
+    """
+
+    name: str
+    every: float
+    run: Callable[[], object]
+
+
+class Service:
+    """Runs one courier per destination and the tasks, each in a thread of its own.
+
+    Args:
+        outbox: The outbox.
+        couriers: One per destination.
+        tasks: What else is to be done regularly.
+        poll: Seconds after which a courier looks into the outbox again even if nobody woke it: other
+            processes submit too.
+        health: A file that is rewritten every ``beat`` seconds while all is well; ``None``: none.
+        beat: Seconds between two signs of life.
+        clock: The clock to ask.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        couriers: Sequence[Courier],
+        *,
+        tasks: Sequence[Task] = (),
+        poll: float = 5.0,
+        health: Path | None = None,
+        beat: float = 15.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._couriers = tuple(couriers)
+        self._tasks = tuple(tasks)
+        self._poll = poll
+        self._health = health
+        self._beat = beat
+        self._clock = clock or SystemClock()
+        self._last: dict[str, DrainReport] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until ``stop`` is set; deliveries under way then finish or are given back.
+
+        systemd, where it has started this process, is told when it is ready, alive and stopping.
+        """
+        wakes = [threading.Event() for _ in self._couriers]
+        threads = [
+            threading.Thread(
+                target=self._serve, args=(courier, wake, stop), name=f"ktpsync-{courier.destination}"
+            )
+            for courier, wake in zip(self._couriers, wakes, strict=True)
+        ]
+        threads += [
+            threading.Thread(target=self._repeat, args=(task, stop), name=f"ktpsync-{task.name}")
+            for task in self._tasks
+        ]
+        for wake in wakes:
+            self._outbox.listen(wake)
+        try:
+            for thread in threads:
+                thread.start()
+            tell_systemd("READY=1")
+            log.info("serving %d destinations", len(self._couriers))
+            while not stop.wait(self._beat):
+                self._sign_of_life()
+        finally:
+            stop.set()
+            tell_systemd("STOPPING=1")
+            for wake in wakes:
+                wake.set()
+            for thread in threads:
+                thread.join()
+            for wake in wakes:
+                self._outbox.unlisten(wake)
+            log.info("stopped")
+
+    def _serve(self, courier: Courier, wake: threading.Event, stop: threading.Event) -> None:
+        while not stop.is_set():
+            wake.clear()
+            try:
+                report = courier.drain(stop)
+            except Exception:
+                # The database may be away for a while; what was claimed comes back when its lease ends.
+                log.exception("the courier of %s stumbled and goes on shortly", courier.destination)
+                stop.wait(_AFTER_A_CRASH)
+                continue
+            self._tell(report)
+            wait = self._poll if report.retry_in is None else min(report.retry_in, self._poll)
+            if report.stopped == "empty":
+                wake.wait(wait)
+            else:
+                # New packets do not make a closed destination open.
+                stop.wait(wait)
+
+    def _repeat(self, task: Task, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                task.run()
+            except KtpsyncError as error:
+                log.warning("%s: %s", task.name, error)
+            except Exception:
+                log.exception("%s failed and is tried again", task.name)
+            stop.wait(task.every)
+
+    def _tell(self, report: DrainReport) -> None:
+        before = self._last.get(report.destination)
+        self._last[report.destination] = report
+        if report.delivered or report.rejected or report.failed:
+            log.info(
+                "%s: %d delivered (%d bytes), %d failed, %d rejected, then %s",
+                report.destination,
+                report.delivered,
+                report.delivered_bytes,
+                report.failed,
+                report.rejected,
+                report.stopped,
+            )
+        elif before is None or before.stopped != report.stopped:
+            log.info("%s: %s", report.destination, report.stopped)
+
+    def _sign_of_life(self) -> None:
+        tell_systemd("WATCHDOG=1")
+        if self._health is None:
+            return
+        state = {
+            "at": utc_text(utc_from_ms(self._clock.now_ms())),
+            "destinations": {name: report.stopped for name, report in sorted(self._last.items())},
+        }
+        try:
+            write_atomic(self._health, json.dumps(state).encode() + b"\n")
+        except OSError as error:
+            log.warning("The health file %s cannot be written: %s", self._health, error)

@@ -6,9 +6,12 @@ nothing in it needs ktpsync to be read.
 
 from __future__ import annotations
 
+from ktpsync.backup._drill import DrillReport, drill
+from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
 from ktpsync.backup._outbox import OutboxTarget
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._prune import PruneReport, prune
+from ktpsync.backup._repair import GoodCopy, RepairReport, repair
 from ktpsync.backup._repository import Repository, Snapshot
 from ktpsync.backup._restore import RestoreReport, heads, restore
 from ktpsync.backup._retention import Retention, kept
@@ -16,18 +19,24 @@ from ktpsync.backup._schedule import BackupDates, backup_dates, due
 from ktpsync.backup._snapshot import SnapshotReport, backup
 from ktpsync.backup._source import BackupSource, RestoreTarget
 from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
-from ktpsync.backup._verify import Depth, Problem, VerifyReport, verify
+from ktpsync.backup._verify import Depth, OpenPacket, Problem, VerifyReport, verify
 
 __all__ = [
     "RESTORE_MARKER",
     "BackupDates",
     "BackupSource",
     "Depth",
+    "DrillReport",
+    "ExtractReport",
+    "GoodCopy",
+    "OpenPacket",
     "OutboxTarget",
+    "PacketFinder",
     "Problem",
     "Progress",
     "ProgressCallback",
     "PruneReport",
+    "RepairReport",
     "Repository",
     "RestoreReport",
     "RestoreTarget",
@@ -38,10 +47,13 @@ __all__ = [
     "backup",
     "backup_dates",
     "continue_backups",
+    "drill",
     "due",
+    "extract",
     "heads",
     "kept",
     "prune",
+    "repair",
     "restore",
     "restore_station",
     "verify",

@@ -127,7 +127,7 @@ def restore(
     )
     run.all(current_packs(links), broken=len(problems) > 0)
     missing = target.import_state(_records(repository, states, identities, []))
-    key = _open_state(repository, states[-1], identities).head.station_key if states else None
+    key = open_state(repository, states[-1], identities).head.station_key if states else None
     return RestoreReport(
         repository=repository.uuid,
         lineage=head.manifest.lineage,
@@ -209,7 +209,7 @@ def _can_open(
     repository: Repository, link: Snapshot, identities: Sequence[Identity], problems: list[str]
 ) -> bool:
     try:
-        _open_state(repository, link, identities)
+        open_state(repository, link, identities)
     except NoMatchingIdentityError:
         raise RestoreError(
             f"None of the identities opens snapshot {link.ref.name}. Use the identity file of one of its "
@@ -221,7 +221,13 @@ def _can_open(
     return True
 
 
-def _open_state(repository: Repository, link: Snapshot, identities: Sequence[Identity]) -> OpenedState:
+def open_state(repository: Repository, link: Snapshot, identities: Sequence[Identity]) -> OpenedState:
+    """Open the state of a snapshot and check that it is that snapshot's.
+
+    Raises:
+        NoMatchingIdentityError: None of the identities opens it.
+        DamagedBackupError: It is missing, damaged or another one.
+    """
     key = state_key(link.ref.name)
     entry = link.manifest.state
     sealed = repository.read(key, sha256=entry.sha256, limit=entry.size)
@@ -237,7 +243,7 @@ def _records(
     """Yield the records of the whole chain, oldest first: a later one replaces an earlier one."""
     for link in links:
         try:
-            yield from _open_state(repository, link, identities).records()
+            yield from open_state(repository, link, identities).records()
         except DamagedBackupError as error:
             problems.append(str(error))
 

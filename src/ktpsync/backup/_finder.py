@@ -1,0 +1,147 @@
+"""Finding single packets in a repository: to take them out, to deliver what was offloaded, to repair."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from attrs import frozen
+
+from ktpsync import files
+from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key, pack_of_key
+from ktpsync.backup._pack import read_packets
+from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, UnknownPacketError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ktpsync.backup._repository import Repository
+
+_KEPT_INDEXES: Final = 64
+
+
+class PacketFinder:
+    """Reads single packets of a repository, whatever lineage they are of.
+
+    Goes by the pack indexes, and believes only bytes whose digest holds. Packs are named in the order of time
+    and so are packets: the first pack made after a packet is asked first.
+
+    Args:
+        repository: Which.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._names: list[str] | None = None
+        self._indexes: dict[str, PackIndex] = {}
+
+    def read(self, packet_id: str, sha256: str | None = None) -> bytes:
+        """Return the sealed bytes of a packet.
+
+        Args:
+            packet_id: Which.
+            sha256: Their digest, where it is known from elsewhere; that of the pack's index if not given.
+
+        Raises:
+            UnknownPacketError: No pack holds it.
+            DamagedBackupError: Every copy in the repository is damaged.
+            BackendError: The storage cannot be reached.
+        """
+        found = False
+        for name, entry in self._places(packet_id):
+            found = True
+            if sha256 not in {None, entry.sha256}:
+                continue
+            try:
+                with self._repository.storage.open(pack_key(name)) as source:
+                    ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
+            except (NotFoundError, OSError):
+                continue
+            if sealed is not None:
+                return sealed
+        if found:
+            raise DamagedBackupError(
+                f"Packet {packet_id} is damaged in repository {self._repository.uuid}. Look for another copy."
+            )
+        raise UnknownPacketError(f"Repository {self._repository.uuid} does not hold packet {packet_id}.")
+
+    def open(self, packet_id: str) -> BinaryIO:
+        """Return a file object over the verified bytes of a packet, as the spool asks for offloaded ones.
+
+        Raises:
+            UnknownPacketError: No pack holds it.
+            DamagedBackupError: Every copy in the repository is damaged.
+            BackendError: The storage cannot be reached.
+        """
+        return io.BytesIO(self.read(packet_id))
+
+    def _places(self, packet_id: str) -> Iterator[tuple[str, PacketEntry]]:
+        if self._names is None:
+            listed = (pack_of_key(info.key) for info in self._repository.storage.list("packs/"))
+            self._names = sorted(name for name in listed if name is not None)
+        later = [name for name in self._names if name > packet_id]
+        earlier = [name for name in reversed(self._names) if name <= packet_id]
+        for name in later + earlier:
+            for entry in self._index(name):
+                if entry.packet_id == packet_id:
+                    yield name, entry
+
+    def _index(self, name: str) -> tuple[PacketEntry, ...]:
+        known = self._indexes.get(name)
+        if known is None:
+            key = index_key(name)
+            try:
+                known = load(PackIndex, self._repository.read(key), key)
+            except BackupError:
+                known = PackIndex(pack=name, packets=())
+            if len(self._indexes) >= _KEPT_INDEXES:
+                self._indexes.pop(next(iter(self._indexes)))
+            self._indexes[name] = known
+        return known.packets
+
+
+@frozen(kw_only=True)
+class ExtractReport:
+    """What was taken out of a repository.
+
+    Args:
+        written: The files, by packet id.
+        problems: One line for each packet that could not be taken out.
+    """
+
+    written: dict[str, Path]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all packets were taken out."""
+        return not self.problems
+
+
+def extract(repository: Repository, packet_ids: Iterable[str], into: Path) -> ExtractReport:
+    """Take single sealed packets out of a repository. No key is needed; they stay sealed.
+
+    Args:
+        repository: Where from.
+        packet_ids: Which.
+        into: The folder to write ``<packet id>.age`` files to; nothing in it is overwritten.
+
+    Raises:
+        BackendError: The storage cannot be reached.
+        OSError: A file cannot be written.
+    """
+    finder = PacketFinder(repository)
+    files.make_folder(into)
+    written: dict[str, Path] = {}
+    problems = []
+    for packet_id in packet_ids:
+        path = into / f"{packet_id}.age"
+        try:
+            files.write_atomic(path, finder.read(packet_id), replace=False)
+            written[packet_id] = path
+        except FileExistsError:
+            problems.append(f"Packet {packet_id}: {path} exists already and was left as it is.")
+        except (BackupError, UnknownPacketError) as error:
+            problems.append(str(error))
+    return ExtractReport(written=written, problems=tuple(problems))

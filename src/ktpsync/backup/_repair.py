@@ -1,0 +1,149 @@
+"""Repairing packs from good copies of their packets.
+
+A pack is a function of its packets and their order. So a damaged one is not patched but made again, byte for
+byte, and has the digest that the snapshot recorded: no manifest changes, and no key is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ktpsync.backup._documents import PackEntry, PackIndex, dump, index_key, pack_key
+from ktpsync.backup._pack import PackWriter, index_from_pack, read_packets
+from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
+
+if TYPE_CHECKING:
+    from ktpsync.backup._repository import Repository
+
+GoodCopy = Callable[[str], bytes | None]
+"""Returns the sealed bytes of a packet, or ``None`` where that place has none. Its digest is checked."""
+
+
+@frozen(kw_only=True)
+class RepairReport:
+    """What a repair mended.
+
+    Args:
+        repaired: Keys of the files that are whole again.
+        unrepaired: One line for each damaged file that is not, with what it lacks.
+    """
+
+    repaired: tuple[str, ...]
+    unrepaired: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing damaged is left among the packs and indexes."""
+        return not self.unrepaired
+
+
+def repair(repository: Repository, sources: Sequence[GoodCopy]) -> RepairReport:
+    """Make damaged or missing packs and indexes whole again.
+
+    What is still good in a damaged pack is used; the rest comes from the sources: the spool, another
+    repository, the centre. Damaged manifests and states are not mended; a new full backup makes up for them.
+
+    Args:
+        repository: Which.
+        sources: Where good copies may be, the best first.
+
+    Raises:
+        BackendError: The storage failed.
+    """
+    repaired: list[str] = []
+    unrepaired: list[str] = []
+    for pack in _packs(repository):
+        try:
+            repaired += _repair_pack(repository, pack, sources)
+        except DamagedBackupError as error:
+            unrepaired.append(str(error))
+    return RepairReport(repaired=tuple(repaired), unrepaired=tuple(unrepaired))
+
+
+def _packs(repository: Repository) -> list[PackEntry]:
+    packs: dict[str, PackEntry] = {}
+    gone: set[str] = set()
+    for name in repository.snapshot_names():
+        try:
+            manifest = repository.snapshot(name).manifest
+        except BackupError:
+            continue
+        packs.update((pack.name, pack) for pack in manifest.packs)
+        gone.update(manifest.dropped.packs)
+    return [pack for name, pack in packs.items() if name not in gone]
+
+
+def _repair_pack(repository: Repository, pack: PackEntry, sources: Sequence[GoodCopy]) -> list[str]:
+    key = pack_key(pack.name)
+    stored = _read(repository, key, pack.size)
+    whole = hashlib.sha256(stored).hexdigest() == pack.sha256
+    if not whole:
+        # An interrupted repair may have left a good copy.
+        aside = _read(repository, _aside(key), pack.size)
+        stored = aside if hashlib.sha256(aside).hexdigest() == pack.sha256 else stored
+    try:
+        index = repository.index(pack)
+        index_whole = True
+    except BackupError:
+        index = index_from_pack(pack.name, io.BytesIO(stored))
+        index_whole = False
+    mended = []
+    if not whole:
+        _replace(repository, key, _made_again(pack, index, stored, sources), pack.sha256)
+        mended.append(key)
+    if not index_whole:
+        _replace(repository, index_key(pack.name), dump(index), pack.index_sha256)
+        mended.append(index_key(pack.name))
+    return mended
+
+
+def _read(repository: Repository, key: str, size: int) -> bytes:
+    """Return what there is of an object."""
+    try:
+        with repository.storage.open(key) as source:
+            return source.read(size)
+    except (NotFoundError, OSError):
+        return b""
+
+
+def _made_again(pack: PackEntry, index: PackIndex, stored: bytes, sources: Sequence[GoodCopy]) -> bytes:
+    writer = PackWriter(pack.name)
+    lacking = []
+    for entry, found in read_packets(io.BytesIO(stored), index):
+        sealed = found if found is not None else _good_copy(entry.packet_id, entry.sha256, sources)
+        if sealed is None:
+            lacking.append(entry.packet_id)
+        else:
+            writer.add_bytes(entry.packet_id, entry.sha256, sealed)
+    if lacking:
+        raise DamagedBackupError(
+            f"{pack_key(pack.name)}: no good copy of packets {', '.join(lacking)} was found."
+        )
+    return writer.finish().data.read()
+
+
+def _good_copy(packet_id: str, sha256: str, sources: Sequence[GoodCopy]) -> bytes | None:
+    for source in sources:
+        sealed = source(packet_id)
+        if sealed is not None and hashlib.sha256(sealed).hexdigest() == sha256:
+            return sealed
+    return None
+
+
+def _replace(repository: Repository, key: str, data: bytes, sha256: str) -> None:
+    """Put good bytes in the place of damaged ones; at every moment one of both is there."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DamagedBackupError(f"{key} cannot be made again: the snapshot recorded another digest.")
+    repository.put_bytes(_aside(key), data)
+    repository.storage.delete(key)
+    repository.put_bytes(key, data)
+    repository.storage.delete(_aside(key))
+
+
+def _aside(key: str) -> str:
+    return f"repair/{key}"

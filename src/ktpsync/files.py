@@ -31,6 +31,8 @@ TEMPORARY_SUFFIX = ".part"
 _PARALLEL_SYNCS = 8
 """How many files are synced at a time; a journal commits them together."""
 
+_RENAME_LOCK = ".ktpsync-rename.lock"
+
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The ``errno`` values that mean: no room for this write."""
 
@@ -110,9 +112,12 @@ def _rename_new(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # exFAT and some network file systems have no hard links: an exclusive create claims the name.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        temporary.replace(path)
+        # exFAT and some network file systems have no hard links: a lock keeps two writers apart, and the
+        # name never stands for anything but a whole file.
+        with locked(path.parent / _RENAME_LOCK):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            temporary.replace(path)
     else:
         temporary.unlink()
 

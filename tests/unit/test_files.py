@@ -89,3 +89,29 @@ def test_locked_excludes_another_holder(tmp_path: Path) -> None:
         pass
     with files.locked(tmp_path / "lock", timeout=0):
         assert (tmp_path / "lock").exists()
+
+
+def test_without_hard_links_a_name_still_never_stands_for_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On exFAT there are no links; create-if-absent still refuses, and shows whole files only."""
+
+    def no_links(source: object, target: object) -> None:
+        raise PermissionError(source, target)
+
+    monkeypatch.setattr(os, "link", no_links)
+    seen: list[bytes] = []
+    replace = type(tmp_path).replace
+
+    def watch(self: Path, target: Path) -> Path:
+        seen.append(target.read_bytes() if target.exists() else b"absent")
+        return replace(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "replace", watch)
+    files.write_atomic(tmp_path / "a", b"old", replace=False)
+
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "a", b"new", replace=False)
+
+    assert b"old" == (tmp_path / "a").read_bytes()
+    assert [b"absent"] == seen

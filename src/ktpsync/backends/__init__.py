@@ -1,1 +1,1 @@
-"""To be written: backends."""
+"""The backends that come with ktpsync. Each is a plugin like anybody else's."""

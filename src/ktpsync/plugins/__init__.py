@@ -20,6 +20,9 @@ from __future__ import annotations
 from ktpsync.plugins._backend import Backend, BackendContext, Capability
 from ktpsync.plugins._central import CentralBackend, Holding, HoldingState, StatusChange, StatusPage
 from ktpsync.plugins._hookspecs import PLUGIN_API_VERSION, hookimpl
+from ktpsync.plugins._observers import Observers
+from ktpsync.plugins._registry import PluginInfo, PluginRegistry
+from ktpsync.plugins._settings import ByteSize, Duration, Secret, read_settings
 from ktpsync.plugins._spec import BackendSpec
 from ktpsync.plugins._storage import ObjectInfo, StorageBackend, packet_key
 from ktpsync.plugins._values import Health, Receipt
@@ -29,16 +32,23 @@ __all__ = [
     "Backend",
     "BackendContext",
     "BackendSpec",
+    "ByteSize",
     "Capability",
     "CentralBackend",
+    "Duration",
     "Health",
     "Holding",
     "HoldingState",
     "ObjectInfo",
+    "Observers",
+    "PluginInfo",
+    "PluginRegistry",
     "Receipt",
+    "Secret",
     "StatusChange",
     "StatusPage",
     "StorageBackend",
     "hookimpl",
     "packet_key",
+    "read_settings",
 ]

@@ -13,9 +13,10 @@ from attrs import frozen
 
 from ktpsync.errors import SchemaError, ValidationError
 from ktpsync.records._biometrics import Missing, Sample
-from ktpsync.records._converter import CodedError, ExpectedError, new_converter, problems_of
+from ktpsync.records._converter import CodedError, new_records_converter, problems_of
 from ktpsync.records._enrollment import Document, DocumentKind, Enrollment
 from ktpsync.records._formats import Format
+from ktpsync.structure import ExpectedError
 
 SCHEMA: Final = "ktpsync.enrollment/1"
 
@@ -181,7 +182,7 @@ def _is_entry(kind: object) -> bool:
     return bool(kind == Sample | Missing)
 
 
-_CONVERTER: Final = new_converter()
+_CONVERTER: Final = new_records_converter()
 _CONVERTER.register_structure_hook_func(_is_entry, _load_entry)
 _CONVERTER.register_unstructure_hook_func(_is_entry, _describe_entry)
 _CONVERTER.register_structure_hook(Document, _load_document)

@@ -1,1 +1,7 @@
-"""To be written: disk."""
+"""Packets and backups on a local disk, most often an external one."""
+
+from __future__ import annotations
+
+from ktpsync.backends.disk._marker import DiskMarker, init_disk, read_marker
+
+__all__ = ["DiskMarker", "init_disk", "read_marker"]

@@ -1,1 +1,1 @@
-"""To be written: s3."""
+"""Packets and backups in S3-compatible storage."""

@@ -1,0 +1,97 @@
+"""The marker file that binds a destination to one disk: the right disk, or no write."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from attrs import asdict, frozen
+
+from ktpsync import files
+from ktpsync.clock import SystemClock, utc_from_ms, utc_text
+from ktpsync.errors import UnavailableError, WrongDiskError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.clock import Clock
+
+MARKER_NAME: Final = "ktpsync-disk.json"
+_FORMAT: Final = "ktpsync.disk/1"
+
+
+@frozen(kw_only=True)
+class DiskMarker:
+    """What a marked disk says of itself.
+
+    Args:
+        uuid: The disk's own id.
+        created_at: When it was marked, RFC 3339 in UTC.
+        label: What is written on its sticker.
+    """
+
+    uuid: str
+    created_at: str
+    label: str = ""
+
+
+def init_disk(path: Path, *, label: str = "", clock: Clock | None = None) -> DiskMarker:
+    """Mark the disk at a path for ktpsync. A disk that is marked already keeps its marker.
+
+    Args:
+        path: The folder on the disk; made if its parent exists.
+        label: What is written on the disk's sticker, for messages.
+        clock: The clock to ask.
+
+    Returns:
+        The disk's marker.
+
+    Raises:
+        WrongDiskError: There is a marker that cannot be read.
+        UnavailableError: The disk is not there or cannot be written.
+    """
+    marker = DiskMarker(
+        uuid=str(uuid.uuid4()),
+        created_at=utc_text(utc_from_ms((clock or SystemClock()).now_ms())),
+        label=label,
+    )
+    document = json.dumps({"format": _FORMAT, **asdict(marker)}, indent=1).encode("ascii") + b"\n"
+    try:
+        if path.parent.is_dir():
+            path.mkdir(exist_ok=True)
+        files.write_atomic(path / MARKER_NAME, document, replace=False)
+    except FileExistsError:
+        return read_marker(path)
+    except OSError as error:
+        raise UnavailableError(
+            f"The disk at {path} cannot be marked: {error.strerror}. Is it plugged in?"
+        ) from error
+    return marker
+
+
+def read_marker(path: Path) -> DiskMarker:
+    """Return what the disk at a path says of itself.
+
+    Raises:
+        WrongDiskError: There is no marker, or none that can be read: not a disk of ours, or none at all.
+    """
+    try:
+        document = json.loads((path / MARKER_NAME).read_bytes())
+        known = document.pop("format") == _FORMAT
+        marker = DiskMarker(**document)
+    except (FileNotFoundError, NotADirectoryError):
+        raise WrongDiskError(
+            f"No marked disk at {path}. Plug in the right disk; to use a new one, run `ktpsync disk init {path}`."
+        ) from None
+    except OSError as error:
+        raise WrongDiskError(
+            f"The disk at {path} cannot be read: {error.strerror}. Plug it in again."
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise WrongDiskError(
+            f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it."
+        ) from None
+    if not known:
+        raise WrongDiskError(f"The marker {path / MARKER_NAME} is of a newer kind. Upgrade ktpsync.")
+    return marker

@@ -112,6 +112,8 @@ def _rename_new(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
+        if not temporary.exists():
+            raise
         # exFAT and some network file systems have no hard links: a lock keeps two writers apart, and the
         # name never stands for anything but a whole file.
         with locked(path.parent / _RENAME_LOCK):

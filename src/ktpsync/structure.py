@@ -50,9 +50,9 @@ class UnknownFieldError(ValueError):
 def new_converter() -> cattrs.Converter:
     """Return a converter that takes values at their word and refuses unknown fields."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook_func(lambda cls: cls is str, exactly(str, "a text"))
-    converter.register_structure_hook_func(lambda cls: cls is int, exactly(int, "a whole number"))
-    converter.register_structure_hook_func(lambda cls: cls is bool, exactly(bool, "true or false"))
+    converter.register_structure_hook(str, exactly(str, "a text"))
+    converter.register_structure_hook(int, exactly(int, "a whole number"))
+    converter.register_structure_hook(bool, exactly(bool, "true or false"))
     converter.register_structure_hook_func(_is_enum, _enum)
     converter.register_structure_hook_factory(attrs.has, lambda cls: _object(converter, cls))
     converter.register_unstructure_hook_factory(

@@ -24,7 +24,7 @@ from ktpsync.plugins._observers import Observers
 from ktpsync.plugins._registry import PluginInfo, PluginRegistry
 from ktpsync.plugins._settings import ByteSize, Duration, Secret, read_settings
 from ktpsync.plugins._spec import BackendSpec
-from ktpsync.plugins._storage import ObjectInfo, StorageBackend, packet_key
+from ktpsync.plugins._storage import ObjectInfo, StorageBackend, packet_key, valid_key
 from ktpsync.plugins._values import Health, Receipt
 
 __all__ = [
@@ -51,4 +51,5 @@ __all__ = [
     "hookimpl",
     "packet_key",
     "read_settings",
+    "valid_key",
 ]

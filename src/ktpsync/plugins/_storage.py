@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ktpsync.packet import SealedPacket
+
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*", re.ASCII | re.IGNORECASE)
+
+
+def valid_key(key: str) -> bool:
+    """Return whether a key is in the form that every storage takes: it can neither leave its place nor hide."""
+    return _KEY.fullmatch(key) is not None
 
 
 def packet_key(packet_id: str) -> str:

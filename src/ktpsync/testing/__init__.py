@@ -9,13 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ktpsync.testing._contract import BackendContract, StorageContract, made_up_packet
     from ktpsync.testing._factory import make_enrollment
 
 _HOME = {
+    "BackendContract": "ktpsync.testing._contract",
+    "StorageContract": "ktpsync.testing._contract",
+    "made_up_packet": "ktpsync.testing._contract",
     "make_enrollment": "ktpsync.testing._factory",
 }
 
-__all__ = ["make_enrollment"]
+__all__ = ["BackendContract", "StorageContract", "made_up_packet", "make_enrollment"]
 
 
 def __getattr__(name: str) -> object:

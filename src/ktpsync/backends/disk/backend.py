@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,14 +24,13 @@ from ktpsync.errors import (
     UnavailableError,
     WrongDiskError,
 )
-from ktpsync.plugins import ByteSize, Health, ObjectInfo, StorageBackend
+from ktpsync.plugins import ByteSize, Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ktpsync.plugins import BackendContext
 
-_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*", re.ASCII | re.IGNORECASE)
 _BOUND_NAME: Final = "disk-uuid"
 
 
@@ -159,7 +157,7 @@ class DiskBackend(StorageBackend):
         return not name.startswith(".") and name != MARKER_NAME
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
+        if not valid_key(key):
             raise NotFoundError(
                 f"{self._name}: {key!r} is not a key; keys are ASCII words with '/' between them."
             )

@@ -1,1 +1,1 @@
-"""To be written: http."""
+"""Packets to the central service over HTTP."""

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 
 from ktpsync import files
 from ktpsync.backends.s3._failures import error_code, status_of, translated
-from ktpsync.errors import ConflictError, CorruptError
-from ktpsync.plugins import Duration, Health, ObjectInfo, Secret, StorageBackend
+from ktpsync.errors import ConflictError, CorruptError, NotFoundError
+from ktpsync.plugins import Duration, Health, ObjectInfo, Secret, StorageBackend, valid_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ class S3Backend(StorageBackend):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See the base class."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._settings.bucket, Prefix=self._full(prefix)
+            Bucket=self._settings.bucket, Prefix=f"{self._settings.prefix}{prefix}"
         )
         iterator = iter(pages)
         while True:
@@ -165,6 +165,10 @@ class S3Backend(StorageBackend):
                 self._made.close()
 
     def _full(self, key: str) -> str:
+        if not valid_key(key):
+            raise NotFoundError(
+                f"{self._name}: {key!r} is not a key; keys are ASCII words with '/' between them."
+            )
         return f"{self._settings.prefix}{key}"
 
     def _put_if_absent(self, key: str, body: IO[bytes], sha256: str) -> None:

@@ -1,0 +1,39 @@
+"""The disk backend keeps the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ktpsync.backends.disk import init_disk
+from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
+from ktpsync.plugins import BackendContext
+from ktpsync.testing import StorageContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TestDisk(StorageContract):
+    """On an ordinary folder."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> DiskBackend:
+        """Return a backend on a newly marked folder."""
+        init_disk(tmp_path / "disk")
+        context = BackendContext(name="usb-a", state_folder=tmp_path / "state")
+        return DiskBackend(DiskSettings(path=tmp_path / "disk"), context)
+
+
+class TestDiskWithoutHardLinks(TestDisk):
+    """On a file system such as exFAT."""
+
+    @pytest.fixture(autouse=True)
+    def no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Refuse hard links as exFAT does."""
+
+        def refuse(source: object, target: object) -> None:
+            raise PermissionError(source, target)
+
+        monkeypatch.setattr("os.link", refuse)

@@ -1,0 +1,166 @@
+"""The disk backend where things go wrong: the right disk, or no write."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ktpsync import files
+from ktpsync.backends.disk import init_disk, read_marker
+from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
+from ktpsync.errors import BackendError, DiskFullError, UnavailableError, WrongDiskError
+from ktpsync.plugins import BackendContext, ByteSize
+from ktpsync.testing import made_up_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def disk_at(path: Path, state: Path | None = None, *, reserve: int = 0) -> DiskBackend:
+    """Return a backend on a folder."""
+    return DiskBackend(
+        DiskSettings(path=path, reserve=ByteSize(reserve)), BackendContext(name="usb-a", state_folder=state)
+    )
+
+
+def test_an_empty_mount_point_is_never_written_to(tmp_path: Path) -> None:
+    """Without the marker it is no disk of ours, and stays empty."""
+    (tmp_path / "mnt").mkdir()
+
+    with pytest.raises(WrongDiskError, match="ktpsync disk init"):
+        disk_at(tmp_path / "mnt").deliver(made_up_packet())
+
+    assert [] == list((tmp_path / "mnt").iterdir())
+
+
+def test_a_missing_mount_point_is_told(tmp_path: Path) -> None:
+    """The disk is not plugged in."""
+    with pytest.raises(WrongDiskError, match="Plug in the right disk"):
+        disk_at(tmp_path / "mnt").check()
+
+
+def test_another_disk_in_its_place_is_refused(tmp_path: Path) -> None:
+    """The first disk seen is remembered, over restarts."""
+    init_disk(tmp_path / "mnt", label="red sticker")
+    disk_at(tmp_path / "mnt", tmp_path / "state").deliver(made_up_packet())
+    shutil.rmtree(tmp_path / "mnt")
+    init_disk(tmp_path / "mnt", label="blue sticker")
+
+    with pytest.raises(WrongDiskError, match="blue sticker"):
+        disk_at(tmp_path / "mnt", tmp_path / "state").deliver(made_up_packet())
+
+
+def test_a_damaged_marker_is_no_marker(tmp_path: Path) -> None:
+    """Nothing is written to a disk that cannot say which it is."""
+    init_disk(tmp_path / "mnt")
+    (tmp_path / "mnt" / "ktpsync-disk.json").write_bytes(b"\0" * 100)
+
+    with pytest.raises(WrongDiskError, match="damaged"):
+        disk_at(tmp_path / "mnt").deliver(made_up_packet())
+
+
+def test_marking_again_keeps_the_marker(tmp_path: Path) -> None:
+    """A disk's id is for good."""
+    first = init_disk(tmp_path / "mnt", label="one")
+
+    assert first == init_disk(tmp_path / "mnt", label="two") == read_marker(tmp_path / "mnt")
+
+
+def test_the_reserve_stays_free(tmp_path: Path) -> None:
+    """A write that would fill the disk is refused before it begins, in words."""
+    init_disk(tmp_path / "mnt")
+    everything = files.free_bytes(tmp_path) + (1 << 40)
+
+    with pytest.raises(DiskFullError, match="kept in reserve"):
+        disk_at(tmp_path / "mnt", reserve=everything).deliver(made_up_packet())
+    with pytest.raises(DiskFullError):
+        disk_at(tmp_path / "mnt", reserve=everything).check()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.ENOSPC, DiskFullError), (errno.EIO, UnavailableError), (errno.EROFS, UnavailableError)],
+)
+@pytest.mark.parametrize("call", ["fsync", "link", "open"])
+def test_a_failing_system_call_leaves_no_half_packet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, expected: type[BackendError]
+) -> None:
+    """The packet is not there, what was there is, and a later try succeeds."""
+    init_disk(tmp_path / "mnt")
+    backend, old, new = disk_at(tmp_path / "mnt"), made_up_packet(b"old"), made_up_packet(b"new")
+    backend.deliver(old)
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"ktpsync.files.os.{call}", fail)
+        if call == "link":
+            patch.setattr(type(tmp_path), "replace", fail)
+        with pytest.raises(expected):
+            backend.deliver(new)
+
+    stored = [info.key for info in backend.list("packets/")]
+    assert [True] == [old.packet_id in key for key in stored]
+    assert new.sha256 == backend.deliver(new).sha256
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 2 MB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)]
+    if shutil.which("mount") is None or os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not allow mounting")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_really_full_disk_keeps_what_it_has(small_disk: Path) -> None:
+    """With no reserve the disk fills up; the packet that did not fit is not there, all others are whole."""
+    init_disk(small_disk)
+    backend = disk_at(small_disk)
+    packets = [made_up_packet(bytes([number]) * 400_000) for number in range(8)]
+    kept = []
+
+    def deliver_all() -> None:
+        for packet in packets:
+            backend.deliver(packet)
+            kept.append(packet)
+
+    with pytest.raises(DiskFullError, match="usb-a"):
+        deliver_all()
+
+    assert 0 < len(kept) < len(packets)
+    assert len(kept) == len(list(backend.list("packets/")))
+    assert [packet.sha256 for packet in kept] == [backend.deliver(packet).sha256 for packet in kept]
+
+
+def test_a_disk_pulled_out_in_mid_write_leaves_the_delivery_undone(small_disk: Path) -> None:
+    """The mount point is empty afterwards, and nothing is written to what is below it."""
+    init_disk(small_disk)
+    backend = disk_at(small_disk)
+    backend.deliver(made_up_packet())
+
+    class Unplugged(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if not self.tell():
+                subprocess.run(["umount", "-l", str(small_disk)], check=True)
+            return super().read(size)
+
+    packet = made_up_packet(b"x" * 1000)
+    with pytest.raises(WrongDiskError):
+        backend.put("packets/ab/a.age", Unplugged(b"x" * 1000), size=1000, sha256=packet.sha256)
+
+    assert [] == list(small_disk.iterdir())
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(small_disk)], check=True)

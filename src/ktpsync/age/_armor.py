@@ -92,9 +92,9 @@ class ArmorReader:
         return rest
 
     def _finish(self, text: bytes) -> None:
-        line, _, rest = text.partition(b"\n")
-        if line.removesuffix(b"\r") != _END:
+        if not text.startswith(_END):
             raise ArmorError("The armor does not end with the line -----END AGE ENCRYPTED FILE-----.")
+        rest = text[len(_END) :]
         rest += self._source.read(_MAX_WHITESPACE + 1)
         if rest.strip(_WHITESPACE):
             raise ArmorError("There is something after the armor's END line.")

@@ -18,6 +18,8 @@ class Recipient(ABC):
     :class:`Identity`.
     """
 
+    __slots__ = ()
+
     @property
     def labels(self) -> frozenset[str]:
         """What this recipient demands of all recipients of the same file.
@@ -41,6 +43,9 @@ class Recipient(ABC):
 
 class Identity(ABC):
     """Somebody who opens files: the private half of a key, or a passphrase. It is never pickled."""
+
+    # No attribute dictionary here, so that subclasses can do without one: error reporters print them.
+    __slots__ = ()
 
     @property
     @abstractmethod

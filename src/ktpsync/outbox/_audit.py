@@ -28,6 +28,8 @@ _NEXT = """
 UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
 RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count)
 """
+_NEXT_LOCKED = "UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1 RETURNING seq"
+_HEAD = "SELECT hash FROM ktpsync_audit WHERE seq = :seq"
 _INSERT = """
 INSERT INTO ktpsync_audit (seq, at_ms, event, packet_id, dest, who, detail, hash)
 VALUES (:seq, :at_ms, :event, :packet_id, :destination, :who, :detail, :hash)
@@ -268,7 +270,13 @@ class AuditTrail:
 
     def _link(self, connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditEntry]:
         count = len(entries)
-        last, head = connection.execute(self._database.sql(_NEXT), {"count": count}).one()
+        sql = self._database.sql
+        if self._database.kind == "sqlite":
+            last, head = connection.execute(sql(_NEXT), {"count": count}).one()
+        else:
+            # Two statements: one that has waited for the lock still sees the state from before its wait.
+            last = connection.execute(sql(_NEXT_LOCKED), {"count": count}).scalar_one()
+            head = connection.execute(sql(_HEAD), {"seq": last - count}).scalar()
         linked = []
         if head is None:
             head = ""

@@ -164,4 +164,6 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 
 
 def _postgresql_engine(url: URL) -> sa.Engine:
-    return sa.create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)
+    return sa.create_engine(
+        url, pool_size=8, max_overflow=-1, pool_pre_ping=True, isolation_level="READ COMMITTED"
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ktpsync.backup._drill import DrillReport, drill
 from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
-from ktpsync.backup._outbox import OutboxTarget
+from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
+from ktpsync.backup._outbox import OutboxTarget, purged_packets
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._prune import PruneReport, prune
 from ktpsync.backup._repair import GoodCopy, RepairReport, repair
@@ -19,7 +20,7 @@ from ktpsync.backup._schedule import BackupDates, backup_dates, due
 from ktpsync.backup._snapshot import SnapshotReport, backup
 from ktpsync.backup._source import BackupSource, RestoreTarget
 from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
-from ktpsync.backup._verify import Depth, OpenPacket, Problem, VerifyReport, verify
+from ktpsync.backup._verify import verify
 
 __all__ = [
     "RESTORE_MARKER",
@@ -53,6 +54,7 @@ __all__ = [
     "heads",
     "kept",
     "prune",
+    "purged_packets",
     "repair",
     "restore",
     "restore_station",

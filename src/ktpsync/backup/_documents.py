@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import attrs
 import cattrs
 from attrs import Factory, frozen
 
 from ktpsync.errors import DamagedBackupError, RepositoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VERSION: Final = 1
 MARKER_KEY: Final = "ktpsync-repository.json"
@@ -222,6 +225,14 @@ class Manifest:
     dropped: Dropped = Factory(Dropped)
     chain: Chain
     totals: Totals
+
+
+def dropped_keys(dropped: Dropped) -> Iterator[str]:
+    """Yield the keys of all that a snapshot dropped, commit points first."""
+    for name in dropped.snapshots:
+        yield from (manifest_key(name), signature_key(name), state_key(name))
+    for name in dropped.packs:
+        yield from (pack_key(name), index_key(name))
 
 
 _Document = TypeVar("_Document", Marker, PackIndex, Manifest)

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync.backup._finder import extract
 from ktpsync.backup._memory import BackupMemory
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ktpsync.age import Identity
     from ktpsync.backup._documents import PackEntry
-    from ktpsync.backup._verify import OpenPacket
+    from ktpsync.backup._findings import OpenPacket
 
 
 @frozen(kw_only=True)
@@ -86,7 +86,7 @@ def drill(
     chosen = _choose(repository, packs, sample, random or SystemRandom(), problems)
     opened = _open(repository, chosen, open_packet, problems)
     if remembered is not None and not problems:
-        remembered.note_time("drill", (clock or SystemClock()).now_ms())
+        remembered.save_checks(evolve(remembered.checks(), last_drill_ms=(clock or SystemClock()).now_ms()))
     return DrillReport(
         snapshot=head.ref.name, records=records, opened=tuple(opened), problems=tuple(problems)
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 import cattrs
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ktpsync import files
 from ktpsync.backup._documents import PackEntry, PackIndex, SnapshotRef, index_key, load
@@ -36,9 +36,6 @@ class Knowledge:
         quiet_at: The outbox sequence after the head, if nothing but the note of its copies came since.
         full_next: Whether the next snapshot must be a full one, as after a restore.
         last_backup_ms: When the last complete backup ended.
-        last_verified_ms: When the last verification without a problem ended.
-        last_drill_ms: When the last restore drill without a problem ended.
-        check_cursor: The last pack that the routine check of a sample has read.
     """
 
     lineage: str
@@ -47,9 +44,21 @@ class Knowledge:
     quiet_at: int | None = None
     full_next: bool = False
     last_backup_ms: int | None = None
+
+
+@frozen(kw_only=True)
+class Checks:
+    """What is remembered of verifications and drills, in milliseconds since 1970-01-01 UTC.
+
+    Args:
+        last_verified_ms: When the last verification of everything ended without a problem.
+        last_drill_ms: When the last restore drill ended without a problem.
+        cursor: The last pack that the check of samples has read.
+    """
+
     last_verified_ms: int | None = None
     last_drill_ms: int | None = None
-    check_cursor: str = ""
+    cursor: str = ""
 
 
 @frozen(kw_only=True)
@@ -75,6 +84,7 @@ class BackupMemory:
     def __init__(self, folder: Path, repository: str) -> None:
         self._folder = folder
         self._path = folder / f"{repository}.json"
+        self._checks = folder / f"{repository}.checks.json"
         self._pending = folder / f"{repository}.pending"
         self._lock = folder / f"{repository}.lock"
 
@@ -109,24 +119,17 @@ class BackupMemory:
         files.make_folder(self._folder, mode=0o700)
         files.write_atomic(self._path, json.dumps(attrs.asdict(knowledge), indent=1).encode())
 
-    def note_time(self, what: Literal["backup", "verified", "drill"], moment_ms: int) -> None:
-        """Remember when something ended well, if anything is remembered."""
-        known = self.load()
-        if known is not None:
-            times = {
-                "backup": known.last_backup_ms,
-                "verified": known.last_verified_ms,
-                "drill": known.last_drill_ms,
-            }
-            times[what] = moment_ms
-            self.save(
-                evolve(
-                    known,
-                    last_backup_ms=times["backup"],
-                    last_verified_ms=times["verified"],
-                    last_drill_ms=times["drill"],
-                )
-            )
+    def checks(self) -> Checks:
+        """Return what is remembered of verifications and drills."""
+        try:
+            return _converter.structure(json.loads(self._checks.read_bytes()), Checks)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+            return Checks()
+
+    def save_checks(self, checks: Checks) -> None:
+        """Remember verifications and drills, in a file of their own: they do not wait for a running backup."""
+        files.make_folder(self._folder, mode=0o700)
+        files.write_atomic(self._checks, json.dumps(attrs.asdict(checks), indent=1).encode())
 
     def note_pack(self, entry: PackEntry, index: bytes) -> None:
         """Remember that a pack is about to be sent."""

@@ -78,6 +78,17 @@ class OutboxTarget:
                 yield _unknown(path.stem, path.read_bytes())
 
 
+def purged_packets(outbox: Outbox) -> Iterator[tuple[str, int]]:
+    """Yield what a prune may drop: each purged packet with the outbox sequence of its purge.
+
+    Args:
+        outbox: Its audit trail is read from the beginning.
+    """
+    for entry in outbox.audit.entries():
+        if entry.event == _PURGED and entry.packet_id is not None and entry.seq is not None:
+            yield entry.packet_id, entry.seq
+
+
 def _packets(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
     for record in records:
         packet = record.get("packet")

@@ -16,11 +16,8 @@ from ktpsync.backup._documents import (
     Dropped,
     PackEntry,
     PackIndex,
-    index_key,
-    manifest_key,
+    dropped_keys,
     pack_key,
-    signature_key,
-    state_key,
 )
 from ktpsync.backup._memory import BackupMemory
 from ktpsync.backup._pack import PACK_SIZE, PackWriter, read_packets
@@ -269,18 +266,11 @@ def _finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> N
     """Delete what an interrupted prune had committed to drop."""
     stored = {info.key for prefix in ("packs/", "snapshots/") for info in repository.storage.list(prefix)}
     for snapshot in snapshots:
-        for key in _keys(snapshot.manifest.dropped):
+        for key in dropped_keys(snapshot.manifest.dropped):
             if key in stored:
                 repository.storage.delete(key)
 
 
 def _delete(repository: Repository, dropped: Dropped) -> None:
-    for key in _keys(dropped):
+    for key in dropped_keys(dropped):
         repository.storage.delete(key)
-
-
-def _keys(dropped: Dropped) -> Iterator[str]:
-    for name in dropped.snapshots:
-        yield from (manifest_key(name), signature_key(name), state_key(name))
-    for name in dropped.packs:
-        yield from (pack_key(name), index_key(name))

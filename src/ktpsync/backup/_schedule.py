@@ -34,11 +34,12 @@ def backup_dates(memory: Path, repository: str) -> BackupDates:
         memory: The folder given to :func:`ktpsync.backup.backup`.
         repository: UUID of the repository.
     """
-    known = BackupMemory(memory, repository).load()
+    remembered = BackupMemory(memory, repository)
+    known, checks = remembered.load(), remembered.checks()
     return BackupDates(
         last_backup_ms=known.last_backup_ms if known else None,
-        last_verified_ms=known.last_verified_ms if known else None,
-        last_drill_ms=known.last_drill_ms if known else None,
+        last_verified_ms=checks.last_verified_ms,
+        last_drill_ms=checks.last_drill_ms,
     )
 
 

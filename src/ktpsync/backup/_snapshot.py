@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync.backup._documents import Totals
 from ktpsync.backup._memory import BackupMemory, Knowledge
@@ -121,7 +121,8 @@ def _all(run: SnapshotRun, *, full: bool) -> tuple[Knowledge, Snapshot | None, l
         if made is not None:
             head = made
             names.append(made.ref.name)
-    run.memory.note_time("backup", run.clock.now_ms())
+    known = evolve(known, last_backup_ms=run.clock.now_ms())
+    run.memory.save(known)
     return known, head, names
 
 

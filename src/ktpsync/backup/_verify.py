@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, BinaryIO
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve
 
 from ktpsync import files
 from ktpsync.age import Identity
@@ -16,17 +14,21 @@ from ktpsync.backup._documents import (
     Manifest,
     PackEntry,
     PackIndex,
+    dropped_keys,
     index_key,
     manifest_key,
     pack_key,
     signature_key,
     state_key,
 )
+from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
+from ktpsync.backup._genuine import chain_problems, memory_problems, signer_problems
 from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._state import OpenedState
+from ktpsync.clock import Clock, SystemClock
 from ktpsync.errors import (
     AgeError,
     BackupError,
@@ -44,97 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.backup._repository import Snapshot
-
-OpenPacket = Callable[[str, bytes], object]
-"""Opens sealed bytes that should be those of a packet id, and raises where they are not."""
-
-
-class Depth(Enum):
-    """How closely a verification looks."""
-
-    LIST = "list"
-    """All there, with the right sizes; manifests, signatures and chains hold."""
-
-    READ = "read"
-    """Every byte read back from the medium and compared with its digest. No key is needed."""
-
-    OPEN = "open"
-    """Every packet and every state opened with an identity as well."""
-
-
-@frozen(kw_only=True)
-class Problem:
-    """One thing that is wrong.
-
-    Args:
-        key: The file in the repository.
-        message: What is wrong with it.
-        packet_id: The packet that is damaged by it, where it is one.
-        elsewhere: Where else a good copy of that packet is.
-    """
-
-    key: str
-    message: str
-    packet_id: str | None = None
-    elsewhere: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        packet = f"packet {self.packet_id}: " if self.packet_id else ""
-        copies = ""
-        if self.packet_id:
-            copies = (
-                f" Good copy: {', '.join(self.elsewhere)}." if self.elsewhere else " No other copy is known."
-            )
-        return f"{self.key}: {packet}{self.message}{copies}"
-
-
-@frozen(kw_only=True)
-class VerifyReport:
-    """What a verification found.
-
-    Args:
-        repository: UUID of the repository.
-        depth: How closely it looked.
-        snapshots: Snapshots whose manifests hold.
-        packs: Packs that they name.
-        packets: Packets in these packs.
-        bytes_read: Bytes of packs, indexes and states read back.
-        problems: All that is wrong.
-        notes: What is odd but no damage, such as files left by an interrupted backup.
-    """
-
-    repository: str
-    depth: Depth
-    snapshots: int
-    packs: int
-    packets: int
-    bytes_read: int
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-    @property
-    def damaged_packets(self) -> tuple[str, ...]:
-        """Ids of the packets that the repository does not hold whole any more."""
-        return tuple(dict.fromkeys(p.packet_id for p in self.problems if p.packet_id is not None))
-
-    def raise_if_damaged(self) -> None:
-        """Turn problems into an error.
-
-        Raises:
-            DamagedBackupError: Something is wrong.
-        """
-        if self.problems:
-            raise DamagedBackupError(
-                f"The backup repository {self.repository} is damaged in {len(self.problems)} places, "
-                f"{len(self.damaged_packets)} packets among them. Bring good copies with "
-                "`ktpsync verify --repair-from`, and make a backup to another disk.",
-                damaged=[str(problem) for problem in self.problems],
-            )
+    from ktpsync.backup._source import BackupSource
 
 
 def verify(
@@ -146,6 +58,9 @@ def verify(
     trusted: Iterable[StationPublicKey] | None = None,
     memory: Path | None = None,
     copies: Callable[[str], Sequence[str]] | None = None,
+    source: BackupSource | None = None,
+    share: float | None = None,
+    clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> VerifyReport:
     """Check a repository.
@@ -158,6 +73,11 @@ def verify(
         trusted: The public keys of stations that may have signed; any key if not given.
         memory: The folder given to :func:`backup`, so that what vanished is noticed.
         copies: Says where else a good copy of a packet is.
+        source: The outbox, which is told which of its packets were read back whole: only those may be
+            purged or offloaded. Needs ``memory``.
+        share: Share of the bytes of all packs to look at, between 0 and 1, going on where the last such
+            sample ended, so that 1/share of them look at everything. All of it if not given. Needs ``memory``.
+        clock: The clock to ask.
         progress: Called as packs are read.
 
     Returns:
@@ -166,7 +86,8 @@ def verify(
     Raises:
         BackendError: The storage cannot be reached.
     """
-    known = BackupMemory(memory, repository.uuid).load() if memory is not None else None
+    remembered = BackupMemory(memory, repository.uuid) if memory is not None else None
+    known = remembered.load() if remembered is not None else None
     check = _Check(
         repository=repository,
         depth=depth,
@@ -174,10 +95,22 @@ def verify(
         open_packet=open_packet,
         trusted=frozenset(trusted) if trusted is not None else None,
         known=known,
+        recall=remembered.load if remembered is not None else lambda: None,
+        cursor=remembered.checks().cursor if remembered is not None else "",
         copies=copies,
+        share=share,
         progress=progress,
     )
-    return check.all()
+    report = check.all()
+    now_ms = (clock or SystemClock()).now_ms()
+    if remembered is not None and depth is not Depth.LIST:
+        checks = evolve(remembered.checks(), cursor=check.cursor)
+        remembered.save_checks(
+            evolve(checks, last_verified_ms=now_ms) if report.ok and share is None else checks
+        )
+    if source is not None:
+        check.tell(source, now_ms)
+    return report
 
 
 @define(kw_only=True)
@@ -190,8 +123,13 @@ class _Check:
     open_packet: OpenPacket | None
     trusted: frozenset[StationPublicKey] | None
     known: Knowledge | None
+    recall: Callable[[], Knowledge | None]
+    cursor: str
     copies: Callable[[str], Sequence[str]] | None
+    share: float | None
     progress: ProgressCallback
+    whole: dict[str, PackEntry] = Factory(dict)
+    own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
     notes: list[str] = Factory(list)
     objects: dict[str, ObjectInfo] = Factory(dict)
@@ -202,37 +140,75 @@ class _Check:
     packets_total: int = 0
 
     def all(self) -> VerifyReport:
+        # Manifests before the list of files: what a backup that runs meanwhile adds is then in both or in none.
+        snapshots = self._manifests()
         for prefix in ("packs/", "snapshots/"):
             self.objects.update((info.key, info) for info in self.repository.storage.list(prefix))
-        snapshots = self._manifests()
         dropped_snapshots = {name for s in snapshots.values() for name in s.manifest.dropped.snapshots}
         dropped_packs = {name for s in snapshots.values() for name in s.manifest.dropped.packs}
-        self._chains(snapshots, dropped_snapshots)
-        self._trust(snapshots)
-        self._remembered(snapshots)
+        snapshots = {name: s for name, s in snapshots.items() if name not in dropped_snapshots}
+        self.problems += chain_problems(snapshots, dropped_snapshots)
+        if self.trusted is not None:
+            self.problems += signer_problems(snapshots, self.trusted, self.known, self.notes)
+        self.problems += memory_problems(snapshots, self.known, self.recall())
         packs = {
             pack.name: pack
             for snapshot in snapshots.values()
             for pack in snapshot.manifest.packs
             if pack.name not in dropped_packs
         }
-        self.bytes_total = sum(pack.size for pack in packs.values())
-        self.packets_total = sum(pack.packets for pack in packs.values())
+        chosen = self._sample(packs)
+        self.bytes_total = sum(pack.size for pack in chosen)
+        self.packets_total = sum(pack.packets for pack in chosen)
         for snapshot in snapshots.values():
             self._state(snapshot.manifest)
-        for pack in packs.values():
+            if self.known is not None and snapshot.manifest.lineage == self.known.lineage:
+                self.own.update((pack.name, snapshot.ref.name) for pack in snapshot.manifest.packs)
+        for pack in chosen:
             self._pack(pack)
         self._leftovers(snapshots, packs)
+        self._forgive(snapshots)
         return VerifyReport(
             repository=self.repository.uuid,
             depth=self.depth,
             snapshots=len(snapshots),
-            packs=len(packs),
+            packs=len(chosen),
             packets=self.packets_total,
             bytes_read=self.bytes_read,
             problems=tuple(self.problems),
             notes=tuple(self.notes),
         )
+
+    def tell(self, source: BackupSource, now_ms: int) -> None:
+        """Tell the outbox which packets were read back whole."""
+        for name, pack in self.whole.items():
+            if self.known is not None and name in self.own:
+                with contextlib.suppress(BackupError):
+                    ids = [packet.packet_id for packet in self.repository.index(pack).packets]
+                    source.mark_copied(self.known.lineage, ids, self.own[name], verified_ms=now_ms)
+
+    def _sample(self, packs: dict[str, PackEntry]) -> list[PackEntry]:
+        if self.share is None:
+            return list(packs.values())
+        wanted = self.share * sum(pack.size for pack in packs.values())
+        chosen: list[PackEntry] = []
+        for name in sorted(packs, key=lambda name: (name <= self.cursor, name)):
+            if sum(pack.size for pack in chosen) >= wanted:
+                break
+            chosen.append(packs[name])
+        self.cursor = chosen[-1].name if chosen else self.cursor
+        return chosen
+
+    def _forgive(self, snapshots: dict[str, Snapshot]) -> None:
+        """Take back what was said of files that a prune dropped meanwhile."""
+        if not self.problems:
+            return
+        gone: set[str] = set()
+        for name in self.repository.snapshot_names():
+            if name not in snapshots:
+                with contextlib.suppress(BackupError):
+                    gone.update(dropped_keys(self.repository.snapshot(name).manifest.dropped))
+        self.problems = [problem for problem in self.problems if problem.key not in gone]
 
     def _report(self, key: str, message: str, packet_id: str | None = None) -> None:
         elsewhere = tuple(self.copies(packet_id)) if packet_id and self.copies else ()
@@ -246,73 +222,6 @@ class _Check:
             except (DamagedBackupError, RepositoryError) as error:
                 self._report(manifest_key(name), str(error))
         return found
-
-    def _chains(self, snapshots: dict[str, Snapshot], dropped: set[str]) -> None:
-        children = Counter(s.manifest.parent.name for s in snapshots.values() if s.manifest.parent)
-        for name, count in children.items():
-            if count > 1:
-                self._report(manifest_key(name), f"{count} snapshots continue it; only one can be genuine.")
-        for name, snapshot in snapshots.items():
-            manifest = snapshot.manifest
-            parent = manifest.parent
-            if parent is None:
-                if manifest.kind == "delta":
-                    self._report(manifest_key(name), "It needs a parent but names none.")
-                continue
-            before = snapshots.get(parent.name)
-            if before is None:
-                if parent.name not in dropped or manifest.kind == "delta":
-                    self._report(
-                        manifest_key(parent.name), f"It is missing or damaged, and {name} continues it."
-                    )
-                continue
-            if before.ref != parent or before.manifest.lineage != manifest.lineage:
-                self._report(
-                    manifest_key(parent.name),
-                    f"It is not the snapshot that {name} continues: another was put in its place.",
-                )
-            elif manifest.kind == "delta" and manifest.state.after > before.manifest.state.sequence:
-                self._report(manifest_key(name), "Its state does not continue that of its parent.")
-
-    def _trust(self, snapshots: dict[str, Snapshot]) -> None:
-        if self.trusted is None:
-            return
-        others: Counter[str] = Counter()
-        for name, snapshot in snapshots.items():
-            if snapshot.signer in self.trusted:
-                continue
-            if self.known is None or snapshot.manifest.lineage == self.known.lineage:
-                self._report(
-                    manifest_key(name),
-                    f"It was signed by station key {snapshot.signer.key_id}, which is not among the trusted ones.",
-                )
-            else:
-                others[snapshot.signer.key_id] += 1
-        for key_id, count in others.items():
-            self.notes.append(f"{count} snapshots are those of another station, with key {key_id}.")
-
-    def _remembered(self, snapshots: dict[str, Snapshot]) -> None:
-        known = self.known
-        if known is None or known.head is None:
-            return
-        head = snapshots.get(known.head.name)
-        if head is None or head.ref != known.head:
-            self._report(
-                manifest_key(known.head.name),
-                "This station committed this snapshot last, but it is missing, damaged or another one: "
-                "an older state of the repository was put in its place.",
-            )
-        newer = [
-            name
-            for name, snapshot in snapshots.items()
-            if snapshot.manifest.lineage == known.lineage and name > known.head.name and name != known.pending
-        ]
-        if newer:
-            self._report(
-                manifest_key(newer[-1]),
-                "It continues this station's snapshots, but this station does not remember it: "
-                "either the data directory is an older copy, or the snapshot is not genuine.",
-            )
 
     def _state(self, manifest: Manifest) -> None:
         key = state_key(manifest.name)
@@ -345,6 +254,8 @@ class _Check:
             self._packets(pack, None)
         elif self.depth is not Depth.LIST:
             intact = self._digest_holds(key, pack.sha256)
+            if intact:
+                self.whole[pack.name] = pack
             if index_there and not self._digest_holds(index_key(pack.name), pack.index_sha256):
                 self._report(index_key(pack.name), "It differs from what the snapshot recorded.")
             if not intact:

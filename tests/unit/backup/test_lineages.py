@@ -1,0 +1,206 @@
+"""Several stations, old data directories, interrupted runs, samples."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from ktpsync.backup import backup, backup_dates, heads, verify
+from ktpsync.errors import BackupError, RestoreError, UnavailableError
+from ktpsync.keys import StationKey
+
+
+def fill(bench: Any, count: int, *, first: int = 0) -> None:
+    """Record packets."""
+    for seed in range(first, first + count):
+        bench.source.add(1_500, seed=seed)
+
+
+def test_two_stations_share_one_repository(bench: Any) -> None:
+    """Each has a lineage of its own; neither is a problem for the other."""
+    fill(bench, 2)
+    bench.backup()
+    other = StationKey.generate()
+    backup(bench.source, bench.repository, station=other, memory=bench.folder / "other")
+    fill(bench, 1, first=10)
+    made = bench.backup()
+
+    report = bench.verify()
+
+    assert ((), (), 1) == (made.warnings, report.problems, len(report.notes))
+    assert other.public.key_id in report.notes[0]
+    assert 2 == len(heads(bench.repository))
+
+
+def test_a_restore_asks_which_station_is_meant(bench: Any) -> None:
+    """Where several lineages are, none is guessed."""
+    fill(bench, 1)
+    bench.backup()
+    backup(bench.source, bench.repository, station=StationKey.generate(), memory=bench.folder / "other")
+    newest = heads(bench.repository)[-1].ref.name
+
+    with pytest.raises(RestoreError, match=newest):
+        bench.restore()
+
+    assert bench.restore(snapshot=newest).ok
+
+
+def test_an_old_copy_of_the_data_directory_does_not_disturb_newer_snapshots(bench: Any) -> None:
+    """It begins a lineage of its own, copies everything again and says why."""
+    fill(bench, 2)
+    bench.backup()
+    shutil.copytree(bench.memory, bench.folder / "old")
+    fill(bench, 1, first=10)
+    newest = bench.backup().head
+
+    made = backup(bench.source, bench.repository, station=bench.station, memory=bench.folder / "old")
+
+    assert (3, 1) == (made.packets, len(made.warnings))
+    assert "older copy" in made.warnings[0]
+    assert newest in {head.ref.name for head in heads(bench.repository)}
+    assert verify(bench.repository).ok
+
+
+@pytest.mark.parametrize("pattern", ["snapshots/*.manifest.json", "snapshots/*.sig"])
+def test_a_lost_head_makes_the_next_backup_copy_everything_again(bench: Any, pattern: str) -> None:
+    """What the repository lost is there again after the next backup."""
+    fill(bench, 3)
+    bench.backup()
+    bench.files(pattern)[-1].unlink()
+
+    made = bench.backup()
+
+    assert (3, 1, True) == (made.packets, len(made.warnings), made.ok)
+
+
+def test_only_one_backup_of_a_station_runs_at_a_time(bench: Any) -> None:
+    """The second one is told so; a dead process holds no lock."""
+    fill(bench, 1)
+
+    def second(_progress: object) -> None:
+        with pytest.raises(BackupError, match="is running"):
+            bench.backup()
+
+    assert bench.backup(progress=second).ok
+    assert bench.backup().ok
+
+
+class Unplugged:
+    """A storage that fails from a certain change on."""
+
+    def __init__(self, bench: Any, after: int) -> None:
+        self.left = after
+        self._put = bench.storage.put
+
+    def put(self, key: str, source: Any, **options: Any) -> Any:
+        """Store, as long as the disk is there."""
+        self.left -= 1
+        if self.left < 0:
+            raise UnavailableError("The disk was unplugged.")
+        return self._put(key, source, **options)
+
+
+@pytest.mark.parametrize("after", range(9))
+def test_an_unplugged_disk_leaves_the_last_snapshot_and_the_next_run_goes_on(
+    bench: Any, monkeypatch: Any, after: int
+) -> None:
+    """Whatever had arrived is used; the rest follows; nothing is stored twice."""
+    fill(bench, 2)
+    bench.backup()
+    fill(bench, 6, first=10)
+    monkeypatch.setattr(bench.storage, "put", Unplugged(bench, after).put)
+    with pytest.raises(UnavailableError):
+        bench.backup(pack_size=4_000)
+    monkeypatch.undo()
+
+    between = bench.verify()
+    made = bench.backup(pack_size=4_000)
+    bench.restore()
+
+    assert ((), True) == (between.problems, made.ok)
+    assert bench.spool() == bench.restored()
+    assert 8 == made.totals.packets
+    assert ((), ()) == (bench.verify().problems, bench.verify().notes)
+
+
+def test_samples_go_round_until_everything_was_read(bench: Any) -> None:
+    """A third of the bytes each time: the fourth one begins again."""
+    fill(bench, 6)
+    bench.backup(pack_size=2_000)
+    seen = []
+    for _ in range(4):
+        report = bench.verify(share=1 / 3)
+        seen.append((report.packs, report.ok))
+
+    assert [(2, True)] * 4 == seen
+    assert backup_dates(bench.memory, bench.repository.uuid).last_verified_ms is None
+
+
+def test_a_sample_finds_damage_in_its_turn(bench: Any) -> None:
+    """Damage anywhere is found by one of the samples."""
+    fill(bench, 6)
+    bench.backup(pack_size=2_000)
+    path = bench.files("packs/*.tar")[4]
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+
+    assert [True, True, False] == [bench.verify(share=1 / 3).ok for _ in range(3)]
+
+
+def test_a_verification_tells_the_outbox_what_it_read_back_whole(bench: Any) -> None:
+    """Only packets of whole packs are told of: only those may be offloaded."""
+    fill(bench, 4)
+    bench.backup(pack_size=4_000)
+    path = bench.files("packs/*.tar")[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    told: list[str] = []
+    mark = bench.source.mark_copied
+
+    def listen(target: str, packet_ids: Any, snapshot: str, *, verified_ms: int | None = None) -> None:
+        told.extend(packet_ids if verified_ms is not None else [])
+        mark(target, packet_ids, snapshot, verified_ms=verified_ms)
+
+    bench.source.mark_copied = listen
+    bench.verify(source=bench.source)
+
+    assert [str(change["packet"]) for change in bench.source.packets()[2:]] == told
+
+
+def test_dates_are_known_without_the_disk(bench: Any) -> None:
+    """Backup and verification leave their dates in the data directory."""
+    fill(bench, 1)
+    bench.backup()
+    bench.verify()
+    shutil.rmtree(bench.folder / "disk")
+
+    dates = backup_dates(bench.memory, bench.repository.uuid)
+
+    assert dates.last_backup_ms is not None
+    assert dates.last_verified_ms is not None
+
+
+def test_a_clock_that_jumped_back_keeps_the_order(bench: Any) -> None:
+    """A snapshot's name sorts after its parent's, whatever the clock says."""
+
+    class Back:
+        """A clock in the last century."""
+
+        def now_ms(self) -> int:
+            return 0
+
+        def monotonic(self) -> float:
+            return 0.0
+
+        def sleep(self, seconds: float) -> None:
+            raise NotImplementedError
+
+    fill(bench, 1)
+    first = bench.backup().head
+    fill(bench, 1, first=5)
+    second = bench.backup(clock=Back()).head
+
+    assert first < second
+    assert bench.verify().ok

@@ -131,7 +131,8 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
         return request.getfixturevalue("new_postgresql")  # type: ignore[no-any-return]
     folder = tmp_path / "databases"
     folder.mkdir()
-    return lambda: folder / f"{len(list(folder.iterdir()))}.db"
+    numbers = itertools.count(1)
+    return lambda: folder / f"{next(numbers)}.db"
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ class Storage:
                 {"since": _first_id_ms(now_ms - _WEEK_MS)},
             ).one()
         days = max((now_ms - row.first) / _DAY_MS, 1.0) if row.first is not None else 1.0
-        per_day = int(row.size / days)
+        per_day = int(int(row.size) / days)
         days_left = max(free - self._limits.reserve, 0) / per_day if per_day else None
         warnings = []
         if free < self._limits.warn:

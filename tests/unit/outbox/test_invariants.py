@@ -1,0 +1,327 @@
+"""The invariants of the outbox that need no courier; those of the couriers stand with their tests."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ktpsync.errors import ConfigError, LeaseLostError, StationFullError
+from ktpsync.outbox import DeliveryState, Outbox
+from ktpsync.plugins import StatusChange, StatusPage
+
+
+def app_engine(station: Any) -> sa.Engine:
+    """Return an engine as an application makes it, on the outbox's own database."""
+    if isinstance(station.database, Path):
+        return sa.create_engine(f"sqlite:///{station.database}")
+    return sa.create_engine(sa.make_url(station.database).set(drivername="postgresql+psycopg"))
+
+
+def files_in(folder: Path) -> set[str]:
+    """Return the names of all files in the spool."""
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_invariant_01_bytes_are_durable_before_the_row(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced, then named, then its folder is synced, and only then is there a row."""
+    other = station.reopen()
+    steps: list[str] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"  # noqa: PTH112 - of a descriptor
+        steps.append(f"{kind} synced, {len(list(other.packets()))} rows")
+        real_fsync(descriptor)
+
+    def link(source: Path, target: Path) -> None:
+        steps.append(f"named, {len(list(other.packets()))} rows")
+        real_link(source, target)
+
+    station.submit(b"the first one makes the folder", packet_id="01890a5d-ac96-774b-bcce-b302099a8000")
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8100")
+    assert ["file synced, 1 rows", "named, 1 rows", "folder synced, 1 rows"] == steps
+    assert 2 == len(list(other.packets()))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_invariant_01_a_file_that_is_not_durable_gets_no_row(
+    station: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """When the disk does not take the bytes, nothing is stored and the error says so."""
+
+    def fsync(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8000")
+    before = files_in(station.spool)
+    monkeypatch.setattr(os, "fsync", fsync)
+    expected = StationFullError if number == errno.ENOSPC else OSError
+    with pytest.raises(expected):
+        station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8100")
+    monkeypatch.undo()
+    assert 1 == len(list(station.outbox.packets()))
+    assert before == files_in(station.spool)
+
+
+def test_invariant_01_sqlite_commits_are_synced(station: Any) -> None:
+    """The embedded store waits for the disk at each commit."""
+    if station.database == str(station.database):
+        pytest.skip("PostgreSQL's own setting, on by default")
+    with station.outbox._database.read() as connection:
+        assert (2, "wal") == (
+            connection.exec_driver_sql("PRAGMA synchronous").scalar(),
+            connection.exec_driver_sql("PRAGMA journal_mode").scalar(),
+        )
+
+
+def test_invariant_02_rollback_means_never_submitted(station: Any) -> None:
+    """In the caller's transaction the packet exists when the caller commits, and only then."""
+    engine = app_engine(station)
+    with engine.connect() as connection:
+        station.submit(b"rolled back", reference="r", connection=connection)
+        connection.rollback()
+    assert [] == list(station.outbox.packets())
+    assert [] == station.claim()
+    with engine.begin() as connection:
+        kept = station.submit(b"kept", reference="r", connection=connection)
+    engine.dispose()
+    assert [kept.packet.packet_id] == [view.packet_id for view in station.outbox.packets()]
+    assert [kept.packet] == [lease.packet for lease in station.claim()]
+    assert () == station.outbox.audit.verify().problems
+
+
+def test_invariant_02_the_orphan_of_a_rollback_is_collected_after_a_day(station: Any) -> None:
+    """A file that no row names is removed once it is a day old; files with a row stay."""
+    kept = station.submit(b"kept").packet.packet_id
+    engine = app_engine(station)
+    with engine.connect() as connection:
+        station.submit(b"rolled back", connection=connection)
+        connection.rollback()
+    engine.dispose()
+    station.clock.ms = int(datetime.now(UTC).timestamp() * 1000) + 3_600_000
+    assert 0 == station.outbox.collect_orphans()
+    station.clock.advance(25 * 3600)
+    assert 1 == station.outbox.collect_orphans()
+    assert {f"{kept}.age"} == files_in(station.spool)
+
+
+def test_invariant_02_a_connection_to_another_database_is_refused(station: Any, tmp_path: Path) -> None:
+    """Rows cannot go into a database whose spool is elsewhere."""
+    empty = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+    with empty.connect() as connection, pytest.raises(ConfigError, match="this outbox"):
+        station.submit(connection=connection)
+    empty.dispose()
+    with Outbox.open(tmp_path / "foreign.db", tmp_path / "foreign"):
+        foreign = sa.create_engine(f"sqlite:///{tmp_path / 'foreign.db'}")
+        with foreign.connect() as connection, pytest.raises(ConfigError, match="this outbox"):
+            station.submit(connection=connection)
+        foreign.dispose()
+    assert [] == list(station.outbox.packets())
+
+
+def test_invariant_04_only_the_present_lease_settles(station: Any) -> None:
+    """A worker that slept past its lease cannot write anything over what happened since."""
+    station.submit()
+    (late,) = station.claim(lease=60)
+    station.clock.advance(61)
+    (present,) = station.reopen().claim("central", 1, 60)
+    outbox = station.outbox
+    receipt = station.receipt(late.packet)
+    for write in (
+        lambda: outbox.settle(late, receipt),
+        lambda: outbox.fail(late, code="x", reason="x"),
+        lambda: outbox.reject(late, code="x", reason="x"),
+        lambda: outbox.release(late),
+    ):
+        with pytest.raises(LeaseLostError):
+            write()
+    assert [late] == outbox.renew([late], 60)
+    outbox.fail(present, code="present", reason="the holder's word")
+    (central, _usb) = outbox.status(late.packet.packet_id).deliveries
+    assert (DeliveryState.PENDING, "present", 1) == (central.state, central.code, central.failures)
+
+
+def test_invariant_04_two_workers_never_hold_one_packet(station: Any) -> None:
+    """What one has leased, another does not get, until the lease ends; then with a higher fence."""
+    for _ in range(10):
+        station.submit()
+    other = station.reopen()
+    first, second = station.claim(limit=6), other.claim("central", 6, 60)
+    assert 10 == len({lease.packet.packet_id for lease in (*first, *second)})
+    station.clock.advance(61)
+    again = {lease.packet.packet_id: lease.fence for lease in other.claim("central", 10, 60)}
+    assert {2} == set(again.values())
+    assert 10 == len(again)
+
+
+def settle_all(station: Any, destination: str) -> None:
+    """Deliver everything to a destination."""
+    for lease in station.claim(destination, 100):
+        station.outbox.settle(lease, station.receipt(lease.packet))
+
+
+def say(station: Any, status: str, day: int, packet_id: str) -> None:
+    """Let the centre say something on a day."""
+    change = StatusChange(
+        packet_id=packet_id,
+        status=status,
+        changed_at=datetime(2023, 11, 15, tzinfo=UTC) + timedelta(days=day),
+    )
+    station.outbox.apply_statuses("central", StatusPage(changes=[change], cursor=str(day), more=False))
+
+
+def test_invariant_08_bytes_are_purged_only_when_nobody_needs_them(station: Any) -> None:
+    """Receipt, final status, retention and a verified backup: each missing one keeps the bytes."""
+    packet = station.submit(b"precious").packet
+    witness = station.submit(b"another").packet
+    outbox = station.outbox
+    outbox.register_copy_target("r")
+    station.clock.advance(400 * 86_400)
+
+    def purged() -> list[str]:
+        return list(outbox.purge(timedelta(days=30), who="nightly"))
+
+    assert [] == purged()
+    settle_all(station, "central")
+    assert [] == purged()
+    say(station, "PROCESSING", 1, packet.packet_id)
+    say(station, "SENT_FOR_ENROLLMENT", 90, witness.packet_id)
+    assert [] == purged()
+    say(station, "PRINT_READY_RECORD", 2, packet.packet_id)
+    assert [] == purged()
+    outbox.mark_copied("r", [packet.packet_id], "snapshot-1")
+    assert [] == purged()
+    outbox.mark_copied("r", [packet.packet_id], "snapshot-1", verified_ms=station.clock.now_ms())
+    assert [packet.packet_id] == purged()
+    assert {f"{witness.packet_id}.age"} == files_in(station.spool)
+    assert "purged" == outbox.status(packet.packet_id).packet.location
+    assert () == outbox.audit.verify().problems
+
+
+def test_invariant_08_retention_is_counted_on_the_centres_clock(station: Any) -> None:
+    """A station's clock that jumps ahead by years does not make the retention time pass."""
+    packet = station.submit().packet
+    outbox = station.outbox
+    outbox.register_copy_target("r")
+    settle_all(station, "central")
+    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    say(station, "CARD_ISSUED", 1, packet.packet_id)
+    station.clock.advance(20 * 365 * 86_400)
+    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+    say(station, "CARD_ISSUED", 40, station.submit().packet.packet_id)
+    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly")
+
+
+def test_invariant_08_each_required_destination_counts(station: Any) -> None:
+    """The receipt of a destination that is not required does not stand for a required one's."""
+    packet = station.submit().packet
+    outbox = station.outbox
+    outbox.register_copy_target("r")
+    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    settle_all(station, "usb")
+    say(station, "CARD_ISSUED", 1, packet.packet_id)
+    say(station, "CARD_ISSUED", 400, station.submit().packet.packet_id)
+    station.clock.advance(500 * 86_400)
+    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+    outbox.handled(packet.packet_id, "central", who="siti", why="by courier")
+    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+
+
+def test_invariant_09_no_personal_data_in_the_database(station: Any) -> None:
+    """Sealed bytes and the text of a refusal that names a person leave no trace in the database."""
+    nik, spaced = "3171011708900001", "3171 0117 0890 0001"
+    station.submit(f"sealed {nik}".encode(), person=b"\x01" * 32, fingerprint=b"\x02" * 32)
+    (lease,) = station.claim()
+    station.outbox.reject(lease, code="bad", reason=f"NIK {nik} / {spaced} is known\x00")
+    station.outbox.export()
+    dump = repr(list(station.outbox.export()))
+    assert "[16 digits] / [16 digits] is known" in dump
+    assert nik not in dump
+    assert spaced not in dump
+    if isinstance(station.database, Path):
+        stored = b"".join(path.read_bytes() for path in station.database.parent.iterdir())
+        assert nik.encode() not in stored
+
+
+def test_invariant_11_offloaded_packets_make_room_and_are_fetched_back(station: Any) -> None:
+    """With a verified backup the spool's bytes can go; without one they cannot."""
+    packet, bare = station.submit(b"held by the backup").packet, station.submit(b"not yet").packet
+    outbox = station.outbox
+    outbox.register_copy_target("r")
+    outbox.mark_copied("r", [packet.packet_id, bare.packet_id], "s")
+    assert 0 == outbox.offload(1 << 30, who="siti")
+    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    assert packet.size == outbox.offload(1 << 30, who="siti")
+    assert {f"{bare.packet_id}.age"} == files_in(station.spool)
+    backup = station.spool.parent / "backup"
+    backup.write_bytes(b"held by the backup")
+    outbox.spool.fetch = lambda _packet_id: backup.open("rb")
+    (lease, _bare) = station.claim(limit=2)
+    with lease.packet.open() as file:
+        assert b"held by the backup" == file.read()
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "SELECT 1",
+        "UPDATE ktpsync_audit SET detail = '' WHERE event = 'failed'",
+        "UPDATE ktpsync_audit SET who = 'nobody' WHERE event = 'cancelled'",
+        "DELETE FROM ktpsync_audit WHERE event = 'failed'",
+        "DELETE FROM ktpsync_audit WHERE seq = (SELECT MAX(seq) FROM ktpsync_audit)",
+        "DELETE FROM ktpsync_audit WHERE seq < 3",
+        "DELETE FROM ktpsync_audit",
+        "UPDATE ktpsync_delivery SET state = 'delivered' WHERE dest = 'central'",
+    ],
+)
+def test_invariant_12_every_change_is_told_and_tampering_shows(station: Any, tampering: str) -> None:
+    """Changing, removing or cutting off an entry, or settling a row behind the trail's back, is detected."""
+    packet = station.submit().packet
+    (lease,) = station.claim()
+    station.outbox.fail(lease, code="x", reason="y")
+    station.outbox.cancel(packet.packet_id, "usb", who="siti", why="test")
+    assert ["submitted", "failed", "cancelled"] == [
+        item.event for item in station.outbox.status(packet.packet_id).history
+    ]
+    engine = app_engine(station)
+    with engine.begin() as connection:
+        connection.execute(sa.text(tampering))
+    engine.dispose()
+    assert (tampering == "SELECT 1") == (() == station.outbox.audit.verify().problems)
+
+
+def test_invariant_12_a_rewritten_chain_differs_from_its_anchor(station: Any) -> None:
+    """Whoever rewrites the whole chain cannot match a number and hash kept elsewhere."""
+    station.submit()
+    report = station.outbox.audit.verify()
+    station.submit()
+    assert () == station.outbox.audit.verify({report.seq: report.head}).problems
+    assert station.outbox.audit.verify({report.seq: "0" * 64}).problems
+    assert station.outbox.audit.verify({report.seq + 100: report.head}).problems
+
+
+def test_invariant_12_pruning_keeps_the_chain_provable(station: Any) -> None:
+    """Entries removed by retention leave a chain that still verifies, and whose missing start is explained."""
+    station.submit()
+    station.clock.advance(86_400)
+    middle = station.clock.now_ms()
+    station.submit()
+    audit = station.outbox.audit
+    before = audit.verify().entries
+    removed = audit.prune(before_ms=middle, who="nightly")
+    report = audit.verify()
+    assert ((), before - removed + 1) == (report.problems, report.entries)
+    assert removed > 0
+    engine = app_engine(station)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM ktpsync_audit WHERE event = 'audit-pruned'"))
+    engine.dispose()
+    assert audit.verify().problems

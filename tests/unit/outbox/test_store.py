@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from ktpsync.errors import (
+    ConfigError,
+    OutboxError,
+    SchemaVersionError,
+    StationFullError,
+    UnknownDestinationError,
+    UnknownPacketError,
+)
+from ktpsync.outbox import DeliveryState, DestinationSpec, Limits, Outbox, state_diagram
+from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_newer_schema_is_refused(station: Any) -> None:
+    """A database that a newer release has upgraded is left alone."""
+    with station.outbox._database.write() as connection:
+        connection.execute(sa.text("UPDATE ktpsync_version SET version_num = '9999'"))
+    with pytest.raises(SchemaVersionError, match="9999"):
+        station.reopen()
+
+
+def test_something_else_than_a_database_is_refused(tmp_path: Path) -> None:
+    """A damaged file is named and left as it is."""
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"this is not a database " * 100)
+    with pytest.raises(SchemaVersionError, match="set it aside"):
+        Outbox.open(path, tmp_path / "spool")
+    assert path.read_bytes() == b"this is not a database " * 100
+
+
+def test_other_kinds_of_databases_are_refused(tmp_path: Path) -> None:
+    """Only SQLite and PostgreSQL keep what the outbox promises."""
+    with pytest.raises(ConfigError, match="mssql"):
+        Outbox.open("mssql+nothing://host/db", tmp_path)
+
+
+def test_processes_that_open_a_new_outbox_at_once_agree(
+    new_database: Callable[[], Path | str], tmp_path: Path
+) -> None:
+    """Several first openings at one moment make one outbox."""
+    database = new_database()
+    found: list[str] = []
+
+    def open_it() -> None:
+        with Outbox.open(database, tmp_path / "spool", destinations=[DestinationSpec(name="a")]) as outbox:
+            found.append(outbox.outbox_id)
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (6, 1) == (len(found), len(set(found)))
+
+
+def test_an_own_schema_in_the_applications_database(
+    new_postgresql: Callable[[], str], tmp_path: Path
+) -> None:
+    """On PostgreSQL the tables can live in a schema of their own, also for transactional submits."""
+    url = sa.make_url(new_postgresql()).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA outbox"))
+    address = url.render_as_string(hide_password=False)
+    with Outbox.open(
+        address, tmp_path / "spool", destinations=[DestinationSpec(name="a")], schema="outbox"
+    ) as outbox:
+        with engine.begin() as connection:
+            outbox.submit(
+                b"x",
+                packet_id="01890a5d-ac96-774b-bcce-b302099a8057",
+                sha256="2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+                connection=connection,
+            )
+        assert 1 == len(outbox.claim("a", 5, 60))
+        assert () == outbox.audit.verify().problems
+    engine.dispose()
+
+
+def test_unknown_names_have_their_errors(station: Any) -> None:
+    """What does not exist is named in the error."""
+    with pytest.raises(UnknownPacketError, match="nope"):
+        station.outbox.status("nope")
+    with pytest.raises(UnknownPacketError, match="nope"):
+        station.outbox.requeue("nope", "central", who="a", why="b")
+    with pytest.raises(UnknownDestinationError, match="mars"):
+        station.outbox.destination("mars")
+
+
+def test_people_can_requeue_cancel_and_handle_with_who_and_why(station: Any) -> None:
+    """Each decision changes the delivery and is told with its author and reason."""
+    packet_id = station.submit().packet.packet_id
+    outbox = station.outbox
+    for act, state in (
+        (outbox.cancel, DeliveryState.CANCELLED),
+        (outbox.requeue, DeliveryState.PENDING),
+        (outbox.handled, DeliveryState.HANDLED),
+    ):
+        act(packet_id, "central", who="siti", why="because")
+        assert state is outbox.status(packet_id).deliveries[0].state
+    told = [
+        (item.event, item.who, json.loads(item.detail)["why"])
+        for item in outbox.status(packet_id).history[1:]
+    ]
+    assert [(event, "siti", "because") for event in ("cancelled", "requeued", "handled")] == told
+
+
+def test_a_new_destination_gets_what_is_in_the_spool_and_a_retired_one_nothing_more(station: Any) -> None:
+    """Destinations come and go while packets wait."""
+    first = station.submit().packet.packet_id
+    other = station.reopen("central", "usb", "archive")
+    second = station.submit().packet.packet_id
+    assert [first, second] == [lease.packet.packet_id for lease in other.claim("archive", 5, 60)]
+    assert 2 == other.retire("archive", who="siti", why="sold")
+    third = station.submit().packet.packet_id
+    assert ["central", "usb"] == [item.destination for item in other.status(third).deliveries]
+    assert ["central", "usb"] == [item.state.name for item in other.summary()]
+    assert () == other.audit.verify().problems
+
+
+def test_summary_counts_each_state(station: Any) -> None:
+    """Pending, leased, rejected, delivered, bytes and the oldest are told per destination."""
+    for _ in range(5):
+        station.submit(b"12345")
+        station.clock.advance(1)
+    leases = station.claim(limit=3)
+    station.outbox.settle(leases[0], station.receipt(leases[0].packet))
+    station.outbox.reject(leases[1], code="x", reason="y")
+    central, usb = station.outbox.summary()
+    assert (2, 1, 1, 1, 15) == (
+        central.pending,
+        central.leased,
+        central.rejected,
+        central.delivered,
+        central.open_bytes,
+    )
+    assert (5, 0, 0, 0, 25) == (usb.pending, usb.leased, usb.rejected, usb.delivered, usb.open_bytes)
+    assert datetime.fromtimestamp(1_700_000_000, tz=UTC) == usb.oldest_at
+
+
+def test_state_travels_to_a_new_machine(
+    station: Any, new_database: Callable[[], Path | str], tmp_path: Path
+) -> None:
+    """Export in two parts and import: receipts, statuses and history are kept, leases are not."""
+    done = station.submit(b"done", reference="a", fingerprint=b"f", person=b"p").packet
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(done))
+    records = list(station.outbox.export())
+    sequence = station.outbox.sequence()
+    waiting = station.submit(b"waiting").packet
+    assert 1 == len(station.claim())
+    say = StatusChange(packet_id=done.packet_id, status="PROCESSING", changed_at=datetime.now(UTC))
+    station.outbox.apply_statuses("central", StatusPage(changes=[say], cursor="7", more=False))
+    delta = list(station.outbox.export(sequence))
+    assert {"packet": 2} == {
+        kind: count for kind in ("packet",) if (count := sum(record["kind"] == kind for record in delta))
+    }
+    records = json.loads(json.dumps(records + delta))
+    with Outbox.open(
+        new_database(),
+        tmp_path / "spool",
+        destinations=[DestinationSpec(name="central"), DestinationSpec(name="usb")],
+        clock=station.clock,
+    ) as restored:
+        assert 2 == restored.import_state(records)
+        before, after = station.outbox.status(done.packet_id), restored.status(done.packet_id)
+        assert (before.packet, before.deliveries, before.statuses) == (
+            after.packet,
+            after.deliveries,
+            after.statuses,
+        )
+        assert before.history == after.history
+        assert [waiting] == [item.packet for item in restored.claim("central", 5, 60)]
+        assert ("7", 1) == ((state := restored.destination("central")).cursor, state.delivered)
+        assert () == restored.audit.verify().problems
+        with pytest.raises(OutboxError, match="not empty"):
+            restored.import_state(records)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "outbox", "format": 99},
+        {"kind": "surprise"},
+        {"kind": "packet", "packet": []},
+        {"kind": "packet", "packet": {"packet_id": "x"}, "deliveries": {}},
+    ],
+)
+def test_a_damaged_or_newer_state_is_refused_whole(station: Any, record: dict[str, object]) -> None:
+    """Nothing of a state is taken if a part of it cannot be read."""
+    before = list(station.outbox.audit.entries())
+    good = {"kind": "audit", "audit": {"seq": 1, "at_ms": 1, "event": "x"}}
+    good["audit"] |= {"packet_id": None, "dest": None, "who": "", "detail": "", "hash": ""}  # type: ignore[operator]
+    with pytest.raises((OutboxError, KeyError)):
+        station.outbox.import_state([good, record])
+    assert before == list(station.outbox.audit.entries())
+
+
+def test_a_repository_follows_what_is_new(station: Any) -> None:
+    """Each repository lacks what it was not given yet, also what is committed late."""
+    outbox = station.outbox
+    first = station.submit().packet
+    outbox.register_copy_target("r1")
+    second = station.submit(urgent=True).packet
+    outbox.register_copy_target("r2")
+    assert {first, second} == set(outbox.uncopied("r1"))
+    outbox.mark_copied("r1", [first.packet_id, second.packet_id], "s1")
+    third = station.submit().packet
+    assert [third] == list(outbox.uncopied("r1"))
+    assert {first, second, third} == set(outbox.uncopied("r2"))
+    assert ["central", "usb"] == [item.destination for item in outbox.status(first.packet_id).deliveries]
+
+
+def test_statuses_are_taken_once_and_kept_in_order(station: Any) -> None:
+    """A page that is asked for again changes nothing; an old change does not replace a newer one; unknown ones stay."""
+    packet_id = station.submit().packet.packet_id
+    outbox = station.outbox
+
+    def change(status: str, day: int, who: str = packet_id) -> StatusChange:
+        return StatusChange(packet_id=who, status=status, changed_at=datetime(2026, 1, day, tzinfo=UTC))
+
+    page = StatusPage(
+        changes=[change("PROCESSING", 1), change("SOMETHING_NEW", 3), change("X", 1, "unknown")],
+        cursor="c1",
+        more=False,
+    )
+    applied = outbox.apply_statuses("central", page)
+    assert [None, "PROCESSING"] == [previous for _change, previous in applied.changes]
+    assert ["unknown"] == list(applied.unknown)
+    assert () == outbox.apply_statuses("central", page).changes
+    late = outbox.apply_statuses("central", StatusPage(changes=[change("OLD", 2)], cursor="c2", more=False))
+    assert 1 == len(late.changes)
+    status = outbox.status(packet_id)
+    assert "SOMETHING_NEW" == status.registration_status
+    assert ["PROCESSING", "OLD", "SOMETHING_NEW"] == [item.status for item in status.statuses]
+    assert "c2" == outbox.destination("central").cursor
+
+
+def test_reconciling_makes_deliveries_agree_with_the_destination(station: Any) -> None:
+    """Held is delivered, missing is sent again, other bytes need a person, an unproven claim is no receipt."""
+    packets = [station.submit(b"%d" % n).packet for n in range(4)]
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(lease.packet))
+    lost, held, conflict, liar = packets
+    applied = station.outbox.apply_holdings(
+        "central",
+        [
+            Holding(packet_id=lost.packet_id, state=HoldingState.MISSING),
+            Holding(packet_id=held.packet_id, state=HoldingState.HELD, receipt=station.receipt(held)),
+            Holding(packet_id=conflict.packet_id, state=HoldingState.CONFLICT),
+            Holding(
+                packet_id=liar.packet_id,
+                state=HoldingState.HELD,
+                receipt=station.receipt(liar, sha256="0" * 64),
+            ),
+            Holding(packet_id="somebody else's", state=HoldingState.MISSING),
+        ],
+    )
+    assert [lost.packet_id] == list(applied.requeued)
+    assert [held.packet_id] == list(applied.delivered)
+    assert {conflict.packet_id, liar.packet_id} == set(applied.conflicts)
+    assert packets == list(station.outbox.to_reconcile("central"))
+    assert 1 == station.outbox.destination("central").delivered
+    assert () == station.outbox.audit.verify().problems
+
+
+def test_one_prober_wins(station: Any) -> None:
+    """Of many who want to probe an unreachable destination at one moment, one does."""
+    from ktpsync.outbox import Returned
+
+    for _ in range(5):
+        station.submit()
+    leases = station.claim(limit=5)
+    station.outbox.apply(
+        "central", [Returned(lease=lease, unavailable=True, reason="down") for lease in leases]
+    )
+    assert "open" == station.outbox.destination("central").breaker
+    station.clock.advance(31)
+    wins: list[bool] = []
+    others = [station.reopen() for _ in range(6)]
+    threads = [
+        threading.Thread(target=lambda one=one: wins.append(one.start_probe("central"))) for one in others
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [False] * 5 + [True] == sorted(wins)
+
+
+def test_a_full_station_refuses_before_anything_is_written(station: Any, tmp_path: Path) -> None:
+    """The reserve on the disk and the limit of the backlog are kept; a drained backlog makes room again."""
+
+    def opened(limits: Limits) -> Outbox:
+        outbox = Outbox.open(
+            station.database,
+            tmp_path / "spool",
+            destinations=[DestinationSpec(name="central"), DestinationSpec(name="usb", required=False)],
+            limits=limits,
+            clock=station.clock,
+        )
+        station.others.append(outbox)
+        return outbox
+
+    station.outbox = opened(Limits(reserve=1 << 60))
+    with pytest.raises(StationFullError, match="reserve"):
+        station.submit()
+    station.outbox = opened(Limits(reserve=0, max_backlog=100))
+    for _ in range(3):
+        station.submit(bytes(30))
+    with pytest.raises(StationFullError, match="wait to be delivered"):
+        station.submit(bytes(30))
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(lease.packet))
+    station.submit(bytes(30))
+    assert 4 == len(list(station.outbox.packets()))
+
+
+def test_storage_forecasts_and_warns(station: Any) -> None:
+    """The days left follow the pace of the last week; an old backlog is named."""
+    assert station.outbox.storage().days_left is None
+    station.submit(bytes(10_000))
+    view = station.outbox.storage()
+    assert 10_000 == view.per_day
+    assert view.days_left is not None
+    assert view.days_left > 1000
+    station.clock.advance(40 * 86_400)
+    assert "40 days" in " ".join(station.outbox.storage().warnings)
+
+
+def test_the_diagram_in_the_documentation_is_the_codes_own() -> None:
+    """The states in the documentation are generated from the code."""
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "outbox.md"
+    assert state_diagram() in page.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ktpsync.backup._drill import DrillReport, drill
 from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
 from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
+from ktpsync.backup._opening import packet_opener
 from ktpsync.backup._outbox import OutboxTarget, purged_packets
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._prune import PruneReport, prune
@@ -53,6 +54,7 @@ __all__ = [
     "extract",
     "heads",
     "kept",
+    "packet_opener",
     "prune",
     "purged_packets",
     "repair",

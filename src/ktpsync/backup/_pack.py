@@ -129,7 +129,8 @@ class PackWriter:
 def read_packets(source: BinaryIO, index: PackIndex) -> Iterator[tuple[PacketEntry, bytes | None]]:
     """Yield every packet of a pack with its verified bytes, or ``None`` where they are damaged.
 
-    Goes by the index alone, so that damage to the archive's own headers costs no packet.
+    Goes by the index alone, so that damage to the archive's own headers costs no packet, and neither does a
+    bad sector in another packet.
 
     Args:
         source: The pack, at its start.
@@ -137,8 +138,14 @@ def read_packets(source: BinaryIO, index: PackIndex) -> Iterator[tuple[PacketEnt
     """
     position = 0
     for entry in sorted(index.packets, key=lambda packet: packet.offset):
-        position += _skip(source, entry.offset - position)
-        sealed = source.read(entry.size)
+        try:
+            if source.seekable():
+                source.seek(entry.offset)
+            else:
+                position += _skip(source, entry.offset - position)
+            sealed = source.read(entry.size)
+        except OSError:
+            sealed = b""
         position += len(sealed)
         intact = len(sealed) == entry.size and hashlib.sha256(sealed).hexdigest() == entry.sha256
         yield entry, sealed if intact else None
@@ -161,7 +168,7 @@ def index_from_pack(name: str, source: BinaryIO) -> PackIndex:
                     digests = {line[66:]: line[:64] for line in lines}
                 else:
                     places[member.name] = (member.offset_data, member.size)
-    except (tarfile.TarError, UnicodeDecodeError, EOFError):
+    except (tarfile.TarError, UnicodeDecodeError, OSError, EOFError):
         places = {}
     if not digests or digests.keys() != places.keys():
         raise DamagedBackupError(f"packs/{name}.tar: its digest list cannot be read: the file is damaged.")
@@ -177,9 +184,6 @@ def index_from_pack(name: str, source: BinaryIO) -> PackIndex:
 
 
 def _skip(source: BinaryIO, count: int) -> int:
-    if source.seekable():
-        source.seek(count, io.SEEK_CUR)
-        return count
     skipped = 0
     while skipped < count and (data := source.read(min(count - skipped, _BLOCK * 128))):
         skipped += len(data)

@@ -183,6 +183,8 @@ class Repository:
             data = _read(self.storage, key, limit)
         except NotFoundError:
             raise DamagedBackupError(f"{key} is missing.") from None
+        except OSError as error:
+            raise DamagedBackupError(f"{key} cannot be read: {error.strerror}.") from error
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise DamagedBackupError(f"{key} is damaged: it differs from what the snapshot recorded.")
         return data

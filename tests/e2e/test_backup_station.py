@@ -1,0 +1,373 @@
+"""A station's backup from start to end: real packets, a real outbox, a real disk backend."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ktpsync import age, packet
+from ktpsync.backends.disk import init_disk
+from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
+from ktpsync.backup import (
+    Depth,
+    PacketFinder,
+    Repository,
+    backup,
+    drill,
+    packet_opener,
+    repair,
+    restore_station,
+    verify,
+)
+from ktpsync.clock import SystemClock
+from ktpsync.errors import RestoreError, WrongDiskError
+from ktpsync.keys import StationKey
+from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.plugins import BackendContext
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def open_outbox(folder: Path) -> Outbox:
+    """Open the outbox of a data directory."""
+    return Outbox.open(folder / "outbox.db", folder / "spool", destinations=[DestinationSpec(name="central")])
+
+
+def spooled(folder: Path) -> dict[str, str]:
+    """Return the digests of all sealed packets of a data directory."""
+    return {
+        path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (folder / "spool").glob("*/*.age")
+    }
+
+
+class Station:
+    """A data directory with an outbox, a disk with a repository, and the keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.disk = folder / "disk"
+        init_disk(self.disk, label="usb-a")
+        self.storage = DiskBackend(DiskSettings(path=self.disk, reserve=0), BackendContext(name="usb-a"))
+        self.key = StationKey.generate()
+        self.identity = age.generate_identity()
+        self.repository = Repository.create(self.storage, recipients=[str(self.identity.recipient)])
+        self.outbox = open_outbox(self.data)
+        self.memory = self.data / "backups"
+
+    def record(self, count: int, *, first: int = 0) -> list[str]:
+        """Record enrolments and return their packet ids."""
+        ids = []
+        for person in range(first, first + count):
+            sealing = packet.seal(
+                make_enrollment(person, size=2_000),
+                recipients=[self.identity.recipient],
+                station_key=self.key,
+                clock=SystemClock(),
+            )
+            made = sealing.packet
+            self.outbox.submit(
+                sealing.sealed, packet_id=made.packet_id, sha256=made.sha256, reference=f"ref-{person}"
+            )
+            ids.append(made.packet_id)
+        return ids
+
+    def backup(self) -> object:
+        """Back up to the disk."""
+        return backup(self.outbox, self.repository, station=self.key, memory=self.memory)
+
+    def flip(self, packet_id: str) -> str:
+        """Flip a byte of a packet in its pack; return the pack's key."""
+        sealed = (self.data / "spool" / packet_id[-2:] / f"{packet_id}.age").read_bytes()
+        for path in (self.disk / "packs").glob("*.tar"):
+            data = path.read_bytes()
+            if sealed in data:
+                at = data.index(sealed) + len(sealed) // 2
+                path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+                return f"packs/{path.name}"
+        raise AssertionError(packet_id)
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    """Return a station with nothing recorded yet."""
+    made = Station(tmp_path)
+    yield made
+    made.outbox.close()
+
+
+def test_backup_verify_lose_restore_and_go_on(station: Station, tmp_path: Path) -> None:
+    """The data directory is lost; another machine has every packet, byte for byte, and backs up on."""
+    station.record(8)
+    station.backup()
+    station.record(2, first=8)
+    station.backup()
+    opener = packet_opener([station.identity], [station.key.public])
+    for depth in Depth:
+        report = verify(
+            station.repository,
+            depth=depth,
+            identities=[station.identity],
+            open_packet=opener,
+            trusted=[station.key.public],
+            memory=station.memory,
+        )
+        assert ((), 10) == (report.problems, report.packets)
+    assert drill(station.repository, identities=[station.identity], open_packet=opener, sample=4).ok
+
+    new = tmp_path / "new"
+    restored = restore_station(
+        station.repository,
+        new,
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=new / "backups",
+    )
+
+    assert restored.ok
+    assert spooled(station.data) == spooled(new)
+    with open_outbox(new) as outbox:
+        assert {f"ref-{person}" for person in range(10)} == {view.reference for view in outbox.packets()}
+        assert 10 == len(outbox.claim("central", 100, lease=60))
+        made = backup(outbox, station.repository, station=StationKey.generate(), memory=new / "backups")
+    assert (0, ()) == (made.packets, made.warnings)
+    assert 10 == made.totals.packets
+
+
+def test_a_flipped_byte_is_named_survived_and_mended(station: Station, tmp_path: Path) -> None:
+    """Verification names pack and packet; a restore brings all others; a repair makes the disk good again."""
+    good, bad = station.record(2)
+    station.backup()
+    pack = station.flip(bad)
+
+    report = verify(station.repository, trusted=[station.key.public], memory=station.memory)
+    new = tmp_path / "new"
+    restored = restore_station(
+        station.repository,
+        new,
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=new / "backups",
+    )
+    mended = repair(
+        station.repository,
+        [lambda packet_id: station.outbox.spool.path(packet_id).read_bytes()],
+    )
+
+    assert (bad,) == report.damaged_packets
+    assert {pack} == {problem.key for problem in report.problems}
+    assert ((bad,), (good,), False) == (restored.damaged, restored.packet_ids, restored.ok)
+    assert (True, (pack,)) == (mended.ok, mended.repaired)
+    assert verify(station.repository, memory=station.memory).ok
+
+
+def test_nothing_personal_and_no_key_is_on_the_disk(station: Station) -> None:
+    """Names, numbers and the private key are found nowhere in the repository."""
+    station.record(3)
+    station.backup()
+    secrets = [station.key.to_pem()[28:90]]
+    for person in range(3):
+        biodata = make_enrollment(person, size=2_000).biodata
+        secrets += [str(biodata.nik).encode(), biodata.full_name.encode()]
+
+    stored = b"".join(path.read_bytes() for path in station.disk.rglob("*") if path.is_file())
+
+    assert [] == [secret for secret in secrets if secret in stored]
+
+
+def test_the_station_key_comes_back_only_if_it_was_asked_for(station: Station, tmp_path: Path) -> None:
+    """With the key in the sealed state, the new machine signs as the old one did."""
+    station.record(1)
+    backup(
+        station.outbox,
+        station.repository,
+        station=station.key,
+        memory=station.memory,
+        include_station_key=True,
+    )
+
+    new = tmp_path / "new"
+    restored = restore_station(
+        station.repository,
+        new,
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=new / "backups",
+    )
+
+    assert restored.station_key is not None
+    assert station.key.public == StationKey.from_pem(restored.station_key.encode()).public
+    assert "PRIVATE" not in repr(restored)
+
+
+def test_a_restore_never_overwrites(station: Station) -> None:
+    """A folder with anything in it is refused, and stays as it is."""
+    station.record(1)
+    station.backup()
+    before = spooled(station.data)
+
+    with pytest.raises(RestoreError, match="never overwrites"):
+        restore_station(
+            station.repository,
+            station.data,
+            identities=[station.identity],
+            open_outbox=open_outbox,
+            memory=station.memory,
+        )
+
+    assert before == spooled(station.data)
+
+
+def test_a_wrong_identity_restores_nothing_and_says_so(station: Station, tmp_path: Path) -> None:
+    """Before anything is written, the identity is tried."""
+    station.record(1)
+    station.backup()
+    new = tmp_path / "new"
+
+    with pytest.raises(RestoreError, match="recovery recipients"):
+        restore_station(
+            station.repository,
+            new,
+            identities=[age.generate_identity()],
+            open_outbox=open_outbox,
+            memory=new / "backups",
+        )
+
+    assert {} == spooled(new)
+
+
+def test_an_interrupted_restore_goes_on(station: Station, tmp_path: Path) -> None:
+    """What was restored before is not written again."""
+    station.record(4)
+    backup(station.outbox, station.repository, station=station.key, memory=station.memory, pack_size=1)
+    new = tmp_path / "new"
+
+    def options() -> dict[str, object]:
+        return {"identities": [station.identity], "open_outbox": open_outbox, "memory": new / "backups"}
+
+    def pull_the_plug(progress: object) -> None:
+        if progress.packets_done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_station(station.repository, new, progress=pull_the_plug, **options())
+    half = spooled(new)
+
+    restored = restore_station(station.repository, new, **options())
+
+    assert 2 == len(half)
+    assert (True, 4) == (restored.ok, len(restored.packet_ids))
+    assert sum(
+        (station.data / "spool" / i[-2:] / f"{i}.age").stat().st_size
+        for i in restored.packet_ids
+        if i not in half
+    ) == (restored.bytes_restored)
+    assert spooled(station.data) == spooled(new)
+
+
+def test_packets_recorded_after_the_state_was_read_come_back_with_rows(
+    station: Station, tmp_path: Path
+) -> None:
+    """A packet in a pack whose row is in no state is delivered after a restore all the same."""
+    station.record(1)
+
+    class Busy:
+        """The same outbox, with somebody recording just after the state was read."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(station.outbox, name)
+
+        def export(self, after: int = 0) -> Iterator[object]:
+            yield from list(station.outbox.export(after))
+            station.record(1, first=50)
+
+    backup(Busy(), station.repository, station=station.key, memory=station.memory)
+    new = tmp_path / "new"
+    restored = restore_station(
+        station.repository,
+        new,
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=new / "backups",
+    )
+
+    assert (True, 2) == (restored.ok, len(restored.packet_ids))
+    with open_outbox(new) as outbox:
+        assert 2 == len(outbox.claim("central", 10, lease=60))
+
+
+def test_offloaded_packets_are_delivered_from_the_disk(station: Station) -> None:
+    """Verified on the disk, dropped from the spool, fetched back with the right digest."""
+    (packet_id,) = station.record(1)
+    sha256 = spooled(station.data)[packet_id]
+    station.backup()
+    before = station.outbox.offload(1, who="test")
+    verify(station.repository, memory=station.memory, source=station.outbox)
+
+    freed = station.outbox.offload(1, who="test")
+    station.outbox.spool.fetch = PacketFinder(station.repository).open
+    (lease,) = station.outbox.claim("central", 1, lease=60)
+    with lease.packet.open() as file:
+        fetched = file.read()
+
+    assert (0, {}) == (before, spooled(station.data))
+    assert freed == len(fetched)
+    assert sha256 == hashlib.sha256(fetched).hexdigest()
+
+
+def test_an_empty_mount_point_is_never_backed_up_to(station: Station, tmp_path: Path) -> None:
+    """The disk is found by its marker: without it nothing is written on the system disk."""
+    station.record(1)
+    empty = tmp_path / "mount"
+    empty.mkdir()
+    storage = DiskBackend(DiskSettings(path=empty, reserve=0), BackendContext(name="usb-a"))
+
+    with pytest.raises(WrongDiskError):
+        backup(
+            station.outbox,
+            Repository.open(storage, expected=station.repository.uuid),
+            station=station.key,
+            memory=station.memory,
+        )
+
+    assert [] == list(empty.iterdir())
+
+
+def test_a_disk_under_another_mount_name_is_the_same_repository(station: Station, tmp_path: Path) -> None:
+    """What counts is the repository's own id, not the path."""
+    station.record(1)
+    station.backup()
+    moved = tmp_path / "usb1"
+    station.disk.rename(moved)
+    storage = DiskBackend(DiskSettings(path=moved, reserve=0), BackendContext(name="usb-a"))
+    repository = Repository.open(storage, expected=station.repository.uuid)
+
+    station.record(1, first=7)
+    made = backup(station.outbox, repository, station=station.key, memory=station.memory)
+
+    assert (1, 2, ()) == (made.packets, made.totals.packets, made.warnings)
+
+
+def test_purged_packets_are_not_restored(station: Station, tmp_path: Path) -> None:
+    """A restore brings back what the station still had."""
+    station.record(2)
+    station.backup()
+    assert [] == station.outbox.purge(timedelta(0), who="test")
+
+    new = tmp_path / "new"
+    restored = restore_station(
+        station.repository,
+        new,
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=new / "backups",
+    )
+
+    assert 2 == len(restored.packet_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +15,12 @@ from ktpsync.backup import (
     Depth,
     PacketFinder,
     Repository,
+    Retention,
     backup,
     drill,
     packet_opener,
+    prune,
+    purged_packets,
     repair,
     restore_station,
     verify,
@@ -26,7 +29,7 @@ from ktpsync.clock import SystemClock
 from ktpsync.errors import RestoreError, WrongDiskError
 from ktpsync.keys import StationKey
 from ktpsync.outbox import DestinationSpec, Outbox
-from ktpsync.plugins import BackendContext
+from ktpsync.plugins import BackendContext, Receipt, StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -355,12 +358,33 @@ def test_a_disk_under_another_mount_name_is_the_same_repository(station: Station
     assert (1, 2, ()) == (made.packets, made.totals.packets, made.warnings)
 
 
-def test_purged_packets_are_not_restored(station: Station, tmp_path: Path) -> None:
-    """A restore brings back what the station still had."""
-    station.record(2)
+def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_path: Path) -> None:
+    """What the outbox let go of by its rule leaves the backup with the next prune, and nothing else does."""
+    finished, waiting = station.record(2)
     station.backup()
-    assert [] == station.outbox.purge(timedelta(0), who="test")
+    verify(station.repository, memory=station.memory, source=station.outbox)
+    now = datetime.now(UTC)
+    for lease in station.outbox.claim("central", 10, lease=60):
+        if lease.packet.packet_id == finished:
+            station.outbox.settle(
+                lease,
+                Receipt(
+                    packet_id=finished, sha256=lease.packet.sha256, size=lease.packet.size, stored_at=now
+                ),
+            )
+    change = StatusChange(packet_id=finished, status="CARD_PRINTED", changed_at=now - timedelta(days=2))
+    station.outbox.apply_statuses("central", StatusPage(changes=(change,), cursor="1", more=False))
+    assert [finished] == station.outbox.purge(timedelta(0), who="test")
+    station.backup()
 
+    report = prune(
+        station.outbox,
+        station.repository,
+        station=station.key,
+        memory=station.memory,
+        retention=Retention(last=1, daily=0, weekly=0, monthly=0),
+        expendable=purged_packets(station.outbox),
+    )
     new = tmp_path / "new"
     restored = restore_station(
         station.repository,
@@ -370,4 +394,7 @@ def test_purged_packets_are_not_restored(station: Station, tmp_path: Path) -> No
         memory=new / "backups",
     )
 
-    assert 2 == len(restored.packet_ids)
+    assert (1, 1) == (report.packets_dropped, verify(station.repository, memory=station.memory).packets)
+    assert ((waiting,), True) == (restored.packet_ids, restored.ok)
+    with open_outbox(new) as outbox:
+        assert {finished: "purged", waiting: "spool"} == {v.packet_id: v.location for v in outbox.packets()}

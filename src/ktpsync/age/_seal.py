@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ktpsync.age._source import Readable, Writable
 
-_RUN: Final = 8
-"""Chunks sealed or opened between two calls of the file objects: what the processor's cache holds."""
+_RUN: Final = 2
+"""Chunks sealed or opened between two calls of the file objects. More gain little, and cost small files much."""
 
 _HEAD: Final = 1 << 14
 
@@ -107,13 +107,14 @@ def encrypt_stream(
     file_key, header = new_header(recipients)
     if armor:
         writer = _armor.ArmorWriter(dst)
-        _seal_stream(Source(src), writer, file_key, header)
+        seal_stream(Source(src), writer, file_key, header)
         writer.finish()
         return writer.written
-    return _seal_stream(Source(src), dst, file_key, header)
+    return seal_stream(Source(src), dst, file_key, header)
 
 
-def _seal_stream(source: Source, target: Writable, file_key: bytes, header: bytes) -> int:
+def seal_stream(source: Source, target: Writable, file_key: bytes, header: bytes) -> int:
+    """Write a header and the payload of a source that is read to its end; return the bytes written."""
     nonce = secrets.token_bytes(_stream.NONCE)
     write_all(target, memoryview(header + nonce))
     written = len(header) + len(nonce)

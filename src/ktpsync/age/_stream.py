@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
+from attrs import frozen
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from ktpsync.age._filekey import derive
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_T = TypeVar("_T")
+from ktpsync.age._share import share
 
 CHUNK: Final = 1 << 16
 TAG: Final = 16
@@ -24,10 +19,10 @@ NONCE: Final = 16
 _LAST: Final = b"\x01"
 _MORE: Final = b"\x00"
 
-_PARALLEL_CHUNKS: Final = 128
-"""From 8 MiB on, a payload in memory is worth more than one thread; a packet is far below."""
+_SHARED_CHUNKS: Final = 128
+"""From 8 MiB on, helpers gain more time than it takes to call them: new memory is what costs then. A packet is below."""
 
-_MAX_THREADS: Final = 4
+_MAX_PARTS: Final = 64
 
 DAMAGED: Final = "The payload is damaged."
 CUT_SHORT: Final = "The payload is cut short."
@@ -138,15 +133,15 @@ class ChunkCipher:
     def seal_all(self, plain: memoryview, out: memoryview) -> None:
         """Seal a whole payload into a buffer of :func:`sealed_size` bytes."""
 
-        def seal(first: int, end: int | None) -> None:
-            self.seal(
-                plain[first * CHUNK : None if end is None else end * CHUNK],
-                out[first * SEALED_CHUNK :],
-                first=first,
-                last=end is None,
+        def seal(part: _Part) -> int:
+            return self.seal(
+                plain[part.first * CHUNK : part.end * CHUNK],
+                out[part.first * SEALED_CHUNK : part.end * SEALED_CHUNK],
+                first=part.first,
+                last=part.last,
             )
 
-        _in_parallel(seal, chunks=len(plain) // CHUNK)
+        share(seal, _parts(_chunks_before_last(len(plain), CHUNK) + 1))
 
     def open_all(self, sealed: memoryview, out: memoryview) -> tuple[int, str | None]:
         """Open a whole payload into a buffer of :func:`plain_size` bytes.
@@ -155,33 +150,36 @@ class ChunkCipher:
             As :meth:`open`.
         """
 
-        def open_(first: int, end: int | None) -> tuple[int, str | None]:
+        def open_part(part: _Part) -> tuple[int, str | None]:
             return self.open(
-                sealed[first * SEALED_CHUNK : None if end is None else end * SEALED_CHUNK],
-                out[first * CHUNK :],
-                first=first,
-                last=end is None,
+                sealed[part.first * SEALED_CHUNK : part.end * SEALED_CHUNK],
+                out[part.first * CHUNK : part.end * CHUNK],
+                first=part.first,
+                last=part.last,
             )
 
         verified = 0
-        for count, problem in _in_parallel(open_, chunks=len(sealed) // SEALED_CHUNK):
+        for count, problem in share(open_part, _parts(_chunks_before_last(len(sealed), SEALED_CHUNK) + 1)):
             verified += count
             if problem is not None:
                 return verified, problem
         return verified, None
 
 
+@frozen
+class _Part:
+    """Chunks of a payload: the first one, the one after the last one, and whether the payload ends there."""
+
+    first: int
+    end: int
+    last: bool
+
+
+def _parts(chunks: int) -> list[_Part]:
+    size = chunks if chunks < _SHARED_CHUNKS else max(1, chunks // _MAX_PARTS)
+    return [_Part(at, min(at + size, chunks), at + size >= chunks) for at in range(0, chunks, size)]
+
+
 def _chunks_before_last(size: int, chunk: int) -> int:
     # The last chunk is not empty unless the payload is: an exact multiple has one whole chunk fewer before it.
     return max(0, size - 1) // chunk
-
-
-def _in_parallel(work: Callable[[int, int | None], _T], *, chunks: int) -> list[_T]:
-    """Do work on all chunks, by their numbers from and to (None: to the end); the cipher frees the GIL."""
-    threads = min(_MAX_THREADS, os.cpu_count() or 1) if chunks >= _PARALLEL_CHUNKS else 1
-    if threads == 1:
-        return [work(0, None)]
-    bounds = [chunks * i // threads for i in range(threads)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, *span) for span in zip(bounds[1:], [*bounds[2:], None], strict=True)]
-        return [work(0, bounds[1]), *(other.result() for other in others)]

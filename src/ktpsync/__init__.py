@@ -9,15 +9,37 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ktpsync import age, errors
+    from ktpsync import age, errors, packet, records
+    from ktpsync.backends.disk import init_disk
+    from ktpsync.office import Office, init_office, restore, verify_backup
+    from ktpsync.records import Enrollment
 
 _HOME = {
+    "Enrollment": "ktpsync.records",
+    "Office": "ktpsync.office",
     "age": "ktpsync.age",
     "errors": "ktpsync.errors",
+    "init_disk": "ktpsync.backends.disk",
+    "init_office": "ktpsync.office",
+    "packet": "ktpsync.packet",
+    "records": "ktpsync.records",
+    "restore": "ktpsync.office",
+    "verify_backup": "ktpsync.office",
 }
 """Public name to the module it lives in; a name that is itself a module maps to that module."""
 
-__all__ = ["age", "errors"]
+__all__ = [
+    "Enrollment",
+    "Office",
+    "age",
+    "errors",
+    "init_disk",
+    "init_office",
+    "packet",
+    "records",
+    "restore",
+    "verify_backup",
+]
 
 
 def __getattr__(name: str) -> object:

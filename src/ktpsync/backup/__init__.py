@@ -11,7 +11,7 @@ from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
 from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
 from ktpsync.backup._opening import packet_opener
 from ktpsync.backup._outbox import OutboxTarget, purged_packets
-from ktpsync.backup._progress import Progress, ProgressCallback
+from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
 from ktpsync.backup._prune import PruneReport, prune
 from ktpsync.backup._repair import GoodCopy, RepairReport, repair
 from ktpsync.backup._repository import Repository, Snapshot
@@ -53,6 +53,7 @@ __all__ = [
     "due",
     "extract",
     "heads",
+    "ignore_progress",
     "kept",
     "packet_opener",
     "prune",

@@ -1,1 +1,7 @@
-"""To be written: cli."""
+"""The command line ``ktpsync``."""
+
+from __future__ import annotations
+
+from ktpsync.cli._main import main
+
+__all__ = ["main"]

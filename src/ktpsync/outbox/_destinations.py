@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ktpsync.errors import UnknownDestinationError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._breaker import (
@@ -191,6 +193,14 @@ class Destinations:
             after = probing(breaker, self._policy, now_ms)
             self._write(connection, row, after)
         return True
+
+    def probe_soon(self, dest: str) -> None:
+        """Let the next probe be now, because a person has asked for it."""
+        with self._database.write() as connection:
+            row = self._row(connection, dest, lock=True)
+            breaker = _breaker(row)
+            if breaker.state == OPEN:
+                self._write(connection, row, evolve(breaker, until_ms=self._clock.now_ms()))
 
     def end_probe(self, dest: str, *, error: str | None) -> None:
         """Write down what a probe found; ``None`` means that the destination answered."""

@@ -358,6 +358,10 @@ class Outbox:
         """Return whether this caller, and nobody else, may ask an unreachable destination now."""
         return self._destinations.start_probe(name)
 
+    def probe_soon(self, name: str) -> None:
+        """Let an unreachable destination be asked again now, because a person wants it."""
+        self._destinations.probe_soon(name)
+
     def end_probe(self, name: str, *, error: str | None = None) -> None:
         """Write down what a probe found; no error means that the destination answered."""
         self._destinations.end_probe(name, error=error)

@@ -63,6 +63,21 @@ class Submitted:
     created: bool
     same_person: tuple[str, ...] = ()
 
+    @property
+    def packet_id(self) -> str:
+        """The packet's id."""
+        return self.packet.packet_id
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the sealed bytes in hexadecimal."""
+        return self.packet.sha256
+
+    @property
+    def size(self) -> int:
+        """Size of the sealed bytes."""
+        return self.packet.size
+
 
 @frozen(kw_only=True)
 class Lease:

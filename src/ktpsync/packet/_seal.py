@@ -42,10 +42,13 @@ class Sealing:
     Args:
         packet: Id, digest and size.
         sealed: The sealed bytes.
+        content_sha256: SHA-256 of ``enrollment.json``, which names every file by its own digest: the same
+            for the same enrollment, however often it is sealed. Personal data: never keep it without a key.
     """
 
     packet: SealedPacket
     sealed: bytes = field(repr=False)
+    content_sha256: bytes = field(repr=False)
 
 
 def seal(
@@ -87,7 +90,11 @@ def seal(
     container = _container.write({MANIFEST: manifest, SIGNATURE: station_key.sign(manifest), **members})
     sealed = age.encrypt(container, recipients)
     digest = hashlib.sha256(sealed).hexdigest()
-    return Sealing(packet=SealedPacket.from_bytes(packet_id, digest, sealed), sealed=sealed)
+    return Sealing(
+        packet=SealedPacket.from_bytes(packet_id, digest, sealed),
+        sealed=sealed,
+        content_sha256=hashlib.sha256(document).digest(),
+    )
 
 
 def open_packet(

@@ -1,0 +1,141 @@
+"""``ktpsync backup``, ``verify`` and ``restore``."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ktpsync.backup import Progress, ProgressCallback
+    from ktpsync.cli._output import Output
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("name")
+@config_option
+@command
+def backup(output: Output, name: str, config: Path) -> Exit:
+    """Copy what is new to the backup NAME of the configuration."""
+    with ktpsync.Office.open(config) as office, _progress(output, "Backing up") as progress:
+        report = office.backup(name, progress=progress)
+    if report.snapshots:
+        output.say(
+            f"Backed up {report.packets} new packets, {report.bytes_written} bytes: snapshot {report.head}."
+        )
+    else:
+        output.say("Nothing is new since the last backup.")
+    for line in (*report.warnings, *report.damaged):
+        click.echo(f"ktpsync: {line}", err=True)
+    output.result(
+        {
+            "repository": report.repository,
+            "snapshots": list(report.snapshots),
+            "packets": report.packets,
+            "bytes_written": report.bytes_written,
+            "damaged": list(report.damaged),
+            "warnings": list(report.warnings),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+@click.command()
+@click.argument("name")
+@click.option("--list", "only_list", is_flag=True, help="Only look whether all is there, in the right sizes.")
+@click.option("--open", "identity", type=_FILE, help="Also open every packet with this identity file.")
+@config_option
+@command
+def verify(output: Output, name: str, *, only_list: bool, identity: Path | None, config: Path) -> Exit:
+    """Check the backup NAME, or the backup in the marked folder NAME of a disk.
+
+    By default every byte is read back from the medium and compared with its digest; no key is needed.
+    """
+    from ktpsync.backup import Depth
+
+    depth = Depth.LIST if only_list else Depth.OPEN if identity else Depth.READ
+    if Path(name).is_dir() and identity is None:
+        report = ktpsync.verify_backup(Path(name), depth=depth)
+    else:
+        identities = () if identity is None else ktpsync.age.read_identities(identity)
+        with ktpsync.Office.open(config) as office, _progress(output, "Verifying") as progress:
+            report = office.verify(name, depth=depth, identities=identities, progress=progress)
+    for line in report.notes:
+        output.say(line)
+    for problem in report.problems:
+        click.echo(f"ktpsync: {problem}", err=True)
+    words = (
+        "all good"
+        if report.ok
+        else f"{len(report.problems)} problems, {len(report.damaged_packets)} packets damaged"
+    )
+    output.say(
+        f"{report.snapshots} snapshots, {report.packets} packets, {report.bytes_read} bytes read: {words}."
+    )
+    output.result(
+        {
+            "ok": report.ok,
+            "snapshots": report.snapshots,
+            "packets": report.packets,
+            "bytes_read": report.bytes_read,
+            "problems": [str(problem) for problem in report.problems],
+            "damaged_packets": list(report.damaged_packets),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--into", type=click.Path(path_type=Path), required=True, help="The new office's folder; empty."
+)
+@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
+@click.option("--snapshot", help="Which snapshot; the newest if not given.")
+@command
+def restore(output: Output, source: Path, into: Path, identity: Path, snapshot: str | None) -> Exit:
+    """Rebuild an office from the backup in the marked folder SOURCE of a disk.
+
+    Run again after an interruption it goes on where it stopped. Then name the destinations in the new
+    ktpsync.toml, give the new station key to the centre, and run `ktpsync reconcile`.
+    """
+    with _progress(output, "Restoring") as progress:
+        report = ktpsync.restore(source, into=into, identity=identity, snapshot=snapshot, progress=progress)
+    for line in (*report.problems, *(f"packet {packet_id} is damaged" for packet_id in report.damaged)):
+        click.echo(f"ktpsync: {line}", err=True)
+    output.say(f"Restored {len(report.packet_ids)} packets into {into}.")
+    output.say(f"Next: name the destinations in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`.")
+    output.result(
+        {
+            "packets": len(report.packet_ids),
+            "damaged": list(report.damaged),
+            "missing": list(report.missing),
+            "problems": list(report.problems),
+            "snapshot": report.head.name,
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+@contextlib.contextmanager
+def _progress(output: Output, what: str) -> Iterator[ProgressCallback]:
+    """Show bytes; how many there are is known with the first news."""
+    with output.progress(what, None, in_bytes=True) as advance:
+        done = 0
+
+        def show(news: Progress) -> None:
+            nonlocal done
+            advance(max(0, news.bytes_done - done), news.bytes_total)
+            done = news.bytes_done
+
+        yield show

@@ -1,0 +1,47 @@
+"""Exit codes of the command line, one meaning each."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ktpsync import errors
+
+
+class Exit(IntEnum):
+    """What a program can read from the exit code."""
+
+    DONE = 0
+    """Everything asked for is done."""
+
+    FAILED = 1
+    """Nothing of what was asked for could be done; the message says why."""
+
+    USAGE = 2
+    """The command line itself is wrong."""
+
+    WAITING = 3
+    """Some work is left for later, because a destination is out of reach or a limit applies. Run again."""
+
+    PERSON = 4
+    """A person must look: rejected packets, refused credentials, an overdue backup."""
+
+    DAMAGED = 5
+    """Damage was found. All of it is listed."""
+
+    BAD_INPUT = 6
+    """The given records or settings have problems. All of them are listed."""
+
+
+def exit_code(error: errors.KtpsyncError) -> Exit:
+    """Return the exit code for an error that ended a command."""
+    match error:
+        case errors.ConfigError() | errors.RecordError():
+            return Exit.BAD_INPUT
+        case errors.DamagedBackupError() | errors.CorruptError() | errors.SpoolError():
+            return Exit.DAMAGED
+        case errors.AuthError() | errors.RejectedError() | errors.ConflictError() | errors.QuotaError():
+            return Exit.PERSON
+        case errors.UnavailableError() | errors.ThrottledError():
+            return Exit.WAITING
+        case _:
+            return Exit.FAILED

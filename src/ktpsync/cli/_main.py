@@ -1,0 +1,46 @@
+"""The command group."""
+
+from __future__ import annotations
+
+import click
+
+from ktpsync.cli._backup import backup, restore, verify
+from ktpsync.cli._central import central
+from ktpsync.cli._deliver import reconcile, resume, run, sync
+from ktpsync.cli._demo import demo
+from ktpsync.cli._packets import rejected, requeue, status
+from ktpsync.cli._plugins import plugins
+from ktpsync.cli._setup import disk, init, keygen
+from ktpsync.cli._submit import submit
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ktpsync")
+def main() -> None:
+    """Record e-KTP enrolments through outages, and lose none.
+
+    Exit codes: 0 done; 1 failed; 2 wrong usage; 3 work is left for later; 4 a person must look;
+    5 damage was found; 6 the records or settings given have problems.
+    """
+
+
+for _command in (
+    init,
+    keygen,
+    disk,
+    submit,
+    sync,
+    run,
+    status,
+    rejected,
+    requeue,
+    resume,
+    reconcile,
+    backup,
+    verify,
+    restore,
+    plugins,
+    central,
+    demo,
+):
+    main.add_command(_command)

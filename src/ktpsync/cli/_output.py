@@ -1,0 +1,98 @@
+"""What the command line shows: tables and progress bars for people, plain lines for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    class Advance(Protocol):
+        """Called with how much more is done, and with the total once it is known."""
+
+        def __call__(self, amount: int, total: int | None = None) -> None: ...
+
+
+class Output:
+    """Where a command's words go.
+
+    Args:
+        as_json: Print one JSON document at the end, and nothing else, on standard output.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._console = Console(soft_wrap=True, highlight=False)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence for a person."""
+        if not self.as_json:
+            click.echo(sentence)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table: framed on a terminal, tab-separated lines elsewhere."""
+        if self.as_json:
+            return
+        if not self._console.is_terminal:
+            click.echo("\t".join(columns))
+            for row in rows:
+                click.echo("\t".join(str(cell) for cell in row))
+            return
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self._console.print(table)
+
+    def result(self, document: Mapping[str, object]) -> None:
+        """Print the command's result for a program, if one asked."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=1, default=str))
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Advance]:
+        """Show how far long work has come.
+
+        Args:
+            what: What is being done.
+            total: How much there is, where it is known.
+            in_bytes: Whether it is counted in bytes.
+
+        Yields:
+            A function to call with how much more is done.
+        """
+        if self.as_json or not self._console.is_terminal:
+            self.say(f"{what} ...")
+            yield lambda _amount, _total=None: None
+            return
+        counter = DownloadColumn() if in_bytes else MofNCompleteColumn()
+        columns = (TextColumn("{task.description}"), BarColumn(), counter, TimeRemainingColumn())
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda amount, total=None: bar.update(task, advance=amount, total=total)
+
+    def failure(self, error: BaseException, code: int) -> None:
+        """Print why a command ended, on standard error; as JSON on standard output where asked."""
+        if self.as_json:
+            click.echo(
+                json.dumps({"error": {"class": type(error).__name__, "message": str(error), "exit": code}})
+            )
+        else:
+            click.echo(f"ktpsync: {error}", err=True)
+        sys.stdout.flush()

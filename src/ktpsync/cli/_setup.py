@@ -1,0 +1,97 @@
+"""``ktpsync init``, ``keygen`` and ``disk init``: what is done once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command
+from ktpsync.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from ktpsync.cli._output import Output
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=_PATH, default=Path())
+@click.option("--recipient", "recipients", multiple=True, help="An age recipient (age1...); repeatable.")
+@click.option(
+    "--recipients-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="A file of age recipients, as `ktpsync keygen` prints them; repeatable.",
+)
+@command
+def init(
+    output: Output, folder: Path, recipients: tuple[str, ...], recipients_file: tuple[Path, ...]
+) -> Exit:
+    """Set up an office in FOLDER: configuration, station key and outbox.
+
+    Every packet will be sealed to all the recipients given. Give at least the centre's and a recovery key
+    that is locked away: without one of their private keys nobody can open a packet.
+    """
+    from ktpsync.config import read_recipients_file
+    from ktpsync.office import init_office
+
+    texts = list(recipients)
+    for path in recipients_file:
+        texts += read_recipients_file(path)
+    config = init_office(folder, recipients=texts)
+    with ktpsync.Office.open(config) as office:
+        key_id = office.station.key_id
+        public_key = office.data.station_public_key
+    output.say(f"The office is set up. Configuration: {config}")
+    output.say(f"Give {public_key} to the centre; it will know this station as {key_id}.")
+    output.say("Next: name the centre under [destinations.central] and a disk under [backups.usb-a] in it.")
+    output.result({"config": config, "station_key_id": key_id, "station_public_key": public_key})
+    return Exit.DONE
+
+
+@click.command()
+@click.option(
+    "-o", "--output", "path", type=_PATH, required=True, help="The new identity file. Lock it away."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["hybrid", "x25519"]),
+    default="hybrid",
+    show_default=True,
+    help="hybrid stays secret even from a future quantum computer; x25519 is what older age tools read.",
+)
+@command
+def keygen(output: Output, path: Path, kind: Literal["hybrid", "x25519"]) -> Exit:
+    """Make a key pair: an identity file that opens packets, and its recipient.
+
+    The identity must not stay on a station. The recipient goes into the office's `recipients.txt`.
+    """
+    identity = ktpsync.age.generate_identity(kind)
+    ktpsync.age.write_identity_file(path, identity)
+    output.say(f"The identity is in {path}. Move it to a safe place, twice; no station may keep it.")
+    output.say("The recipient, for recipients.txt:")
+    output.say(str(identity.recipient))
+    output.result({"identity_file": path, "recipient": str(identity.recipient)})
+    return Exit.DONE
+
+
+@click.group()
+def disk() -> None:
+    """Prepare external disks."""
+
+
+@disk.command("init")
+@click.argument("path", type=_PATH)
+@click.option("--label", default="", help="What is written on the disk's sticker, for messages.")
+@command
+def disk_init(output: Output, path: Path, label: str) -> Exit:
+    """Mark the disk mounted at PATH, so that ktpsync writes to this disk and no other."""
+    from ktpsync.backends.disk import init_disk
+
+    marker = init_disk(path, label=label)
+    output.say(f"{path} is marked as disk {marker.uuid}. ktpsync will write to no other disk in its place.")
+    output.result({"path": path, "uuid": marker.uuid, "label": marker.label})
+    return Exit.DONE

@@ -1,0 +1,18 @@
+"""The facade that office apps import: set up an office, open it, restore it."""
+
+from __future__ import annotations
+
+from ktpsync.office._office import Office
+from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
+from ktpsync.office._restore import restore, verify_backup
+from ktpsync.office._setup import init_office
+
+__all__ = [
+    "DestinationReport",
+    "Office",
+    "ReconcileReport",
+    "SyncReport",
+    "init_office",
+    "restore",
+    "verify_backup",
+]

@@ -1,0 +1,204 @@
+"""The backups of an office: repositories on storage backends, each bound to the one it was first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ktpsync import files, packet
+from ktpsync.backup import Depth, Repository, backup, backup_dates, due, ignore_progress, verify
+from ktpsync.courier import Task
+from ktpsync.errors import ConfigError, UnknownDestinationError
+from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ktpsync.age import Identity
+    from ktpsync.backup import ProgressCallback, SnapshotReport, VerifyReport
+    from ktpsync.clock import Clock
+    from ktpsync.config import Configuration
+    from ktpsync.keys import StationKey
+    from ktpsync.office._layout import DataFolder
+    from ktpsync.outbox import Outbox
+
+_LOOK_SECONDS = 60.0
+"""How often the service looks whether a backup is due and its disk is there."""
+
+
+class Backups:
+    """Makes and checks the backups of an office.
+
+    Args:
+        settings: The configuration.
+        data: The data folder.
+        outbox: What is backed up.
+        station: Signs the snapshots.
+        clock: The clock to ask.
+        registry: Makes the storage backends.
+    """
+
+    def __init__(
+        self,
+        settings: Configuration,
+        *,
+        data: DataFolder,
+        outbox: Outbox,
+        station: StationKey,
+        clock: Clock,
+        registry: PluginRegistry,
+    ) -> None:
+        self._settings = settings
+        self._data = data
+        self._outbox = outbox
+        self._station = station
+        self._clock = clock
+        self._registry = registry
+
+    def backup(self, name: str, progress: ProgressCallback | None) -> SnapshotReport:
+        """Copy what is new."""
+        recipients = self._recipients(name)
+        with self._storage(name) as storage:
+            repository = self._repository(name, storage, recipients)
+            return backup(
+                self._outbox,
+                repository,
+                station=self._station,
+                memory=self._data.backup_memory,
+                recipients=recipients,
+                clock=self._clock,
+                progress=progress or ignore_progress,
+            )
+
+    def verify(
+        self,
+        name: str,
+        *,
+        depth: Depth | None,
+        identities: tuple[Identity, ...],
+        progress: ProgressCallback | None,
+    ) -> VerifyReport:
+        """Check a backup."""
+        with self._storage(name) as storage:
+            repository = Repository.open(storage, expected=self._known(name))
+            return verify(
+                repository,
+                depth=depth or (Depth.OPEN if identities else Depth.READ),
+                identities=identities,
+                open_packet=lambda _, sealed: packet.open(
+                    sealed, identities, stations=[self._station.public]
+                ),
+                trusted=[self._station.public],
+                memory=self._data.backup_memory,
+                source=self._outbox,
+                clock=self._clock,
+                progress=progress or ignore_progress,
+            )
+
+    def tasks(self, finished: Callable[[str, SnapshotReport], None]) -> Iterable[Task]:
+        """Return what the service does for the backups that have a schedule."""
+        for name, place in self._settings.backups.items():
+            every = place.settings.every
+            if every is not None:
+                yield Task(
+                    name=f"backup-{name}", every=_LOOK_SECONDS, run=_WhenDue(self, name, every, finished)
+                )
+
+    def make_if_due(self, name: str, every: float) -> SnapshotReport | None:
+        """Make a backup whose time has come."""
+        known = self._known(name)
+        last = None if known is None else backup_dates(self._data.backup_memory, known).last_backup_ms
+        if not due(self._clock.now_ms(), last, round(every * 1000)):
+            return None
+        return self.backup(name, None)
+
+    def _recipients(self, name: str) -> tuple[str, ...]:
+        self._place(name)
+        return self._settings.backup_recipients(name)
+
+    def _place(self, name: str) -> Mapping[str, object]:
+        place = self._settings.backups.get(name)
+        if place is None:
+            known = ", ".join(self._settings.backups) or "none"
+            raise UnknownDestinationError(
+                f"There is no backup {name!r} in {self._settings.path}; there are: {known}."
+            )
+        return place.backend_settings
+
+    def _storage(self, name: str) -> StorageBackend:
+        settings = self._place(name)
+        context = BackendContext(name=name, state_folder=self._data.state("backups", name), clock=self._clock)
+        return make_storage(
+            self._registry,
+            self._settings.backups[name].settings.backend,
+            settings,
+            context,
+            where=f"[backups.{name}]",
+            base=self._settings.path.parent,
+        )
+
+    def _repository(self, name: str, storage: StorageBackend, recipients: tuple[str, ...]) -> Repository:
+        known = self._known(name)
+        if known is None and not storage.exists("ktpsync-repository.json"):
+            repository = Repository.create(storage, recipients=recipients, clock=self._clock)
+        else:
+            repository = Repository.open(storage, expected=known)
+        if known is None:
+            files.make_folder(self._uuid_file(name).parent)
+            files.write_atomic(self._uuid_file(name), repository.uuid.encode("ascii"))
+        return repository
+
+    def _known(self, name: str) -> str | None:
+        try:
+            return self._uuid_file(name).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+
+    def _uuid_file(self, name: str) -> Path:
+        return self._data.state("backups", name) / "repository-uuid"
+
+
+class _WhenDue:
+    def __init__(
+        self, backups: Backups, name: str, every: float, finished: Callable[[str, SnapshotReport], None]
+    ) -> None:
+        self._backups = backups
+        self._name = name
+        self._every = every
+        self._finished = finished
+
+    def __call__(self) -> None:
+        report = self._backups.make_if_due(self._name, self._every)
+        if report is not None:
+            self._finished(self._name, report)
+
+
+def make_storage(
+    registry: PluginRegistry,
+    backend: str,
+    settings: Mapping[str, object],
+    context: BackendContext,
+    *,
+    where: str,
+    base: Path,
+) -> StorageBackend:
+    """Return a storage backend.
+
+    Raises:
+        ConfigError: The backend is of another kind, or its settings have problems.
+    """
+    made = registry.make(backend, settings, context, where=where, base=base)
+    if not isinstance(made, StorageBackend):
+        raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
+    return made
+
+
+def storage_at(path: Path) -> StorageBackend:
+    """Return the storage in a marked folder on a disk, without any configuration.
+
+    Args:
+        path: The folder that was marked with ``ktpsync disk init``.
+    """
+    context = BackendContext(name=str(path))
+    settings = {"path": str(path.absolute())}
+    return make_storage(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())

@@ -1,0 +1,52 @@
+"""Where an office keeps what: the names inside its data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+
+@frozen
+class DataFolder:
+    """The data folder of an office.
+
+    Args:
+        root: The folder.
+    """
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The outbox, where it is SQLite."""
+        return self.root / "outbox.db"
+
+    @property
+    def spool(self) -> Path:
+        """The sealed packets."""
+        return self.root / "spool"
+
+    @property
+    def station_key(self) -> Path:
+        """The station's private signing key."""
+        return self.root / "keys" / "station.pem"
+
+    @property
+    def station_public_key(self) -> Path:
+        """Its public half, to be given to the centre."""
+        return self.root / "keys" / "station.pub.pem"
+
+    @property
+    def index_key(self) -> Path:
+        """The key of the keyed hashes in the outbox."""
+        return self.root / "keys" / "index.key"
+
+    @property
+    def backup_memory(self) -> Path:
+        """What is remembered of backup repositories."""
+        return self.root / "backups"
+
+    def state(self, kind: str, name: str) -> Path:
+        """The folder where a destination or backup may keep what it can do without."""
+        return self.root / "state" / kind / name

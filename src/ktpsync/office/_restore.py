@@ -1,0 +1,89 @@
+"""From a backup to an office on a new machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ktpsync import age
+from ktpsync.backup import Depth, Repository, ignore_progress, restore_station, verify
+from ktpsync.config import CONFIG_NAME
+from ktpsync.errors import RestoreError
+from ktpsync.office._backups import storage_at
+from ktpsync.office._layout import DataFolder
+from ktpsync.office._setup import init_office
+from ktpsync.outbox import Outbox
+from ktpsync.plugins import StorageBackend
+
+if TYPE_CHECKING:
+    from ktpsync.backup import ProgressCallback, RestoreReport, VerifyReport
+
+
+def restore(
+    source: StorageBackend | Path | str,
+    *,
+    into: Path,
+    identity: age.Identity | Path | str,
+    snapshot: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> RestoreReport:
+    """Rebuild an office from a backup, in an empty folder of a new machine.
+
+    An interrupted restore goes on where it stopped when it is called again. The station gets a new signing
+    key; its public half must be given to the centre. Afterwards name the destinations in the new
+    configuration file and reconcile, so that nothing is sent twice or forgotten.
+
+    Args:
+        source: The marked folder of the disk that holds the backup, or a storage backend.
+        into: The new office's folder; missing, empty, or left by an interrupted restore.
+        identity: An identity of one of the backup's recipients, or its file.
+        snapshot: Which snapshot; the newest if not given.
+        progress: Called as packets are restored.
+
+    Returns:
+        What came back. What is damaged in the backup is listed and left out; all the rest is there.
+
+    Raises:
+        RestoreError: The folder is not empty, no snapshot can be used, or the identity does not open it.
+        BackendError: The backup cannot be reached.
+    """
+    if (into / CONFIG_NAME).exists():
+        raise RestoreError(
+            f"{into} is an office already, and a restore never overwrites. Choose an empty folder."
+        )
+    identities = [identity] if isinstance(identity, age.Identity) else age.read_identities(identity)
+    storage = source if isinstance(source, StorageBackend) else storage_at(Path(source))
+    data = DataFolder(into / "data")
+    with storage:
+        repository = Repository.open(storage)
+        report = restore_station(
+            repository,
+            data.root,
+            identities=identities,
+            open_outbox=lambda root: Outbox.open(DataFolder(root).database, DataFolder(root).spool),
+            memory=data.backup_memory,
+            snapshot=snapshot,
+            progress=progress or ignore_progress,
+        )
+        recipients = repository.snapshot(report.head.name).manifest.recipients
+    init_office(into, recipients=recipients)
+    return report
+
+
+def verify_backup(source: StorageBackend | Path | str, *, depth: Depth = Depth.READ) -> VerifyReport:
+    """Check a backup repository without its office: no key is needed.
+
+    Args:
+        source: The marked folder of the disk that holds it, or a storage backend.
+        depth: ``Depth.LIST`` or ``Depth.READ``.
+
+    Returns:
+        What was found; damage raises nothing.
+
+    Raises:
+        RepositoryError: There is no repository.
+        BackendError: It cannot be reached.
+    """
+    storage = source if isinstance(source, StorageBackend) else storage_at(Path(source))
+    with storage:
+        return verify(Repository.open(storage), depth=depth)

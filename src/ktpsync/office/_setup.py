@@ -1,0 +1,83 @@
+"""Sets up a new office: its folder, its keys and its configuration file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from ktpsync import files
+from ktpsync.config import CONFIG_NAME, parse_recipients
+from ktpsync.errors import ConfigError
+from ktpsync.keys import IndexKey, StationKey
+from ktpsync.office._layout import DataFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+RECIPIENTS_NAME: Final = "recipients.txt"
+
+_CONFIGURATION: Final = """\
+[office]
+data = "data"
+recipients_file = {recipients_file}
+
+"""
+
+_EXAMPLE_PLACES: Final = """\
+# Where packets are delivered. Every packet goes to every destination.
+#
+# [destinations.central]
+# backend = "http"
+# url = "https://central.example/"
+# token = { env = "KTPSYNC_TOKEN" }
+
+# Where backups are kept. Prepare a disk once with `ktpsync disk init PATH`.
+#
+# [backups.usb-a]
+# backend = "disk"
+# path = "/media/usb-a"
+"""
+
+
+def init_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
+    """Set up a new office in a folder: configuration, station key and index key.
+
+    Run again after an interruption it completes what is missing; it overwrites nothing.
+
+    Args:
+        folder: Where; made if missing.
+        recipients: age recipients that every packet will be sealed to; at least one.
+        places: TOML text of the destinations and backups.
+
+    Returns:
+        The configuration file.
+
+    Raises:
+        ConfigError: A recipient cannot be read, or the folder already is an office.
+        OSError: The folder cannot be written.
+    """
+    config = folder / CONFIG_NAME
+    if config.exists():
+        raise ConfigError(
+            f"{config} exists already: this folder is an office. Edit the file, or choose another folder."
+        )
+    if not recipients:
+        raise ConfigError(
+            "An office needs at least one recipient, or nobody could ever open its packets. "
+            "`ktpsync keygen` makes a key pair and prints the recipient."
+        )
+    parse_recipients(recipients, where="recipients")
+    data = DataFolder(folder / "data")
+    files.make_folder(data.spool)
+    files.make_folder(data.station_key.parent, mode=0o700)
+    if not data.station_key.exists():
+        StationKey.generate().save(data.station_key)
+    public_key = StationKey.load(data.station_key).public
+    files.write_atomic(data.station_public_key, public_key.to_pem())
+    if not data.index_key.exists():
+        IndexKey.generate().save(data.index_key)
+    files.write_atomic(folder / RECIPIENTS_NAME, "".join(f"{line}\n" for line in recipients).encode("ascii"))
+    text = _CONFIGURATION.format(recipients_file=json.dumps(RECIPIENTS_NAME)) + places
+    files.write_atomic(config, text.encode("utf-8"), replace=False)
+    return config

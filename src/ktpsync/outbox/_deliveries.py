@@ -60,7 +60,7 @@ UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, code = :code, reas
 _RETURNED = f"""
 UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1 {_HELD}
 """
-_RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD} AND due_ms > {{now}} - :horizon"
+_RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD}"
 _UNPARK = """
 UPDATE ktpsync_delivery SET due_ms = {now} + CASE WHEN owner IS NULL THEN 0 ELSE :lease END
 WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND due_ms > {now} + :horizon
@@ -125,13 +125,7 @@ class Deliveries:
         lost = []
         with self._database.write() as connection:
             for lease in leases:
-                bound = {
-                    "id": lease.delivery_id,
-                    "fence": lease.fence,
-                    "lease": lease_ms,
-                    "now": now,
-                    "horizon": HORIZON_MS,
-                }
+                bound = {"id": lease.delivery_id, "fence": lease.fence, "lease": lease_ms, "now": now}
                 if connection.execute(self._database.sql(_RENEW), bound).rowcount == 0:
                     lost.append(lease)
         return lost

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
 from ktpsync.errors import LeaseLostError, OutboxError
+from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail
 from ktpsync.outbox._breaker import BreakerPolicy
 from ktpsync.outbox._central import Central
@@ -34,7 +36,6 @@ from ktpsync.packet import new_packet_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
-    from pathlib import Path
     from threading import Event
 
     from sqlalchemy.engine import Connection
@@ -123,6 +124,8 @@ class Outbox:
             SchemaVersionError: The database is newer than this release or not an outbox.
             ConfigError: The database is neither SQLite nor PostgreSQL.
         """
+        if isinstance(database, Path):
+            make_folder(database.parent, mode=0o700)
         store = Database(database, schema=schema)
         try:
             migrate(store)

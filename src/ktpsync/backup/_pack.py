@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import uuid6
 from attrs import frozen
@@ -14,7 +14,10 @@ from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, dump
 from ktpsync.errors import DamagedBackupError, SpoolError
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterator
+
+    from _typeshed import WriteableBuffer
 
     from ktpsync.packet import SealedPacket
 
@@ -41,18 +44,14 @@ class PackWriter:
 
     Args:
         name: UUIDv7 of the pack; a new one if not given.
+        buffer: Memory to use, at least for the first packets; nothing else may use it meanwhile.
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, buffer: mmap.mmap | None = None) -> None:
         self.name = name or str(uuid6.uuid7())
-        self._data = io.BytesIO()
-        self._digest = hashlib.sha256()
+        self.size = 0
+        self._buffer: bytearray | mmap.mmap = bytearray(_BLOCK) if buffer is None else buffer
         self._packets: list[PacketEntry] = []
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._data.tell()
 
     @property
     def packets(self) -> int:
@@ -65,65 +64,121 @@ class PackWriter:
         Raises:
             SpoolError: The bytes are missing, or not those of the packet; nothing was appended.
         """
+        start = self.size
         try:
             with packet.open() as source:
-                sealed = source.read(packet.size + 1)
+                place = self._append_header(packet.packet_id + _PACKET_SUFFIX, packet.size)
+                whole = _read_exactly(source, place)
         except OSError as error:
+            self.size = start
             raise SpoolError(
                 f"Packet {packet.packet_id}: its sealed bytes cannot be read ({error.strerror}). "
                 "Bring a good copy with `ktpsync verify --repair-from`."
             ) from error
-        if len(sealed) != packet.size or hashlib.sha256(sealed).hexdigest() != packet.sha256:
+        if not whole or hashlib.sha256(place).hexdigest() != packet.sha256:
+            self.size = start
             raise SpoolError(
                 f"Packet {packet.packet_id}: its sealed bytes are damaged. "
                 "Bring a good copy with `ktpsync verify --repair-from`."
             )
-        self.add_bytes(packet.packet_id, packet.sha256, sealed)
+        self._note(packet.packet_id, packet.sha256, packet.size)
 
     def add_bytes(self, packet_id: str, sha256: str, sealed: bytes) -> None:
         """Append a packet whose bytes were already checked against its digest."""
-        self._append_header(packet_id + _PACKET_SUFFIX, len(sealed))
-        self._packets.append(
-            PacketEntry(packet_id=packet_id, sha256=sha256, offset=self.size, size=len(sealed))
-        )
-        self._append_padded(sealed)
+        self._append_header(packet_id + _PACKET_SUFFIX, len(sealed))[:] = sealed
+        self._note(packet_id, sha256, len(sealed))
 
     def finish(self) -> Pack:
         """Append the digest list and the end of the archive."""
         listing = "".join(f"{packet.sha256}  {packet.packet_id}.age\n" for packet in self._packets).encode()
-        self._append_header(self.name + _LIST_SUFFIX, len(listing))
-        self._append_padded(listing)
-        self._append(bytes(2 * _BLOCK))
+        self._append_header(self.name + _LIST_SUFFIX, len(listing))[:] = listing
+        self._take(len(listing) + -len(listing) % _BLOCK)
+        self._place(2 * _BLOCK)[:] = bytes(2 * _BLOCK)
+        self._take(2 * _BLOCK)
+        data = memoryview(self._buffer)[: self.size]
         index = dump(PackIndex(pack=self.name, packets=tuple(self._packets)))
         entry = PackEntry(
             name=self.name,
-            sha256=self._digest.hexdigest(),
+            sha256=hashlib.sha256(data).hexdigest(),
             size=self.size,
             packets=len(self._packets),
             index_sha256=hashlib.sha256(index).hexdigest(),
             index_size=len(index),
         )
-        self._data.seek(0)
         return Pack(
             entry=entry,
-            data=self._data,
+            data=cast("BinaryIO", _MemoryFile(data)),
             index=index,
             packet_ids=tuple(packet.packet_id for packet in self._packets),
         )
 
-    def _append_header(self, name: str, size: int) -> None:
+    def _note(self, packet_id: str, sha256: str, size: int) -> None:
+        self._packets.append(PacketEntry(packet_id=packet_id, sha256=sha256, offset=self.size, size=size))
+        self._take(size + -size % _BLOCK)
+
+    def _append_header(self, name: str, size: int) -> memoryview:
+        """Append the header of a member and return where its bytes belong, padded with zeros."""
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o600
-        self._append(member.tobuf(tarfile.USTAR_FORMAT))
+        padding = -size % _BLOCK
+        place = self._place(_BLOCK + size + padding)
+        place[:_BLOCK] = member.tobuf(tarfile.USTAR_FORMAT)
+        place[_BLOCK + size :] = bytes(padding)
+        self._take(_BLOCK)
+        return place[_BLOCK : _BLOCK + size]
 
-    def _append_padded(self, data: bytes) -> None:
-        self._append(data)
-        self._append(bytes(-len(data) % _BLOCK))
+    def _place(self, size: int) -> memoryview:
+        end = self.size + size
+        if end > len(self._buffer):
+            # A new one: the old one may still be looked at through a view.
+            grown = bytearray(end + end // 4)
+            grown[: self.size] = memoryview(self._buffer)[: self.size]
+            self._buffer = grown
+        return memoryview(self._buffer)[self.size : end]
 
-    def _append(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._data.write(data)
+    def _take(self, size: int) -> None:
+        self.size += size
+
+
+class _MemoryFile(io.RawIOBase):
+    """A file object over memory, without a copy of it."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        target = memoryview(buffer).cast("B")
+        chunk = self._data[self._position : self._position + len(target)]
+        target[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
+
+
+def _read_exactly(source: BinaryIO, place: memoryview) -> bool:
+    """Fill a place in memory; return whether the source has just as many bytes."""
+    done = 0
+    while done < len(place):
+        count = source.readinto(place[done:])  # type: ignore[attr-defined]  # typeshed's BinaryIO lacks readinto
+        if not count:
+            return False
+        done += count
+    return not source.read(1)
 
 
 def read_packets(source: BinaryIO, index: PackIndex) -> Iterator[tuple[PacketEntry, bytes | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import uuid6
-from attrs import Factory, define, evolve, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from ktpsync.backup._documents import (
     Chain,
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 _FULL_STATE_SLACK: Final = 1 << 20
 """Deltas may outgrow the last full state by this many bytes before the next full one is due."""
+
+_SLACK: Final = 4 << 20
+"""Bytes that a pack may be larger than its size, before its memory must grow."""
 
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _STAMP_LENGTH: Final = 16
@@ -112,6 +116,12 @@ class SnapshotRun:
     clock: Clock
     progress: ProgressCallback
     tally: Tally = Factory(Tally)
+    buffers: tuple[mmap.mmap, ...] = field(
+        default=Factory(
+            lambda self: tuple(mmap.mmap(-1, self.pack_size + _SLACK) for _ in range(2)), takes_self=True
+        ),
+        repr=False,
+    )
 
     def resume(self) -> tuple[Knowledge, Snapshot | None]:
         """Return the snapshot to continue; none where a new lineage begins."""
@@ -282,13 +292,7 @@ class SnapshotRun:
         return f"{moment.strftime(_STAMP)}-{uuid6.uuid7()}"
 
     def _write_again(self, rework: Rework) -> list[PackEntry]:
-        packs = []
-        for writer in rework.writers():
-            pack = writer.finish()
-            self.memory.note_pack(pack.entry, pack.index)
-            self._put_pack(pack)
-            packs.append(pack.entry)
-        return packs
+        return [self._send(writer) for writer in rework.writers()]
 
     def _store_packs(self, lineage: str, packed: set[str]) -> tuple[list[PackEntry], bool]:
         """Store what the repository lacks, one pack being built while the one before is written.
@@ -300,24 +304,11 @@ class SnapshotRun:
         Returns:
             The packs, and whether nothing is left to be stored.
         """
-        packs = []
         complete = True
+        stored = 0
+        sent: list[Future[PackEntry]] = []
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
-            sending: Future[None] | None = None
-            writer = PackWriter()
-            stored = 0
-
-            def send() -> None:
-                nonlocal sending, writer, stored
-                pack = writer.finish()
-                self.memory.note_pack(pack.entry, pack.index)
-                if sending is not None:
-                    sending.result()
-                sending = uploader.submit(self._put_pack, pack)
-                packs.append(pack.entry)
-                stored += pack.entry.size
-                writer = PackWriter()
-
+            writer = self._new_writer(0)
             for packet in self.source.uncopied(lineage):
                 if packet.packet_id in packed:
                     continue
@@ -327,12 +318,24 @@ class SnapshotRun:
                 packed.add(packet.packet_id)
                 self._add(writer, packet)
                 if writer.size >= self.pack_size:
-                    send()
+                    stored += writer.size
+                    # The pack before must be stored: the next one is built in its memory.
+                    if sent:
+                        sent[-1].result()
+                    sent.append(uploader.submit(self._send, writer))
+                    writer = self._new_writer(len(sent))
             if writer.packets:
-                send()
-            if sending is not None:
-                sending.result()
-        return packs, complete
+                sent.append(uploader.submit(self._send, writer))
+        return [future.result() for future in sent], complete
+
+    def _new_writer(self, number: int) -> PackWriter:
+        return PackWriter(buffer=self.buffers[number % len(self.buffers)])
+
+    def _send(self, writer: PackWriter) -> PackEntry:
+        pack = writer.finish()
+        self.memory.note_pack(pack.entry, pack.index)
+        self._put_pack(pack)
+        return pack.entry
 
     def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
         try:

@@ -76,7 +76,7 @@ def test_a_long_backup_commits_snapshots_on_its_way(bench: Any) -> None:
     for seed in range(10):
         bench.source.add(1_000, seed=seed)
 
-    made = bench.backup(pack_size=2_000, snapshot_size=10_000)
+    made = bench.backup(pack_size=2_000, snapshot_size=6_000)
 
     manifests = [bench.repository.snapshot(name).manifest for name in made.snapshots]
     assert [False, False, True] == [manifest.complete for manifest in manifests]

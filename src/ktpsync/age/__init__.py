@@ -13,15 +13,18 @@ from ktpsync.age._parse import generate_identity, parse_identity, parse_recipien
 from ktpsync.age._passphrase import Passphrase
 from ktpsync.age._rewrap import rewrap
 from ktpsync.age._seal import decrypt, decrypt_stream, encrypt, encrypt_stream
+from ktpsync.age._tag import HybridTagRecipient, TagRecipient
 from ktpsync.age._x25519 import X25519Identity, X25519Recipient
 
 __all__ = [
     "HybridIdentity",
     "HybridRecipient",
+    "HybridTagRecipient",
     "Identity",
     "Passphrase",
     "Recipient",
     "Stanza",
+    "TagRecipient",
     "X25519Identity",
     "X25519Recipient",
     "decrypt",

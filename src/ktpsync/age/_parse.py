@@ -6,8 +6,10 @@ from typing import Literal
 
 from ktpsync.age import _bech32
 from ktpsync.age import _hybrid as hybrid
+from ktpsync.age import _tag as tag
 from ktpsync.age import _x25519 as x25519
 from ktpsync.age._hybrid import HybridIdentity, HybridRecipient
+from ktpsync.age._tag import HybridTagRecipient, TagRecipient
 from ktpsync.age._x25519 import X25519Identity, X25519Recipient
 from ktpsync.errors import KeyFormatError
 
@@ -46,8 +48,8 @@ def parse_identity(text: str) -> HybridIdentity | X25519Identity:
     )
 
 
-def parse_recipient(text: str) -> HybridRecipient | X25519Recipient:
-    """Return the recipient behind ``age1pq1...`` or ``age1...``.
+def parse_recipient(text: str) -> HybridRecipient | X25519Recipient | TagRecipient | HybridTagRecipient:
+    """Return the recipient behind ``age1pq1...`` or ``age1...``, or behind ``age1tag1...`` and ``age1tagpq1...`` of hardware.
 
     Raises:
         KeyFormatError: It is no such text.
@@ -59,6 +61,10 @@ def parse_recipient(text: str) -> HybridRecipient | X25519Recipient:
         return HybridRecipient(data)
     if prefix == x25519.RECIPIENT_PREFIX:
         return X25519Recipient(data)
+    if prefix == tag.CLASSIC_PREFIX:
+        return TagRecipient(data)
+    if prefix == tag.HYBRID_PREFIX:
+        return HybridTagRecipient(data)
     raise KeyFormatError(
         "This is not an age recipient that can be used here; they begin with age1pq1 or age1."
     )

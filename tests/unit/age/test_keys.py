@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_hybrid_example() -> None:
     assert HYBRID_RECIPIENT_SHA256 == hashlib.sha256(str(identity.recipient).encode()).hexdigest()
     assert identity.recipient == age.parse_recipient(str(identity.recipient))
     assert HYBRID_TEXT == identity.to_text()
+
+
+def test_hybrid_file_of_another_program() -> None:
+    """A file that age-encryption 0.3.1 (TypeScript) sealed to the hybrid example opens."""
+    sealed = Path(__file__).with_name("data").joinpath("hybrid-age-encryption-0.3.1.age").read_bytes()
+
+    assert b"sealed elsewhere" == age.decrypt(sealed, age.parse_identity(HYBRID_TEXT))
 
 
 def test_hybrid_is_the_default() -> None:

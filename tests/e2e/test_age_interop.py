@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pyrage
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK, 1_300_000]
 tool = pytest.mark.skipif(not shutil.which("age"), reason="the age tool is not installed")
+
+terminal = pytest.mark.skipif(not shutil.which("setsid"), reason="setsid is not installed")
 
 
 def plain(size: int) -> bytes:
@@ -96,27 +98,26 @@ def test_rewrapped_file_with_the_tool(tmp_path: Path) -> None:
 
 def answer_with(passphrase: str, *args: str | Path) -> None:
     """Run a program on a terminal of its own and type a passphrase at each of its questions."""
-    import pty
-
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execvp(args[0], [str(arg) for arg in args])  # noqa: S606 - the terminal is what this is for
-    said = b""
-    answered = 0
-    while True:
-        try:
-            said += os.read(terminal, 1000)
-        except OSError:
-            break
-        if said.count(b": ") > answered and said.endswith(b": "):
-            answered += 1
-            os.write(terminal, passphrase.encode() + b"\n")
-    os.close(terminal)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *args], stdin=theirs, stdout=theirs, stderr=theirs
+    ) as program:
+        os.close(theirs)
+        said = b""
+        answered = 0
+        # Linux ends the reading of a terminal that nobody has open any more with an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 1000):
+                said += piece
+                if said.count(b": ") > answered and said.endswith(b": "):
+                    answered += 1
+                    os.write(ours, passphrase.encode() + b"\n")
+    os.close(ours)
+    assert 0 == program.returncode, said
 
 
 @tool
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@terminal
 def test_passphrases_with_the_tool(tmp_path: Path) -> None:
     """A passphrase typed at the tool opens what was sealed here, and the other way round."""
     words = age.Passphrase("kata sandi", work_factor=10)
@@ -131,7 +132,7 @@ def test_passphrases_with_the_tool(tmp_path: Path) -> None:
 
 
 @tool
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@terminal
 def test_sealed_identity_file_with_the_tool(tmp_path: Path) -> None:
     """The tool opens a file with an identity file that was sealed here with a passphrase."""
     identity = age.generate_identity("x25519")

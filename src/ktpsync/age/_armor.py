@@ -12,7 +12,7 @@ from ktpsync.errors import ArmorError
 if TYPE_CHECKING:
     from ktpsync.age._source import Source, Writable
 
-_BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----"
+BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _END: Final = b"-----END AGE ENCRYPTED FILE-----"
 _LINE_BYTES: Final = 48
 _LINE: Final = 65
@@ -77,16 +77,17 @@ class ArmorReader:
         elif at_end:
             raise ArmorError("The armor is cut short: its END line is missing.")
         else:
-            full = len(lines) // _LINE * _LINE
+            # The last whole line waits for what comes after it: padding is right before the END line alone.
+            full = max(0, len(lines) - 1) // _LINE * _LINE
             self._data = _decode(lines[:full], full=True)
             self._text = lines[full:] + rest
-            if len(self._text) > _LINE + 1:
+            if len(rest) > _LINE:
                 raise ArmorError("A line of the armor is too long.")
 
     def _after_begin(self, text: bytes) -> bytes:
         stripped = text.lstrip(_WHITESPACE)
         line, newline, rest = stripped.partition(b"\n")
-        if line.removesuffix(b"\r") != _BEGIN or not newline or len(text) - len(stripped) > _MAX_WHITESPACE:
+        if line.removesuffix(b"\r") != BEGIN or not newline or len(text) - len(stripped) > _MAX_WHITESPACE:
             raise ArmorError("The armor does not begin with the line -----BEGIN AGE ENCRYPTED FILE-----.")
         self._begun = True
         return rest
@@ -125,7 +126,7 @@ class ArmorWriter:
         self._file = file
         self._pending = b""
         self.written = 0
-        self._put(_BEGIN + b"\n")
+        self._put(BEGIN + b"\n")
 
     def _put(self, text: bytes) -> None:
         write_all(self._file, memoryview(text))

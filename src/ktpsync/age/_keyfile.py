@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import files
-from ktpsync.age._armor import is_armored
+from ktpsync.age._armor import BEGIN
 from ktpsync.age._header import is_binary_age
 from ktpsync.age._parse import parse_identity
 from ktpsync.age._passphrase import Passphrase
@@ -24,13 +25,13 @@ _MAX_BYTES: Final = 1 << 20
 
 
 def read_identities(
-    path: str | os.PathLike[str], *, passphrase: str | None = None
+    path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
 ) -> tuple[HybridIdentity | X25519Identity, ...]:
     """Read all identities of a file: one a line; empty lines and lines that begin with ``#`` are skipped.
 
     Args:
         path: The file. On POSIX its mode must keep everybody but its owner out.
-        passphrase: The passphrase, if the file is sealed with one.
+        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work.
 
     Raises:
         KeyFileError: It is missing, damaged, readable by others, or sealed and no passphrase was given.
@@ -38,7 +39,7 @@ def read_identities(
     """
     path = Path(path)
     data = _read_private(path)
-    if is_binary_age(data) or is_armored(data):
+    if is_binary_age(data) or BEGIN in data:
         if passphrase is None:
             raise KeyFileError(f"{path} is sealed with a passphrase; it is needed to read the identity.")
         data = _open(path, data, passphrase)
@@ -55,13 +56,13 @@ def read_identities(
 
 
 def read_identity_file(
-    path: str | os.PathLike[str], *, passphrase: str | None = None
+    path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
 ) -> HybridIdentity | X25519Identity:
     """Read the one identity of a file.
 
     Args:
         path: The file. On POSIX its mode must keep everybody but its owner out.
-        passphrase: The passphrase, if the file is sealed with one.
+        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work.
 
     Raises:
         KeyFileError: It is missing, damaged, readable by others, sealed and no passphrase was given, or has
@@ -97,8 +98,7 @@ def write_identity_file(
     path = Path(path)
     data = f"# public key: {identity.recipient}\n{identity.to_text()}\n".encode("ascii")
     if passphrase is not None:
-        words = passphrase if isinstance(passphrase, Passphrase) else Passphrase(passphrase)
-        data = encrypt(data, [words], armor=True)
+        data = encrypt(data, _words(passphrase), armor=True)
     try:
         files.write_atomic(path, data, mode=_MODE, replace=False)
     except FileExistsError:
@@ -107,9 +107,13 @@ def write_identity_file(
         ) from None
 
 
-def _open(path: Path, data: bytes, passphrase: str) -> bytes:
+def _words(passphrase: str | Passphrase) -> Passphrase:
+    return passphrase if isinstance(passphrase, Passphrase) else Passphrase(passphrase)
+
+
+def _open(path: Path, data: bytes, passphrase: str | Passphrase) -> bytes:
     try:
-        return decrypt(data, Passphrase(passphrase))
+        return decrypt(data, _words(passphrase))
     except NoMatchingIdentityError:
         raise NoMatchingIdentityError(f"The passphrase does not open {path}; try it again.") from None
     except AgeError as error:
@@ -119,7 +123,9 @@ def _open(path: Path, data: bytes, passphrase: str) -> bytes:
 def _read_private(path: Path) -> bytes:
     try:
         if files.readable_by_others(path):
-            raise KeyFileError(f"{path} can be read by other users of this machine; run `chmod 600 {path}`.")
+            raise KeyFileError(
+                f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
+            )
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:

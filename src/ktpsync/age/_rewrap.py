@@ -18,7 +18,10 @@ _PIECE: Final = 1 << 18
 
 
 def rewrap(
-    src: Readable, dst: Writable, identities: Identity | Iterable[Identity], recipients: Iterable[Recipient]
+    src: Readable,
+    dst: Writable,
+    identities: Identity | Iterable[Identity],
+    recipients: Recipient | Iterable[Recipient],
 ) -> int:
     """Copy an age file with a new header, so that others can open it. Its payload is the same, byte for byte.
 
@@ -29,8 +32,8 @@ def rewrap(
     Args:
         src: Binary file object with the age file, binary or armored; read to its end.
         dst: Binary file object for the new file, which is binary; not closed.
-        identities: They are tried in their order. One alone may be given as it is.
-        recipients: Who can open the new file. Nobody else can, unless named again.
+        identities: They are tried in their order. One may be given as it is.
+        recipients: Who can open the new file, and nobody else. One may be given as it is.
 
     Returns:
         Bytes written to ``dst``.

@@ -23,12 +23,12 @@ _RUN: Final = 2
 _HEAD: Final = 1 << 14
 
 
-def encrypt(data: bytes, recipients: Iterable[Recipient], *, armor: bool = False) -> bytes:
+def encrypt(data: bytes, recipients: Recipient | Iterable[Recipient], *, armor: bool = False) -> bytes:
     """Seal bytes.
 
     Args:
         data: The plaintext.
-        recipients: Who can open it; each alone can.
+        recipients: Who can open it; each alone can. One may be given as it is.
         armor: Whether to write text (PEM) in place of bytes; a third bigger.
 
     Returns:
@@ -57,7 +57,7 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
 
     Args:
         data: The file, binary or armored.
-        identities: They are tried in their order. One alone may be given as it is.
+        identities: They are tried in their order. One may be given as it is.
 
     Returns:
         The plaintext; all of it is verified.
@@ -87,14 +87,14 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
 
 
 def encrypt_stream(
-    src: Readable, dst: Writable, recipients: Iterable[Recipient], *, armor: bool = False
+    src: Readable, dst: Writable, recipients: Recipient | Iterable[Recipient], *, armor: bool = False
 ) -> int:
     """Seal a stream in constant memory.
 
     Args:
         src: Binary file object with the plaintext; read to its end.
         dst: Binary file object for the age file; not closed.
-        recipients: Who can open it; each alone can.
+        recipients: Who can open it; each alone can. One may be given as it is.
         armor: Whether to write text (PEM) in place of bytes.
 
     Returns:
@@ -146,7 +146,7 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
     Args:
         src: Binary file object with the age file, binary or armored; read to its end.
         dst: Binary file object for the plaintext; not closed.
-        identities: They are tried in their order. One alone may be given as it is.
+        identities: They are tried in their order. One may be given as it is.
 
     Returns:
         Bytes written to ``dst``.
@@ -173,7 +173,10 @@ def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable
         write_all(dst, plain[:size])
         written += size
         if problem is not None:
-            raise PayloadError(f"{problem} The first {written} bytes are verified.", verified=written)
+            raise PayloadError(
+                f"{problem} The first {written} bytes are verified. Fetch the file again from another copy.",
+                verified=written,
+            )
         if last:
             return written
         sealed[0] = sealed[run]
@@ -215,7 +218,7 @@ def read_header(source: Source) -> _header.Header:
     return header
 
 
-def new_header(recipients: Iterable[Recipient]) -> tuple[bytes, bytes]:
+def new_header(recipients: Recipient | Iterable[Recipient]) -> tuple[bytes, bytes]:
     """Return a new file key and the header that wraps it.
 
     Raises:
@@ -225,13 +228,13 @@ def new_header(recipients: Iterable[Recipient]) -> tuple[bytes, bytes]:
     return file_key, wrap(file_key, recipients)
 
 
-def wrap(file_key: bytes, recipients: Iterable[Recipient]) -> bytes:
+def wrap(file_key: bytes, recipients: Recipient | Iterable[Recipient]) -> bytes:
     """Return a header that wraps a file key for recipients.
 
     Raises:
         HeaderError: There is no recipient, or some of them do not go together.
     """
-    everybody = list(recipients)
+    everybody = [recipients] if isinstance(recipients, Recipient) else list(recipients)
     for recipient in everybody:
         if not isinstance(recipient, Recipient):
             raise TypeError(
@@ -253,17 +256,21 @@ def unwrap(header: _header.Header, identities: Identity | Iterable[Identity]) ->
         HeaderMacError: The header was changed.
         NoMatchingIdentityError: None of the identities opens the file.
     """
-    tried = 0
-    for identity in (identities,) if isinstance(identities, Identity) else identities:
-        tried += 1
+    everybody = [identities] if isinstance(identities, Identity) else list(identities)
+    for identity in everybody:
+        if not isinstance(identity, Identity):
+            raise TypeError(
+                f"An identity is made by parse_identity() or Passphrase(), not a {type(identity).__name__}."
+            )
         file_key = identity.unwrap(header.stanzas)
         if file_key is not None:
             if len(file_key) != FILE_KEY_BYTES:
                 raise HeaderError(f"A file key has {FILE_KEY_BYTES} bytes; the identity found another.")
             _header.verify(header, file_key)
             return file_key
-    kinds = ", ".join(sorted({stanza.args[0] for stanza in header.stanzas}))
+    # The types come out of the file: as many as fit a line, however many it has.
+    kinds = ", ".join(sorted({stanza.args[0] for stanza in header.stanzas}))[:100]
     raise NoMatchingIdentityError(
-        f"None of the {tried} identities opens this file, which is sealed to {len(header.stanzas)} "
+        f"None of the identities ({len(everybody)} given) opens this file; it is sealed to {len(header.stanzas)} "
         f"recipients ({kinds}). Use an identity whose recipient was given at sealing."
     )

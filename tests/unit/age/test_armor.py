@@ -48,6 +48,17 @@ def test_round_trip(size: int) -> None:
     assert data == decoded(target.getvalue().replace(b"\n", b"\r\n"))
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_round_trip_at_every_place(monkeypatch: pytest.MonkeyPatch, ending: bytes) -> None:
+    """Wherever a line or the END line is cut by the end of what was read at a time, the armor reads back."""
+    for block in (70, 97, 98, 99, 100, 130, 195, 196):
+        monkeypatch.setattr(_armor, "_BLOCK", block)
+        for size in range(300):
+            data = bytes(range(256))[: size % 200] * 2
+
+            assert data == decoded(armored(data).replace(b"\n", ending))
+
+
 def test_small_reads() -> None:
     """The reader gives as little as is asked for."""
     assert bytes(range(256)) == decoded(armored(bytes(range(256))), size=7)

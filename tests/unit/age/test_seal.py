@@ -50,7 +50,7 @@ def test_nobody_else_opens(identity: age.Identity) -> None:
     """An identity to which the file was not sealed does not open it."""
     sealed = age.encrypt(b"secret", [identity.recipient])
 
-    with pytest.raises(NoMatchingIdentityError, match="None of the 2 identities"):
+    with pytest.raises(NoMatchingIdentityError, match="2 given"):
         age.decrypt(sealed, [age.generate_identity("hybrid"), age.generate_identity("x25519")])
 
 
@@ -103,6 +103,40 @@ def test_no_recipient() -> None:
     """A file for nobody is not made."""
     with pytest.raises(HeaderError, match="at least one recipient"):
         age.encrypt(b"secret", [])
+
+
+def test_one_recipient_and_identity() -> None:
+    """Where there is but one, it needs no list around it."""
+    identity = age.generate_identity("x25519")
+
+    assert b"secret" == age.decrypt(age.encrypt(b"secret", identity.recipient), identity)
+
+
+def test_no_identity() -> None:
+    """Without an identity nothing opens."""
+    with pytest.raises(NoMatchingIdentityError, match="0 given"):
+        age.decrypt(age.encrypt(b"secret", age.generate_identity().recipient), [])
+
+
+def test_message_has_no_room_for_a_file() -> None:
+    """What a file says of its recipients does not flood a log."""
+    from ktpsync.age import _header
+
+    header = _header.build([age.Stanza(args=("x" * 100_000,), body=b"")], bytes(16))
+
+    with pytest.raises(NoMatchingIdentityError) as caught:
+        age.decrypt(header + bytes(32), age.generate_identity())
+
+    assert len(str(caught.value)) < 400
+
+
+def test_text_is_no_identity() -> None:
+    """An identity given as text is a mistake of the program, and is named as such, without the text."""
+    identity = age.generate_identity("x25519")
+
+    with pytest.raises(TypeError, match="parse_identity") as caught:
+        age.decrypt(age.encrypt(b"", identity.recipient), [identity.to_text()])  # type: ignore[list-item]
+    assert "AGE-SECRET" not in str(caught.value)
 
 
 def test_text_is_no_recipient() -> None:

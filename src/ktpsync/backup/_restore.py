@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field, frozen
 
 from ktpsync.backup._documents import (
     PackEntry,
+    PacketEntry,
     PackIndex,
     SnapshotRef,
     pack_key,
@@ -33,10 +35,6 @@ from ktpsync.errors import (
 if TYPE_CHECKING:
     from ktpsync.age import Identity
     from ktpsync.backup._repository import Snapshot
-
-
-_BATCH: Final = 64
-"""Packets that are made durable together."""
 
 
 @frozen(kw_only=True)
@@ -260,8 +258,16 @@ class _Run:
     restored: dict[str, None] = Factory(dict)
     damaged: dict[str, None] = Factory(dict)
     bytes_restored: int = 0
+    writer: Executor | None = None
+    batch: Future[None] | None = None
 
     def all(self, packs: Sequence[PackEntry], *, broken: bool) -> None:
+        """Restore packs, one being read while the packets of the one before are made durable."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as self.writer:
+            self._all(packs, broken=broken)
+            self._finish_batch()
+
+    def _all(self, packs: Sequence[PackEntry], *, broken: bool) -> None:
         named = {pack.name: pack for pack in packs}
         bytes_total = sum(pack.size for pack in named.values())
         packets_total = sum(pack.packets for pack in named.values())
@@ -306,16 +312,7 @@ class _Run:
         return None
 
     def _pack(self, name: str, index: PackIndex | None) -> None:
-        if index is None:
-            return
-        wanted = []
-        for entry in index.packets:
-            if not self.wanted(entry.packet_id):
-                continue
-            if self.target.holds(entry.packet_id, entry.sha256):
-                self.restored[entry.packet_id] = None
-            else:
-                wanted.append(entry)
+        wanted = self._lacking(index) if index is not None else []
         if not wanted:
             return
         try:
@@ -333,12 +330,23 @@ class _Run:
                 else:
                     batch[entry.packet_id] = sealed
                     self.bytes_restored += entry.size
-                    if len(batch) == _BATCH:
-                        self._add(batch)
-        self._add(batch)
-
-    def _add(self, batch: dict[str, bytes]) -> None:
-        if batch:
-            self.target.add_packets(batch)
+        self._finish_batch()
+        if batch and self.writer is not None:
             self.restored.update(dict.fromkeys(batch))
-            batch.clear()
+            self.batch = self.writer.submit(self.target.add_packets, batch)
+
+    def _lacking(self, index: PackIndex) -> list[PacketEntry]:
+        lacking = []
+        for entry in index.packets:
+            if entry.packet_id in self.restored or not self.wanted(entry.packet_id):
+                continue
+            if self.target.holds(entry.packet_id, entry.sha256):
+                self.restored[entry.packet_id] = None
+            else:
+                lacking.append(entry)
+        return lacking
+
+    def _finish_batch(self) -> None:
+        if self.batch is not None:
+            self.batch.result()
+            self.batch = None

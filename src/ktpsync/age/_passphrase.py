@@ -70,15 +70,12 @@ class Passphrase(Recipient, Identity):
     def unwrap(self, stanzas: Sequence[Stanza]) -> bytes | None:
         """Decrypt the key of a file, if it is sealed to this passphrase.
 
+        A scrypt stanza beside another one is refused before, whoever opens the file.
+
         Raises:
-            HeaderError: The scrypt stanza is malformed, demands too much work, or is not alone.
+            HeaderError: The scrypt stanza is malformed or demands too much work.
         """
-        for stanza in stanzas:
-            if stanza.args[0] == _TYPE:
-                if len(stanzas) > 1:
-                    raise HeaderError("A passphrase must be the only recipient of an age file.")
-                return self._unwrap(stanza)
-        return None
+        return _filekey.unwrap_first(stanzas, _TYPE, self._unwrap)
 
     def _unwrap(self, stanza: Stanza) -> bytes | None:
         if len(stanza.args) != 3:  # noqa: PLR2004 - type, salt, work factor

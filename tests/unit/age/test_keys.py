@@ -57,7 +57,7 @@ def test_unknown_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "AGE-SECRET-KEY-1", X25519_TEXT.lower(), X25519_TEXT[:-1], X25519_RECIPIENT]
+    "text", ["", "A12UEL5L", "AGE-SECRET-KEY-1", X25519_TEXT.lower(), X25519_TEXT[:-1], X25519_RECIPIENT]
 )
 def test_not_an_identity(text: str) -> None:
     """What is not an identity is refused."""
@@ -148,6 +148,22 @@ def test_recipients_are_values() -> None:
     assert {identity.recipient} == {age.parse_recipient(str(identity.recipient))}
     assert identity.recipient != other.recipient
     assert {other.recipient} == {age.parse_recipient(str(other.recipient))}
+
+
+def test_repr_of_recipients() -> None:
+    """A recipient shows which key it is; the long one by a digest."""
+    classic, hybrid = age.parse_identity(X25519_TEXT).recipient, age.parse_identity(HYBRID_TEXT).recipient
+
+    assert f"X25519Recipient({X25519_RECIPIENT})" == repr(classic)
+    assert repr(hybrid).startswith("HybridRecipient(sha256=")
+    assert len(repr(hybrid)) < 60
+
+
+def test_a_passphrase_is_its_recipient() -> None:
+    """A passphrase seals as it opens."""
+    words = age.Passphrase("kata sandi")
+
+    assert words is words.recipient
 
 
 def test_a_stanza_is_words() -> None:

@@ -143,3 +143,44 @@ def test_text_is_no_recipient() -> None:
     """A recipient given as text is a mistake of the program, and is named as such."""
     with pytest.raises(TypeError, match="parse_recipient"):
         age.encrypt(b"secret", ["age1..."])  # type: ignore[list-item]
+
+
+class Talkative(age.Recipient):
+    """Fills a header."""
+
+    def wrap(self, file_key: bytes) -> list[age.Stanza]:
+        """Return half a mebibyte."""
+        return [age.Stanza(args=("talkative",), body=file_key * 24_000)]
+
+
+def test_longest_header() -> None:
+    """A header of up to 1 MiB opens, and no longer one is written."""
+    identity = age.generate_identity("x25519")
+
+    sealed = age.encrypt(b"secret", [Talkative(), identity.recipient])
+    target = io.BytesIO()
+    age.decrypt_stream(io.BytesIO(sealed), target, identity)
+
+    assert b"secret" == age.decrypt(sealed, identity) == target.getvalue()
+    with pytest.raises(HeaderError, match="fewer recipients"):
+        age.encrypt(b"secret", [Talkative(), Talkative(), Talkative()])
+
+
+def test_endless_header() -> None:
+    """A header without an end is given up at 1 MiB, however long the file is."""
+
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            begin = b"" if self.given else b"age-encryption.org/v1\n-> X25519 "
+            self.given += size
+            return begin.ljust(size, b"A")
+
+    endless = Endless()
+
+    with pytest.raises(HeaderError, match="longer than is accepted"):
+        age.decrypt_stream(endless, io.BytesIO(), age.generate_identity())
+    assert endless.given <= 1 << 20
+    with pytest.raises(HeaderError, match="longer than is accepted"):
+        age.decrypt(b"age-encryption.org/v1\n-> X25519 ".ljust(3 << 20, b"A"), age.generate_identity())

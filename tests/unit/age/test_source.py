@@ -84,6 +84,17 @@ def test_source_that_does_not_block() -> None:
             age.encrypt_stream(source, io.BytesIO(), [IDENTITY.recipient])
 
 
+def test_source_without_readinto_that_does_not_block() -> None:
+    """The same holds for what has no more than read."""
+
+    class Nothing:
+        def read(self, _: int) -> None:
+            return None
+
+    with pytest.raises(BlockingIOError):
+        age.encrypt_stream(Nothing(), io.BytesIO(), [IDENTITY.recipient])
+
+
 def test_target_that_does_not_block() -> None:
     """A full pipe is an error: what it did not take must not be left out."""
     reading, writing = os.pipe()

@@ -59,7 +59,8 @@ class SyncReport:
     @property
     def reason(self) -> str:
         """Why deliveries wait, for each destination where some do."""
-        return " ".join(f"{report.name}: {report.reason}" for report in self.destinations if report.reason)
+        told = [(f"{report.name}: ", report.reason) for report in self.destinations if report.reason]
+        return " ".join(name + reason.removeprefix(name) for name, reason in told)
 
 
 @frozen(kw_only=True)

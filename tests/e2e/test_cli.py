@@ -1,0 +1,332 @@
+"""The command line as the staff meets it: what works, and what each failure says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+from click.testing import CliRunner
+
+import ktpsync
+from ktpsync import records
+from ktpsync.central import CentralSettings, running
+from ktpsync.cli import main
+from ktpsync.keys import StationPublicKey
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
+
+
+@frozen
+class Answer:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, object]:
+        """Return the JSON document on standard output."""
+        document: dict[str, object] = json.loads(self.out)
+        return document
+
+
+def run(*arguments: object) -> Answer:
+    """Run a command in this process."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Answer(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An office set up at the command line, with a disk; its folder is the current one."""
+    monkeypatch.chdir(tmp_path)
+    assert DONE == run("keygen", "-o", "safe.txt").code
+    recipient = run("keygen", "-o", "second.txt", "--json").json()["recipient"]
+    Path("recipients.txt").write_text(f"# the centre\n{recipient}\n")
+    assert DONE == run("init", "office", "--recipients-file", "recipients.txt").code
+    assert DONE == run("disk", "init", "usb-a", "--label", "red").code
+    config = tmp_path / "office" / "ktpsync.toml"
+    config.write_text(
+        config.read_text()
+        + '[destinations.usb-a]\nbackend = "disk"\npath = "../usb-a"\n[backups.usb-a]\nbackend = "disk"\npath = "../usb-a"\n'
+    )
+    monkeypatch.chdir(tmp_path / "office")
+    for seed in range(3):
+        records.save_folder(make_enrollment(seed, size=4000), Path(f"captured/{seed}"))
+    return tmp_path / "office"
+
+
+@pytest.fixture
+def centre(office: Path) -> Iterator[str]:
+    """A centre that knows the office's station; the office is connected to it only."""
+    station = StationPublicKey.from_pem((office / "data" / "keys" / "station.pub.pem").read_bytes())
+    settings = CentralSettings(
+        folder=office.parent / "centre",
+        identities=[ktpsync.age.read_identity_file(office.parent / "second.txt")],
+        tokens={"right": "3578"},
+        stations=[station],
+        faults=True,
+    )
+    with running(settings) as url:
+        connect(office, url)
+        yield url
+
+
+def connect(office: Path, url: str, token: str = "right") -> None:  # noqa: S107 - made up
+    """Write the centre into the configuration as the only destination."""
+    (office / "ktpsync.toml").write_text(
+        f'[office]\ndata = "data"\nrecipients_file = "recipients.txt"\n'
+        f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "{token}"\n'
+        '[backups.usb-a]\nbackend = "disk"\npath = "../usb-a"\n'
+    )
+
+
+def test_the_whole_day(office: Path) -> None:
+    """Submit, sync, status, backup, verify, restore: each says what it did, and to programs as JSON."""
+    submitted = run("submit", "captured", "--json").json()["submitted"]
+    assert isinstance(submitted, list)
+    assert 3 == len(submitted)
+    packet_id = submitted[0]["packet_id"]
+
+    assert "usb-a\t3\t0\t0" in run("status").out
+    synced = run("sync")
+    assert (DONE, True) == (synced.code, "usb-a\t3\t0\t0\t-" in synced.out)
+    assert "delivered" in run("status", packet_id).out
+    assert "delivered" == run("status", packet_id, "--json").json()["deliveries"][0]["state"]  # type: ignore[index]
+    assert "Nothing is rejected" in run("rejected").out
+    assert "Backed up 3 new packets" in run("backup", "usb-a").out
+    assert "Nothing is new" in run("backup", "usb-a").out
+    assert "all good" in run("verify", "usb-a").out
+    assert "all good" in run("verify", "usb-a", "--list").out
+    assert "all good" in run("verify", "usb-a", "--open", "../second.txt").out
+    assert "all good" in run("verify", "../usb-a").out
+
+    restored = run("restore", "../usb-a", "--into", "../new", "--identity", "../second.txt")
+    assert (DONE, True) == (restored.code, "Restored 3 packets" in restored.out)
+    assert packet_id in run("status", packet_id, "--config", "../new").out
+
+
+def test_a_damaged_backup_is_named(office: Path) -> None:
+    """Exit code 5, the pack and the packet on the screen."""
+    packet_id = run("submit", "captured/0", "--json").json()["submitted"][0]["packet_id"]  # type: ignore[index]
+    run("backup", "usb-a")
+    (pack,) = Path("../usb-a").rglob("*.tar")
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.write_bytes(data)
+
+    found = run("verify", "usb-a")
+
+    assert DAMAGED == found.code
+    assert pack.name in found.err
+    assert packet_id in found.err
+
+
+def test_bad_folders_are_all_listed_and_none_is_submitted(office: Path) -> None:
+    """Unless the good ones are asked for."""
+    broken = Path("captured/0/enrollment.json")
+    body = json.loads(broken.read_text())
+    body["biodata"]["nik"] = "3171013102990001"
+    broken.write_text(json.dumps(body))
+    (Path("captured/1/biometrics") / "face.png").unlink()
+
+    refused = run("submit", "captured")
+    partly = run("submit", "captured", "--skip-bad")
+
+    assert (BAD_INPUT, BAD_INPUT) == (refused.code, partly.code)
+    assert "biodata.nik: The value is not a NIK" in refused.err
+    assert "biometrics.face: The file it names is not there" in refused.err
+    assert "2 of 3 have problems; none was submitted" in refused.err
+    assert "3171013102990001" not in refused.err
+    assert 1 == partly.out.count("stored ")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "not readable JSON"),
+        ("[]", "has no field 'schema'"),
+        ('{"schema": "x/9"}', "this release reads"),
+    ],
+)
+def test_malformed_json_is_told(office: Path, content: str, words: str) -> None:
+    """With the folder it is in."""
+    Path("captured/0/enrollment.json").write_text(content)
+
+    answer = run("submit", "captured/0")
+
+    assert BAD_INPUT == answer.code
+    assert "captured/0" in answer.err
+    assert words in answer.err
+
+
+def test_a_folder_that_is_none(office: Path) -> None:
+    """Nothing is made up."""
+    Path("empty").mkdir()
+
+    assert BAD_INPUT == run("submit", "empty").code
+    assert USAGE == run("submit", "nowhere").code
+
+
+def test_a_missing_configuration_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody is in the wrong folder."""
+    monkeypatch.chdir(tmp_path)
+
+    answer = run("sync")
+
+    assert BAD_INPUT == answer.code
+    assert "ktpsync init" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nonsense", "not TOML"),
+        ("[ofice]\n", "[ofice] is not a section"),
+        ('[office]\ndata = "data"\nrecipient = []\n', "perhaps 'recipients'"),
+        ('[office]\ndata = "data"\n[destinations.A]\nbackend = "disk"\n', "lower-case"),
+        (
+            '[office]\ndata = "data"\n[destinations.a]\npath = "x"\n',
+            "[destinations.a] backend: this setting is missing",
+        ),
+        ('[office]\ndata = "data"\n[destinations.a]\nbackend = "dsk"\n', "Perhaps 'disk'"),
+        (
+            '[office]\ndata = "data"\n[destinations.a]\nbackend = "disk"\n',
+            "[destinations.a] path: this setting is missing",
+        ),
+        ("destinations = 1\n", "[destinations]: expected a table"),
+    ],
+)
+def test_mistakes_in_the_configuration_are_told(office: Path, text: str, words: str) -> None:
+    """By name, on one screen."""
+    Path("ktpsync.toml").write_text(text)
+
+    answer = run("sync")
+
+    assert answer.code in (FAILED, BAD_INPUT)
+    assert words in answer.err
+    assert answer.err.count("\n") < 24
+
+
+def test_keys_are_never_overwritten(office: Path) -> None:
+    """Neither by keygen nor by init."""
+    before = Path("../safe.txt").read_bytes()
+
+    assert FAILED == run("keygen", "-o", "../safe.txt").code
+    assert BAD_INPUT == run("init", ".", "--recipients-file", "../recipients.txt").code
+    assert before == Path("../safe.txt").read_bytes()
+
+
+def test_a_key_open_to_others_is_refused(office: Path) -> None:
+    """The message says what to run."""
+    Path("data/keys/station.pem").chmod(0o644)
+
+    answer = run("status")
+
+    assert FAILED == answer.code
+    assert "chmod 600" in answer.err
+
+
+def test_a_disk_that_is_not_plugged_in(office: Path) -> None:
+    """The packets wait, and the exit code says so."""
+    run("submit", "captured")
+    Path("../usb-a").rename("../drawer")
+
+    synced, backed_up = run("sync"), run("backup", "usb-a")
+
+    assert (WAITING, WAITING) == (synced.code, backed_up.code)
+    assert "Plug in the right disk" in synced.out
+    assert "Plug in the right disk" in backed_up.err
+    Path("../drawer").rename("../usb-a")
+    assert DONE == run("sync").code
+
+
+def test_a_wrong_token(office: Path, centre: str) -> None:
+    """A person is asked; the packets wait."""
+    connect(office, centre, token="wrong")
+    run("submit", "captured")
+
+    answer = run("sync")
+
+    assert PERSON == answer.code
+    assert "Renew the token" in answer.out
+    assert "wrong" not in answer.out
+    assert [] == list(office.parent.joinpath("centre").rglob("*.age"))
+    connect(office, centre)
+    assert DONE == run("resume", "central", "--who", "admin").code
+    assert DONE == run("sync").code
+    assert 3 == len(list(office.parent.joinpath("centre").rglob("*.age")))
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_centre_with_trouble(office: Path, centre: str, status: int) -> None:
+    """Its trouble costs nothing; afterwards everything arrives."""
+    import urllib3
+
+    run("submit", "captured")
+    urllib3.request("POST", f"{centre}sandbox/faults", json={"fail_next": 1000, "fail_status": status})
+
+    answer = run("sync")
+
+    assert WAITING == answer.code
+    assert re.search(rf"answered {status}", answer.out)
+    urllib3.request("POST", f"{centre}sandbox/faults", json={"fail_next": 0})
+    assert DONE == run("sync").code
+
+
+def test_errors_are_json_for_programs(office: Path) -> None:
+    """The class and the sentence, with the same exit code."""
+    answer = run("backup", "nowhere", "--json")
+
+    error = answer.json()["error"]
+    assert isinstance(error, dict)
+    assert ("UnknownDestinationError", answer.code) == (error["class"], error["exit"])
+
+
+def test_requeue_needs_to_know_who_and_why(office: Path) -> None:
+    """A person's decision has a name and a reason in the audit trail."""
+    assert USAGE == run("requeue", "some-id", "usb-a").code
+    assert FAILED == run("requeue", "some-id", "usb-a", "--who", "me", "--why", "corrected").code
+
+
+def test_plugins_lists_the_backends() -> None:
+    """What is installed, and that it is usable."""
+    answer = run("plugins", "--json")
+
+    found = {line["plugin"]: line["rejected"] for line in answer.json()["plugins"]}  # type: ignore[attr-defined]
+    assert (DONE, {"disk": None, "http": None, "s3": None}) == (answer.code, found)
+
+
+def test_every_command_has_help() -> None:
+    """And says what it is for."""
+    for name, command in main.commands.items():
+        assert DONE == run(name, "--help").code
+        assert command.help or command.short_help, name
+
+
+def test_the_demo_loses_nothing() -> None:
+    """The story in a process of its own; its numbers come from the centre and the disk."""
+    arguments = ["--enrollments", "6", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ktpsync", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    expected = {"recorded": 6, "delivered": 6, "duplicates_in_effect": 0, "changed": 0, "lost": 0, "ok": True}
+    assert expected == json.loads(done.stdout)

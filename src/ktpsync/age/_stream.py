@@ -19,10 +19,11 @@ NONCE: Final = 16
 _LAST: Final = b"\x01"
 _MORE: Final = b"\x00"
 
-_SHARED_CHUNKS: Final = 128
-"""From 8 MiB on, helpers gain more time than it takes to call them: new memory is what costs then. A packet is below."""
+_SHARED_CHUNKS: Final = 512
+"""From 32 MiB on, memory for a result is always fresh and costs more than the cipher; helpers halve that. Below, on a
+machine with other work, they cost more than they gain. A packet is far below."""
 
-_MAX_PARTS: Final = 64
+_MAX_PARTS: Final = 16
 
 DAMAGED: Final = "The payload is damaged."
 CUT_SHORT: Final = "The payload is cut short."

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ktpsync import age
-from ktpsync.age import _share
+from ktpsync.age import _share, _stream
 from ktpsync.errors import PayloadError
 
 CHUNK = 1 << 16
@@ -21,8 +21,9 @@ IDENTITY = age.generate_identity("x25519")
 
 @pytest.fixture
 def helpers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have two helpers, also on a machine of one core."""
+    """Have two helpers, also on a machine of one core, and for files of 8 MiB."""
     monkeypatch.setattr(_share, "_helper_count", lambda: 2)
+    monkeypatch.setattr(_stream, "_SHARED_CHUNKS", 128)
     _share._pool.cache_clear()
 
 
@@ -111,7 +112,7 @@ from ktpsync import age
 from ktpsync.age import _share
 _share._helper_count = lambda: 1
 identity = age.generate_identity("x25519")
-data = bytes(20_000_000)
+data = bytes(40_000_000)
 def check(where):
     assert age.decrypt(age.encrypt(data, [identity.recipient]), identity) == data
     print(where, flush=True)

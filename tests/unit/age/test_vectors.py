@@ -14,6 +14,7 @@ import hmac
 import io
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from ktpsync import age
+from ktpsync.age import _header
 from ktpsync.errors import ArmorError, HeaderError, HeaderMacError, NoMatchingIdentityError, PayloadError
 
 KEY: Final = "AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0"
@@ -719,3 +721,14 @@ def test_vectors_are_the_published_ones() -> None:
     mac = b"--- 8McE3ix9R34E/vLrQv3yepsHjo/LXhfs22Ab3UyInmg"
 
     assert [b"age-encryption.org/v1", share, body, mac] == VECTORS["hmac_bad"][1](Draft()).lines
+
+
+def test_published_hybrid_header() -> None:
+    """The header of the published vector "hybrid" opens, and its MAC holds."""
+    text = Path(__file__).with_name("data").joinpath("cctv-hybrid-header.txt").read_bytes()
+
+    header, size = _header.parse(text)
+    file_key = age.parse_identity(HYBRID_KEY).unwrap(header.stanzas)
+
+    assert (b"YELLOW SUBMARINE", len(text)) == (file_key, size)
+    _header.verify(header, b"YELLOW SUBMARINE")

@@ -184,7 +184,7 @@ class IndexKey:
         """
         data = _read_private(path)
         try:
-            return cls(bytes.fromhex(data.decode("ascii").strip()))
+            return cls.from_hex(data.decode("ascii"))
         except ValueError:
             raise KeyFileError(
                 f"{path} is not an index key (64 hexadecimal digits); restore it from a backup."
@@ -197,7 +197,20 @@ class IndexKey:
             KeyFileError: The file exists; a key is never overwritten.
             OSError: The file cannot be written.
         """
-        _write_private(path, self._raw.hex().encode("ascii") + b"\n")
+        _write_private(path, f"{self.to_hex()}\n".encode("ascii"))
+
+    def to_hex(self) -> str:
+        """Return the key itself as 64 hexadecimal digits. Seal it before it goes anywhere."""
+        return self._raw.hex()
+
+    @classmethod
+    def from_hex(cls, text: str) -> IndexKey:
+        """Read the form of :meth:`to_hex`, as a restored backup holds it.
+
+        Raises:
+            ValueError: It is not 64 hexadecimal digits.
+        """
+        return cls(bytes.fromhex(text.strip()))
 
     def digest(self, purpose: str, value: bytes) -> bytes:
         """Return the 32-byte keyed hash of a value.

@@ -218,6 +218,7 @@ def test_backup_verify_restore_reconcile(tmp_path: Path, disk: Path) -> None:
         with ktpsync.Office.open(new) as office:
             reconciled = office.reconcile()
             after = office.sync()
+            known = office.submit(small(1))
             states = {
                 one.packet_id: office.status(one.packet_id).deliveries[0].state for one in (*early, *late)
             }
@@ -227,6 +228,7 @@ def test_backup_verify_restore_reconcile(tmp_path: Path, disk: Path) -> None:
     assert {one.packet_id for one in (*early, *late)} == set(restored.packet_ids)
     assert (6, 3) == (reconciled.held, reconciled.marked)
     assert (0, 0) == (after.delivered, after.waiting)
+    assert (early[1].packet_id, False) == (known.packet_id, known.created)
     assert {DeliveryState.DELIVERED} == set(states.values())
 
 

@@ -72,6 +72,7 @@ def prune(
     expendable: Iterable[tuple[str, int]] = (),
     garbage: float = GARBAGE,
     dry_run: bool = False,
+    index_key: str | None = None,
     pack_size: int = PACK_SIZE,
     clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -91,6 +92,7 @@ def prune(
             sequence of the purge.
         garbage: Share of a pack that must be garbage before the rest of it is written again.
         dry_run: Whether to say what would be done and do nothing.
+        index_key: The key of the outbox's keyed hashes, as for a backup.
         pack_size: Bytes after which a new pack is closed.
         clock: The clock to ask.
         progress: Called as packs are written.
@@ -109,6 +111,7 @@ def prune(
             memory=remembered,
             recipients=None,
             station_key=None,
+            index_key=index_key,
             pack_size=pack_size,
             snapshot_size=sys.maxsize,
             clock=clock or SystemClock(),

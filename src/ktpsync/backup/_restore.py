@@ -49,6 +49,7 @@ class RestoreReport:
         bytes_restored: Bytes of sealed packets that this run wrote.
         state_restored: Whether the whole outbox state was read.
         station_key: The station's private signing key in PEM, if the backup holds it.
+        index_key: The key of the outbox's keyed hashes in hexadecimal, if the backup holds it.
         damaged: Ids of the packets that the repository does not hold whole.
         missing: Ids of the packets that the state knows, but whose bytes are in no pack.
         problems: One line for each thing that was wrong.
@@ -64,6 +65,7 @@ class RestoreReport:
     missing: tuple[str, ...]
     problems: tuple[str, ...]
     station_key: str | None = field(default=None, repr=False)
+    index_key: str | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -125,7 +127,7 @@ def restore(
     )
     run.all(current_packs(links), broken=len(problems) > 0)
     missing = target.import_state(_records(repository, states, identities, []))
-    key = open_state(repository, states[-1], identities).head.station_key if states else None
+    opened = open_state(repository, states[-1], identities).head if states else None
     return RestoreReport(
         repository=repository.uuid,
         lineage=head.manifest.lineage,
@@ -136,7 +138,8 @@ def restore(
         damaged=tuple(packet_id for packet_id in run.damaged if packet_id not in run.restored),
         missing=tuple(packet_id for packet_id in missing if packet_id not in run.damaged),
         problems=tuple(problems),
-        station_key=key,
+        station_key=opened.station_key if opened else None,
+        index_key=opened.index_key if opened else None,
     )
 
 

@@ -111,6 +111,7 @@ class SnapshotRun:
     memory: BackupMemory
     recipients: tuple[str, ...] | None
     station_key: str | None
+    index_key: str | None
     pack_size: int
     snapshot_size: int
     clock: Clock
@@ -215,6 +216,7 @@ class SnapshotRun:
             after=after,
             sequence=sequence,
             station_key=self.station_key,
+            index_key=self.index_key,
         )
         if head is not None and not packs and not full and rework is None and sequence == known.quiet_at:
             return known, None, True

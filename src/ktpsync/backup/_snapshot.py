@@ -65,6 +65,7 @@ def backup(
     memory: Path,
     recipients: Sequence[str] | None = None,
     include_station_key: bool = False,
+    index_key: str | None = None,
     full: bool = False,
     pack_size: int = PACK_SIZE,
     snapshot_size: int = SNAPSHOT_SIZE,
@@ -83,6 +84,8 @@ def backup(
         memory: Folder in the data directory for what is remembered of repositories.
         recipients: age recipients of the state; those of the last snapshot if not given.
         include_station_key: Whether the private signing key goes into the sealed state.
+        index_key: The key of the outbox's keyed hashes, to go into the sealed state: without it a restored
+            outbox does not recognise what was submitted before.
         full: Whether to write the whole state even where a delta would do.
         pack_size: Bytes after which a pack is closed; two are held in memory.
         snapshot_size: Bytes of new packets after which a snapshot is committed and another begun.
@@ -102,6 +105,7 @@ def backup(
             memory=remembered,
             recipients=tuple(recipients) if recipients is not None else None,
             station_key=station.to_pem().decode() if include_station_key else None,
+            index_key=index_key,
             pack_size=pack_size,
             snapshot_size=snapshot_size,
             clock=clock or SystemClock(),

@@ -41,6 +41,7 @@ class StateHead:
         after: The outbox sequence of the parent; 0 in a full state.
         sequence: The outbox sequence that it reaches.
         station_key: The station's private signing key in PEM, if that was asked for.
+        index_key: The key of the outbox's keyed hashes in hexadecimal, where the backup was given it.
     """
 
     repository: str
@@ -48,6 +49,7 @@ class StateHead:
     after: int
     sequence: int
     station_key: str | None = field(default=None, repr=False)
+    index_key: str | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)

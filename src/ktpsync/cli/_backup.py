@@ -96,21 +96,30 @@ def verify(output: Output, name: str, *, only_list: bool, identity: Path | None,
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True),
+    help="A configuration file, such as a copy of the old office's; SOURCE is then a name in [backups].",
+)
 @click.option(
     "--into", type=click.Path(path_type=Path), required=True, help="The new office's folder; empty."
 )
 @click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
 @click.option("--snapshot", help="Which snapshot; the newest if not given.")
 @command
-def restore(output: Output, source: Path, into: Path, identity: Path, snapshot: str | None) -> Exit:
+def restore(
+    output: Output, source: str, config: Path | None, into: Path, identity: Path, snapshot: str | None
+) -> Exit:
     """Rebuild an office from the backup in the marked folder SOURCE of a disk.
 
     Run again after an interruption it goes on where it stopped. Then name the destinations in the new
     ktpsync.toml, give the new station key to the centre, and run `ktpsync reconcile`.
     """
     with _progress(output, "Restoring") as progress:
-        report = ktpsync.restore(source, into=into, identity=identity, snapshot=snapshot, progress=progress)
+        report = ktpsync.restore(
+            source, into=into, identity=identity, config=config, snapshot=snapshot, progress=progress
+        )
     for line in (*report.problems, *(f"packet {packet_id} is damaged" for packet_id in report.damaged)):
         click.echo(f"ktpsync: {line}", err=True)
     output.say(f"Restored {len(report.packet_ids)} packets into {into}.")

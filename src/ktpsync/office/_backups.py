@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ktpsync import files, packet
 from ktpsync.backup import Depth, Repository, backup, backup_dates, due, ignore_progress, verify
+from ktpsync.config import load
 from ktpsync.courier import Task
 from ktpsync.errors import ConfigError, UnknownDestinationError
 from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from ktpsync.age import Identity
     from ktpsync.backup import ProgressCallback, SnapshotReport, VerifyReport
     from ktpsync.clock import Clock
-    from ktpsync.config import Configuration
-    from ktpsync.keys import StationKey
+    from ktpsync.config import BackupSettings, Configuration, Named
+    from ktpsync.keys import IndexKey, StationKey
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import Outbox
 
@@ -34,6 +35,7 @@ class Backups:
         data: The data folder.
         outbox: What is backed up.
         station: Signs the snapshots.
+        index_key: Goes into the sealed state, so that a restored outbox recognises what it holds.
         clock: The clock to ask.
         registry: Makes the storage backends.
     """
@@ -45,6 +47,7 @@ class Backups:
         data: DataFolder,
         outbox: Outbox,
         station: StationKey,
+        index_key: IndexKey,
         clock: Clock,
         registry: PluginRegistry,
     ) -> None:
@@ -52,6 +55,7 @@ class Backups:
         self._data = data
         self._outbox = outbox
         self._station = station
+        self._index_key = index_key
         self._clock = clock
         self._registry = registry
 
@@ -66,6 +70,7 @@ class Backups:
                 station=self._station,
                 memory=self._data.backup_memory,
                 recipients=recipients,
+                index_key=self._index_key.to_hex(),
                 clock=self._clock,
                 progress=progress or ignore_progress,
             )
@@ -113,29 +118,12 @@ class Backups:
         return self.backup(name, None)
 
     def _recipients(self, name: str) -> tuple[str, ...]:
-        self._place(name)
+        _place(self._settings, name)
         return self._settings.backup_recipients(name)
 
-    def _place(self, name: str) -> Mapping[str, object]:
-        place = self._settings.backups.get(name)
-        if place is None:
-            known = ", ".join(self._settings.backups) or "none"
-            raise UnknownDestinationError(
-                f"There is no backup {name!r} in {self._settings.path}; there are: {known}."
-            )
-        return place.backend_settings
-
     def _storage(self, name: str) -> StorageBackend:
-        settings = self._place(name)
         context = BackendContext(name=name, state_folder=self._data.state("backups", name), clock=self._clock)
-        return make_storage(
-            self._registry,
-            self._settings.backups[name].settings.backend,
-            settings,
-            context,
-            where=f"[backups.{name}]",
-            base=self._settings.path.parent,
-        )
+        return _make(self._registry, self._settings, name, context)
 
     def _repository(self, name: str, storage: StorageBackend, recipients: tuple[str, ...]) -> Repository:
         known = self._known(name)
@@ -173,7 +161,29 @@ class _WhenDue:
             self._finished(self._name, report)
 
 
-def make_storage(
+def _place(settings: Configuration, name: str) -> Named[BackupSettings]:
+    place = settings.backups.get(name)
+    if place is None:
+        known = ", ".join(settings.backups) or "none"
+        raise UnknownDestinationError(f"There is no backup {name!r} in {settings.path}; there are: {known}.")
+    return place
+
+
+def _make(
+    registry: PluginRegistry, settings: Configuration, name: str, context: BackendContext
+) -> StorageBackend:
+    place = _place(settings, name)
+    return _storage_backend(
+        registry,
+        place.settings.backend,
+        place.backend_settings,
+        context,
+        where=f"[backups.{name}]",
+        base=settings.path.parent,
+    )
+
+
+def _storage_backend(
     registry: PluginRegistry,
     backend: str,
     settings: Mapping[str, object],
@@ -182,11 +192,6 @@ def make_storage(
     where: str,
     base: Path,
 ) -> StorageBackend:
-    """Return a storage backend.
-
-    Raises:
-        ConfigError: The backend is of another kind, or its settings have problems.
-    """
     made = registry.make(backend, settings, context, where=where, base=base)
     if not isinstance(made, StorageBackend):
         raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
@@ -201,4 +206,18 @@ def storage_at(path: Path) -> StorageBackend:
     """
     context = BackendContext(name=str(path))
     settings = {"path": str(path.absolute())}
-    return make_storage(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
+    return _storage_backend(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
+
+
+def storage_of(config: Path, name: str) -> StorageBackend:
+    """Return the storage of a backup that a configuration file names, without opening the office.
+
+    Args:
+        config: The file, or the folder it is in.
+        name: The name after ``backups.``.
+
+    Raises:
+        ConfigError: The file has problems, or the backend is no storage.
+        UnknownDestinationError: The file names no such backup.
+    """
+    return _make(PluginRegistry.load(), load(config), name, BackendContext(name=name))

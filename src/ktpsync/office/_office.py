@@ -84,6 +84,7 @@ class Office:
             data=self.data,
             outbox=self.outbox,
             station=self._station_key,
+            index_key=self._index_key,
             clock=clock,
             registry=registry,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktpsync import age
+from ktpsync import age, files
 from ktpsync.backup import Depth, Repository, ignore_progress, restore_station, verify
 from ktpsync.config import CONFIG_NAME
 from ktpsync.errors import RestoreError
-from ktpsync.office._backups import storage_at
+from ktpsync.keys import IndexKey
+from ktpsync.office._backups import storage_at, storage_of
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._setup import init_office
 from ktpsync.outbox import Outbox
@@ -24,6 +25,7 @@ def restore(
     *,
     into: Path,
     identity: age.Identity | Path | str,
+    config: Path | None = None,
     snapshot: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> RestoreReport:
@@ -34,9 +36,12 @@ def restore(
     configuration file and reconcile, so that nothing is sent twice or forgotten.
 
     Args:
-        source: The marked folder of the disk that holds the backup, or a storage backend.
+        source: The marked folder of the disk that holds the backup, a storage backend, or, with ``config``,
+            a backup's name.
         into: The new office's folder; missing, empty, or left by an interrupted restore.
         identity: An identity of one of the backup's recipients, or its file.
+        config: A configuration file whose ``[backups.NAME]`` says where the backup is, such as a copy of
+            the old office's.
         snapshot: Which snapshot; the newest if not given.
         progress: Called as packets are restored.
 
@@ -52,7 +57,7 @@ def restore(
             f"{into} is an office already, and a restore never overwrites. Choose an empty folder."
         )
     identities = [identity] if isinstance(identity, age.Identity) else age.read_identities(identity)
-    storage = source if isinstance(source, StorageBackend) else storage_at(Path(source))
+    storage = _storage(source, config)
     data = DataFolder(into / "data")
     with storage:
         repository = Repository.open(storage)
@@ -66,8 +71,17 @@ def restore(
             progress=progress or ignore_progress,
         )
         recipients = repository.snapshot(report.head.name).manifest.recipients
+    if report.index_key is not None and not data.index_key.exists():
+        files.make_folder(data.index_key.parent, mode=0o700)
+        IndexKey.from_hex(report.index_key).save(data.index_key)
     init_office(into, recipients=recipients)
     return report
+
+
+def _storage(source: StorageBackend | Path | str, config: Path | None) -> StorageBackend:
+    if isinstance(source, StorageBackend):
+        return source
+    return storage_at(Path(source)) if config is None else storage_of(config, str(source))
 
 
 def verify_backup(source: StorageBackend | Path | str, *, depth: Depth = Depth.READ) -> VerifyReport:
@@ -84,6 +98,5 @@ def verify_backup(source: StorageBackend | Path | str, *, depth: Depth = Depth.R
         RepositoryError: There is no repository.
         BackendError: It cannot be reached.
     """
-    storage = source if isinstance(source, StorageBackend) else storage_at(Path(source))
-    with storage:
+    with _storage(source, None) as storage:
         return verify(Repository.open(storage), depth=depth)

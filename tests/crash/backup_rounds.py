@@ -114,11 +114,12 @@ class Rounds:
         self.failures: list[str] = []
         self.safe: set[str] = set()
 
-    def work(self, *, step: Callable[[], None], once: bool) -> None:
+    def work(self, *, step: Callable[[], None], once: bool, begun: Callable[[], None] = lambda: None) -> None:
         """Record, back up and prune: what the child does."""
         repository = Repository.open(FolderStorage(self.disk, step))
         common = {"station": self.station, "memory": self.data / "backups"}
         with open_outbox(self.data) as outbox:
+            begun()
             while True:
                 for size in self.random.choices(range(500, 9_000), k=self.random.randrange(1, 5)):
                     sealed = self.random.randbytes(size)
@@ -132,24 +133,31 @@ class Rounds:
                 if once:
                     return
 
-    def last(self, *, step: Callable[[], None], once: bool) -> NoReturn:
+    def last(
+        self, *, step: Callable[[], None], once: bool, begun: Callable[[], None] = lambda: None
+    ) -> NoReturn:
         """Work, and end this process whatever happens."""
         try:
-            self.work(step=step, once=once)
+            self.work(step=step, once=once, begun=begun)
         except BaseException:  # noqa: BLE001 - a forked child must never return into its parent's code
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
 
-    def killed_after(self, seconds: float) -> None:
-        """Kill the child some time after it began."""
+    def killed_after(self, seconds: float, *, while_opening: bool) -> None:
+        """Kill the child some time after it was started, or after it had opened the outbox."""
+        ready, told = os.pipe()
         child = os.fork()
         if child == 0:
             self.random.seed(seconds)
-            self.last(step=lambda: None, once=False)
+            self.last(step=lambda: None, once=False, begun=lambda: os.write(told, b"."))
+        os.close(told)
+        if not while_opening:
+            os.read(ready, 1)
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(ready)
 
     def killed_at(self, number: int) -> bool:
         """Let the child kill itself at one of its steps; return whether it got there."""
@@ -212,7 +220,8 @@ def main(folder: Path, kind: str, rounds: int, seed: int) -> None:
     kills = 0
     for number in range(1, rounds + 1):
         if kind == "time":
-            play.killed_after(play.random.uniform(0.0, 0.12))
+            # However slow the machine is, most children get to work before they die.
+            play.killed_after(play.random.uniform(0.0, 0.12), while_opening=number % 5 == 0)
         elif not play.killed_at(number):
             break
         kills += 1

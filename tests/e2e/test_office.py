@@ -214,11 +214,14 @@ def test_backup_verify_restore_reconcile(tmp_path: Path, disk: Path) -> None:
         with pytest.raises(RestoreError, match="never overwrites"):
             ktpsync.restore(disk, into=tmp_path / "new", identity=IDENTITY)
         new = tmp_path / "new" / "ktpsync.toml"
-        new.write_text(new.read_text() + central_place(url))
+        new.write_text(new.read_text() + central_place(url) + disk_place("backups", "usb-a", disk))
         with ktpsync.Office.open(new) as office:
             reconciled = office.reconcile()
             after = office.sync()
             known = office.submit(small(1))
+            office.submit(small(9))
+            onward = office.backup("usb-a")
+            verified_again = office.verify("usb-a", identities=[IDENTITY])
             states = {
                 one.packet_id: office.status(one.packet_id).deliveries[0].state for one in (*early, *late)
             }
@@ -228,6 +231,7 @@ def test_backup_verify_restore_reconcile(tmp_path: Path, disk: Path) -> None:
     assert {one.packet_id for one in (*early, *late)} == set(restored.packet_ids)
     assert (6, 3) == (reconciled.held, reconciled.marked)
     assert (0, 0) == (after.delivered, after.waiting)
+    assert (1, (), True) == (onward.packets, verified_again.problems, verified_again.ok)
     assert (early[1].packet_id, False) == (known.packet_id, known.created)
     assert {DeliveryState.DELIVERED} == set(states.values())
 

@@ -10,6 +10,7 @@ from ktpsync.backup import Depth, Repository, backup, backup_dates, due, ignore_
 from ktpsync.config import load
 from ktpsync.courier import Task
 from ktpsync.errors import ConfigError, UnknownDestinationError
+from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 
 if TYPE_CHECKING:
@@ -84,16 +85,15 @@ class Backups:
         progress: ProgressCallback | None,
     ) -> VerifyReport:
         """Check a backup."""
+        stations = self._trusted()
         with self._storage(name) as storage:
             repository = Repository.open(storage, expected=self._known(name))
             return verify(
                 repository,
                 depth=depth or (Depth.OPEN if identities else Depth.READ),
                 identities=identities,
-                open_packet=lambda _, sealed: packet.open(
-                    sealed, identities, stations=[self._station.public]
-                ),
-                trusted=[self._station.public],
+                open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
+                trusted=stations,
                 memory=self._data.backup_memory,
                 source=self._outbox,
                 clock=self._clock,
@@ -116,6 +116,10 @@ class Backups:
         if not due(self._clock.now_ms(), last, round(every * 1000)):
             return None
         return self.backup(name, None)
+
+    def _trusted(self) -> list[StationPublicKey]:
+        earlier = sorted(self._data.earlier_stations.glob("*.pem"))
+        return [self._station.public, *(StationPublicKey.from_pem(path.read_bytes()) for path in earlier)]
 
     def _recipients(self, name: str) -> tuple[str, ...]:
         _place(self._settings, name)

@@ -38,6 +38,11 @@ class DataFolder:
         return self.root / "keys" / "station.pub.pem"
 
     @property
+    def earlier_stations(self) -> Path:
+        """Public keys of the stations whose work this one goes on with, after a restore."""
+        return self.root / "keys" / "earlier"
+
+    @property
     def index_key(self) -> Path:
         """The key of the keyed hashes in the outbox."""
         return self.root / "keys" / "index.key"

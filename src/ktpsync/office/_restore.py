@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ktpsync import age, files
 from ktpsync.backup import Depth, Repository, ignore_progress, restore_station, verify
 from ktpsync.config import CONFIG_NAME
-from ktpsync.errors import RestoreError
+from ktpsync.errors import BackupError, RestoreError
 from ktpsync.keys import IndexKey
 from ktpsync.office._backups import storage_at, storage_of
 from ktpsync.office._layout import DataFolder
@@ -71,11 +71,25 @@ def restore(
             progress=progress or ignore_progress,
         )
         recipients = repository.snapshot(report.head.name).manifest.recipients
+        _remember_stations(repository, report.lineage, data)
     if report.index_key is not None and not data.index_key.exists():
         files.make_folder(data.index_key.parent, mode=0o700)
         IndexKey.from_hex(report.index_key).save(data.index_key)
     init_office(into, recipients=recipients)
     return report
+
+
+def _remember_stations(repository: Repository, lineage: str, data: DataFolder) -> None:
+    """Keep the public keys that signed what was restored: its packets and snapshots stay theirs."""
+    files.make_folder(data.earlier_stations, mode=0o700)
+    for name in repository.snapshot_names():
+        try:
+            snapshot = repository.snapshot(name)
+        except BackupError:
+            continue
+        if snapshot.manifest.lineage == lineage:
+            key = snapshot.signer
+            files.write_atomic(data.earlier_stations / f"{key.key_id}.pem", key.to_pem())
 
 
 def _storage(source: StorageBackend | Path | str, config: Path | None) -> StorageBackend:

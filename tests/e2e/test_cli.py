@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,49 @@ def test_the_whole_day(office: Path) -> None:
     restored = run("restore", "../usb-a", "--into", "../new", "--identity", "../second.txt")
     assert (DONE, True) == (restored.code, "Restored 3 packets" in restored.out)
     assert packet_id in run("status", packet_id, "--config", "../new").out
+
+
+def test_a_drill_tries_the_key(office: Path) -> None:
+    """With the right identity a restore would work; with another one that is told before it is needed."""
+    run("submit", "captured")
+    run("backup", "usb-a")
+
+    good, bad = (
+        run("drill", "usb-a", "--identity", "../second.txt"),
+        run("drill", "usb-a", "--identity", "../safe.txt"),
+    )
+
+    assert (DONE, DAMAGED) == (good.code, bad.code)
+    assert "3 packets opened: a restore would work" in good.out
+    assert "identit" in bad.err
+
+
+def test_what_people_decide_is_in_the_audit_trail(office: Path) -> None:
+    """Who and why, in a chain that verifies."""
+    submitted = run("submit", "captured", "--json").json()["submitted"]
+    first, second, _ = [line["packet_id"] for line in submitted]  # type: ignore[attr-defined]
+
+    assert DONE == run("cancel", first, "usb-a", "--who", "ana", "--why", "recorded twice").code
+    assert DONE == run("handled", second, "usb-a", "--who", "budi", "--why", "disk handed over").code
+    assert DONE == run("requeue", first, "usb-a", "--who", "ana", "--why", "was right").code
+    trail = [json.loads(line) for line in run("audit", "export").out.splitlines()]
+    verified = run("audit", "verify")
+
+    decided = [(line["packet_id"], line["who"]) for line in trail if line["who"]]
+    assert [(first, "ana"), (second, "budi"), (first, "ana")] == decided
+    assert (DONE, True) == (verified.code, "nothing was changed or removed" in verified.out)
+    synced = run("sync", "--json").json()["destinations"]
+    assert [2] == [line["delivered"] for line in synced]  # type: ignore[attr-defined]
+
+
+def test_a_changed_audit_trail_is_noticed(office: Path) -> None:
+    """Somebody who edits the database is told of."""
+    run("submit", "captured")
+    with sqlite3.connect("data/outbox.db") as connection:
+        connection.execute("UPDATE ktpsync_audit SET detail = detail || ' ' WHERE seq = 2")
+    connection.close()
+
+    assert DAMAGED == run("audit", "verify").code
 
 
 def test_a_damaged_backup_is_named(office: Path) -> None:

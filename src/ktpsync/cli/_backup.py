@@ -96,6 +96,35 @@ def verify(output: Output, name: str, *, only_list: bool, identity: Path | None,
 
 
 @click.command()
+@click.argument("name")
+@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=20, show_default=True, help="Packets to open, at most."
+)
+@config_option
+@command
+def drill(output: Output, name: str, identity: Path, sample: int, config: Path) -> Exit:
+    """Try a restore of the backup NAME without keeping it: the key opens it, and packets come out whole."""
+    with ktpsync.Office.open(config) as office:
+        report = office.drill(name, ktpsync.age.read_identities(identity), sample=sample)
+    for problem in report.problems:
+        click.echo(f"ktpsync: {problem}", err=True)
+    words = "a restore would work" if report.ok else f"{len(report.problems)} problems"
+    output.say(
+        f"Snapshot {report.snapshot}: {report.records} records, {len(report.opened)} packets opened: {words}."
+    )
+    output.result(
+        {
+            "ok": report.ok,
+            "snapshot": report.snapshot,
+            "opened": list(report.opened),
+            "problems": list(report.problems),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+@click.command()
 @click.argument("source")
 @click.option(
     "--config",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ktpsync.cli._backup import backup, restore, verify
+from ktpsync.cli._audit import audit
+from ktpsync.cli._backup import backup, drill, restore, verify
 from ktpsync.cli._central import central
 from ktpsync.cli._deliver import reconcile, resume, run, sync
 from ktpsync.cli._demo import demo
-from ktpsync.cli._packets import rejected, requeue, status
+from ktpsync.cli._packets import cancel, handled, rejected, requeue, status
 from ktpsync.cli._plugins import plugins
 from ktpsync.cli._setup import disk, init, keygen
 from ktpsync.cli._submit import submit
@@ -34,11 +35,15 @@ for _command in (
     status,
     rejected,
     requeue,
+    cancel,
+    handled,
     resume,
     reconcile,
     backup,
     verify,
+    drill,
     restore,
+    audit,
     plugins,
     central,
     demo,

@@ -118,6 +118,40 @@ def requeue(output: Output, packet_id: str, destination: str, who: str, why: str
     return Exit.DONE
 
 
+@click.command()
+@click.argument("packet_id")
+@click.argument("destination")
+@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+@click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
+@config_option
+@command
+def cancel(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
+    """Decide that PACKET_ID does not go to DESTINATION. Its bytes and history are kept."""
+    with ktpsync.Office.open(config) as office:
+        office.cancel(packet_id, destination, who=who, why=why)
+    output.say(f"{packet_id} does not go to {destination}.")
+    output.result({"packet_id": packet_id, "destination": destination})
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("packet_id")
+@click.argument("destination")
+@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+@click.option(
+    "--why", required=True, help="What was done instead; kept in the audit trail. No personal data."
+)
+@config_option
+@command
+def handled(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
+    """Note that PACKET_ID reached DESTINATION in another way, such as on a disk that was handed over."""
+    with ktpsync.Office.open(config) as office:
+        office.handled(packet_id, destination, who=who, why=why)
+    output.say(f"{packet_id} is settled at {destination}.")
+    output.result({"packet_id": packet_id, "destination": destination})
+    return Exit.DONE
+
+
 def _show_packet(output: Output, found: PacketStatus) -> Exit:
     packet = found.packet
     output.say(f"Packet {packet.packet_id}: {packet.size} bytes, SHA-256 {packet.sha256}")

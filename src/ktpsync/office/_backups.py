@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktpsync import files, packet
-from ktpsync.backup import Depth, Repository, backup, backup_dates, due, ignore_progress, verify
+from ktpsync.backup import Depth, Repository, backup, backup_dates, drill, due, ignore_progress, verify
 from ktpsync.config import load
 from ktpsync.courier import Task
 from ktpsync.errors import ConfigError, UnknownDestinationError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ktpsync.age import Identity
-    from ktpsync.backup import ProgressCallback, SnapshotReport, VerifyReport
+    from ktpsync.backup import DrillReport, ProgressCallback, SnapshotReport, VerifyReport
     from ktpsync.clock import Clock
     from ktpsync.config import BackupSettings, Configuration, Named
     from ktpsync.keys import IndexKey, StationKey
@@ -98,6 +98,19 @@ class Backups:
                 source=self._outbox,
                 clock=self._clock,
                 progress=progress or ignore_progress,
+            )
+
+    def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
+        """Try a restore."""
+        stations = self._trusted()
+        with self._storage(name) as storage:
+            return drill(
+                Repository.open(storage, expected=self._known(name)),
+                identities=identities,
+                open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
+                sample=sample,
+                memory=self._data.backup_memory,
+                clock=self._clock,
             )
 
     def tasks(self, finished: Callable[[str, SnapshotReport], None]) -> Iterable[Task]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ktpsync.age import Identity
-    from ktpsync.backup import Depth, ProgressCallback, SnapshotReport, VerifyReport
+    from ktpsync.backup import Depth, DrillReport, ProgressCallback, SnapshotReport, VerifyReport
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
     from ktpsync.courier import DrainReport
@@ -260,6 +260,24 @@ class Office:
         """
         self.outbox.requeue(packet_id, destination, who=who, why=why)
 
+    def cancel(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
+        """Decide that a packet does not go to a destination. Its bytes and history are kept.
+
+        Raises:
+            UnknownPacketError: The outbox does not have it.
+            UnknownDestinationError: It does not go there.
+        """
+        self.outbox.cancel(packet_id, destination, who=who, why=why)
+
+    def handled(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
+        """Note that a delivery was settled in another way, such as by handing over a disk.
+
+        Raises:
+            UnknownPacketError: The outbox does not have it.
+            UnknownDestinationError: It does not go there.
+        """
+        self.outbox.handled(packet_id, destination, who=who, why=why)
+
     def resume(self, destination: str, *, who: str) -> bool:
         """Let a destination work again that was stopped because of its credentials.
 
@@ -315,6 +333,21 @@ class Office:
             BackendError: The place cannot be reached.
         """
         return self._backups.verify(name, depth=depth, identities=tuple(identities), progress=progress)
+
+    def drill(self, name: str, identities: Iterable[Identity], *, sample: int = 20) -> DrillReport:
+        """Try a restore without keeping it: read the whole state, open a sample of packets.
+
+        Args:
+            name: The backup.
+            identities: Identities of a recipient.
+            sample: Packets to open, at most.
+
+        Raises:
+            UnknownDestinationError: There is no backup of this name.
+            RestoreError: There is no snapshot to try.
+            BackendError: The place cannot be reached.
+        """
+        return self._backups.drill(name, tuple(identities), sample)
 
     # --- inside ---
 

@@ -1,0 +1,49 @@
+"""``ktpsync audit``: the trail of what was done, by whom, and proof that nothing is missing from it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.cli._output import Output
+
+
+@click.group()
+def audit() -> None:
+    """Check and export the audit trail."""
+
+
+@audit.command()
+@config_option
+@command
+def verify(output: Output, config: Path) -> Exit:
+    """Check the hash chain from its first entry to its end."""
+    with ktpsync.Office.open(config) as office:
+        report = office.outbox.audit.verify()
+    for problem in report.problems:
+        click.echo(f"ktpsync: {problem}", err=True)
+    words = "nothing was changed or removed" if not report.problems else f"{len(report.problems)} problems"
+    output.say(f"{report.entries} entries: {words}.")
+    output.result({"entries": report.entries, "problems": list(report.problems)})
+    return Exit.DAMAGED if report.problems else Exit.DONE
+
+
+@audit.command()
+@config_option
+@command
+def export(_output: Output, config: Path) -> Exit:
+    """Print all entries, one JSON document a line."""
+    with ktpsync.Office.open(config) as office:
+        for entry in office.outbox.audit.entries():
+            click.echo(json.dumps(attrs.asdict(entry)))
+    return Exit.DONE

@@ -12,11 +12,29 @@ from ktpsync.cli._exit import Exit
 from ktpsync.clock import utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
     from ktpsync.cli._output import Output
     from ktpsync.outbox import DestinationSummary, PacketStatus
+
+
+def _decision(function: Callable[..., Exit]) -> Callable[..., None]:
+    """Make a function the body of a command in which a person decides on one delivery."""
+    decide = config_option(command(function))
+    for add in (
+        click.option(
+            "--why",
+            required=True,
+            help="Why, or what was done instead; kept in the audit trail. No personal data.",
+        ),
+        click.option("--who", required=True, help="Who decides this; kept in the audit trail."),
+        click.argument("destination"),
+        click.argument("packet_id"),
+    ):
+        decide = add(decide)
+    return decide
 
 
 @click.command()
@@ -103,12 +121,7 @@ def rejected(output: Output, config: Path) -> Exit:
 
 
 @click.command()
-@click.argument("packet_id")
-@click.argument("destination")
-@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
-@click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
-@config_option
-@command
+@_decision
 def requeue(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
     """Deliver PACKET_ID to DESTINATION again after it was rejected. Its history is kept."""
     with ktpsync.Office.open(config) as office:
@@ -119,12 +132,7 @@ def requeue(output: Output, packet_id: str, destination: str, who: str, why: str
 
 
 @click.command()
-@click.argument("packet_id")
-@click.argument("destination")
-@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
-@click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
-@config_option
-@command
+@_decision
 def cancel(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
     """Decide that PACKET_ID does not go to DESTINATION. Its bytes and history are kept."""
     with ktpsync.Office.open(config) as office:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
-
-from attrs import evolve
 
 from ktpsync import config as configuration
 from ktpsync import packet, records
 from ktpsync.clock import SystemClock
-from ktpsync.courier import Courier, Service, Task, poll_statuses, reconcile
-from ktpsync.errors import BackendError, ConfigError, UnknownDestinationError
+from ktpsync.courier import Service
 from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._backups import Backups
+from ktpsync.office._destinations import Destinations
 from ktpsync.office._layout import DataFolder
-from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.outbox import DestinationSpec, Outbox
-from ktpsync.plugins import BackendContext, CentralBackend, PluginRegistry
+from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -31,22 +27,10 @@ if TYPE_CHECKING:
     from ktpsync.backup import Depth, DrillReport, ProgressCallback, SnapshotReport, VerifyReport
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
-    from ktpsync.courier import DrainReport
     from ktpsync.keys import StationPublicKey
+    from ktpsync.office._reports import ReconcileReport, SyncReport
     from ktpsync.outbox import DeliveryView, DestinationSummary, PacketStatus, Submitted
-    from ktpsync.plugins import Backend
     from ktpsync.records import Enrollment
-
-_STATUS_SECONDS = 60.0
-_MOMENT_SECONDS = 6.0
-
-_REASONS = {
-    "paused": "stopped until a person resumes it",
-    "unreachable": "it cannot be reached",
-    "throttled": "it asked for patience",
-    "window": "it is used at other hours",
-    "stopped": "the work was interrupted",
-}
 
 
 class Office:
@@ -64,8 +48,6 @@ class Office:
         self._settings = settings
         self._clock = clock
         self._registry = registry
-        self._lock = threading.Lock()
-        self._made: dict[str, Backend] = {}
         self.data = DataFolder(settings.office.data)
         self._station_key = StationKey.load(self.data.station_key)
         self._index_key = IndexKey.load(self.data.index_key)
@@ -78,6 +60,9 @@ class Office:
                 for name, place in settings.destinations.items()
             ],
             clock=clock,
+        )
+        self._destinations = Destinations(
+            settings, data=self.data, outbox=self.outbox, clock=clock, registry=registry
         )
         self._backups = Backups(
             settings,
@@ -109,10 +94,7 @@ class Office:
 
     def close(self) -> None:
         """Close connections and the outbox."""
-        with self._lock:
-            made, self._made = list(self._made.values()), {}
-        for backend in made:
-            backend.close()
+        self._destinations.close()
         self.outbox.close()
 
     def __enter__(self) -> Self:
@@ -181,25 +163,19 @@ class Office:
 
         Args:
             on_delivered: Called after each delivery, from whatever thread made it.
+
+        Raises:
+            PluginError: A destination's backend cannot be used.
+            ConfigError: A destination's settings have problems.
         """
-        names = list(self._settings.destinations)
-        if not names:
-            return SyncReport(destinations=())
-        with ThreadPoolExecutor(len(names), thread_name_prefix="ktpsync-sync") as pool:
-            return SyncReport(
-                destinations=tuple(pool.map(lambda name: self._sync_one(name, on_delivered), names))
-            )
+        return self._destinations.sync(on_delivered)
 
     def run(self, stop: threading.Event) -> None:
         """Serve all destinations until ``stop`` is set: deliver, poll statuses, make backups that are due."""
-        tasks = [
-            Task(name=f"statuses-{name}", every=_STATUS_SECONDS, run=lambda name=name: self._poll(name))  # type: ignore[misc]  # mypy cannot infer a default argument
-            for name in self._settings.destinations
-        ]
-        tasks += self._backups.tasks(self._finished)
-        couriers = [self._courier(name, ()) for name in self._settings.destinations]
+        tasks = [*self._destinations.tasks(), *self._backups.tasks(self._finished)]
+        health = self.data.root / "health.json"
         Service(
-            self.outbox, couriers, tasks=tasks, health=self.data.root / "health.json", clock=self._clock
+            self.outbox, self._destinations.couriers(), tasks=tasks, health=health, clock=self._clock
         ).run(stop)
 
     def poll_statuses(self) -> int:
@@ -208,7 +184,7 @@ class Office:
         Raises:
             BackendError: A centre did not answer.
         """
-        return sum(self._poll(name) for name in self._settings.destinations)
+        return self._destinations.poll_all()
 
     def reconcile(self) -> ReconcileReport:
         """Ask each centre which packets it holds and mark them, as after a restore. Sends no packet.
@@ -217,17 +193,7 @@ class Office:
             BackendError: A centre did not answer; what was settled before stays.
             ConfigError: No destination is a centre.
         """
-        marked = requeued = conflicts = held = 0
-        centres = list(self._centres())
-        if not centres:
-            raise ConfigError('No destination is a centre that can be asked what it holds (backend "http").')
-        for name, backend in centres:
-            applied = reconcile(self.outbox, name, backend)
-            marked += len(applied.delivered)
-            requeued += len(applied.requeued)
-            conflicts += len(applied.conflicts)
-            held += next((line.delivered for line in self.outbox.summary() if line.state.name == name), 0)
-        return ReconcileReport(held=held, marked=marked, requeued=requeued, conflicts=conflicts)
+        return self._destinations.reconcile()
 
     # --- looking ---
 
@@ -293,7 +259,7 @@ class Office:
             UnknownDestinationError: There is none of this name.
             BackendError: It is not well; the message says why.
         """
-        return self._backend(destination).check().summary
+        return self._destinations.backend(destination).check().summary
 
     # --- backups ---
 
@@ -357,134 +323,3 @@ class Office:
     def _finished(self, name: str, report: SnapshotReport) -> None:
         for snapshot in report.snapshots:
             self._registry.notify.backup_finished(name, snapshot, report.packets)
-
-    def _backend(self, name: str) -> Backend:
-        place = self._settings.destinations.get(name)
-        if place is None:
-            known = ", ".join(self._settings.destinations) or "none"
-            raise UnknownDestinationError(
-                f"There is no destination {name!r} in {self._settings.path}; there are: {known}."
-            )
-        with self._lock:
-            if name not in self._made:
-                context = BackendContext(
-                    name=name, state_folder=self.data.state("destinations", name), clock=self._clock
-                )
-                self._made[name] = self._registry.make(
-                    place.settings.backend,
-                    place.backend_settings,
-                    context,
-                    where=f"[destinations.{name}]",
-                    base=self._settings.path.parent,
-                )
-            return self._made[name]
-
-    def _centres(self) -> Iterator[tuple[str, CentralBackend]]:
-        for name in self._settings.destinations:
-            backend = self._backend(name)
-            if isinstance(backend, CentralBackend):
-                yield name, backend
-
-    def _courier(self, name: str, observers: Sequence[_Counting]) -> Courier:
-        place = self._settings.destinations[name]
-        return Courier(
-            self.outbox,
-            name,
-            self._backend(name),
-            policy=place.settings.policy(),
-            clock=self._clock,
-            observers=(_Telling(self._registry), *observers),
-        )
-
-    def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
-        courier = self._courier(name, (_Counting(on_delivered),))
-        self._ask_now(name)
-        drained = self._drain_patiently(courier)
-        trouble = ""
-        try:
-            if drained.stopped not in ("unreachable", "paused"):
-                self._poll(name)
-        except BackendError as error:
-            trouble = str(error)
-        return self._report(name, drained, trouble)
-
-    def _drain_patiently(self, courier: Courier) -> DrainReport:
-        """Drain, and wait for packets that only stepped aside for a moment."""
-        drained = courier.drain()
-        patience = self._clock.monotonic() + _MOMENT_SECONDS
-        while drained.stopped == "empty" and drained.retry_in is not None:
-            if self._clock.monotonic() + drained.retry_in > patience:
-                break
-            self._clock.sleep(drained.retry_in)
-            again = courier.drain()
-            drained = evolve(
-                again,
-                delivered=drained.delivered + again.delivered,
-                rejected=drained.rejected + again.rejected,
-            )
-        return drained
-
-    def _ask_now(self, name: str) -> None:
-        """Let the next probe be now, whatever was agreed on before: a person is waiting."""
-        if self.outbox.destination(name).breaker != "closed":
-            self.outbox.probe_soon(name)
-
-    def _poll(self, name: str) -> int:
-        backend = self._backend(name)
-        if not isinstance(backend, CentralBackend):
-            return 0
-        return poll_statuses(self.outbox, name, backend, (_Telling(self._registry),))
-
-    def _report(self, name: str, drained: DrainReport, trouble: str) -> DestinationReport:
-        line = next(line for line in self.outbox.summary() if line.state.name == name)
-        waiting = line.pending + line.leased
-        reason = trouble
-        if waiting:
-            told = line.state.paused or line.state.last_error
-            reason = told or _REASONS.get(drained.stopped, "they are retried later")
-        return DestinationReport(
-            name=name,
-            delivered=drained.delivered,
-            rejected=drained.rejected,
-            waiting=waiting,
-            reason=reason,
-            person=line.state.paused is not None or line.rejected > 0,
-        )
-
-
-class _Telling:
-    """Passes what couriers did on to the plugins."""
-
-    def __init__(self, registry: PluginRegistry) -> None:
-        self._notify = registry.notify
-
-    def delivered(self, packet_id: str, destination: str) -> None:
-        self._notify.delivered(packet_id, destination)
-
-    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
-        self._notify.rejected(packet_id, destination, code, reason)
-
-    def paused(self, destination: str, reason: str) -> None:
-        """Nothing: the log has it, and `status` shows it."""
-
-    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
-        self._notify.status_changed(packet_id, status, previous)
-
-
-class _Counting:
-    """Tells a progress bar."""
-
-    def __init__(self, on_delivered: Callable[[], None]) -> None:
-        self._on_delivered = on_delivered
-
-    def delivered(self, packet_id: str, destination: str) -> None:  # noqa: ARG002 - an Observer
-        self._on_delivered()
-
-    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
-        """Nothing: it does not count as done."""
-
-    def paused(self, destination: str, reason: str) -> None:
-        """Nothing."""
-
-    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
-        """Nothing."""

@@ -1,0 +1,247 @@
+"""The destinations of an office: their backends, their couriers, and news from the centres among them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from ktpsync.courier import Courier, Task, poll_statuses, reconcile
+from ktpsync.errors import BackendError, ConfigError, UnknownDestinationError
+from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
+from ktpsync.plugins import BackendContext, CentralBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ktpsync.clock import Clock
+    from ktpsync.config import Configuration
+    from ktpsync.courier import DrainReport
+    from ktpsync.office._layout import DataFolder
+    from ktpsync.outbox import Outbox
+    from ktpsync.plugins import Backend, PluginRegistry
+
+_STATUS_SECONDS = 60.0
+_MOMENT_SECONDS = 6.0
+"""So long a sync waits for packets that stepped aside when the destination did not answer them."""
+
+_REASONS = {
+    "paused": "stopped until a person resumes it",
+    "unreachable": "it cannot be reached",
+    "throttled": "it asked for patience",
+    "window": "it is used at other hours",
+    "stopped": "the work was interrupted",
+}
+
+
+class Destinations:
+    """All destinations of an office.
+
+    Args:
+        settings: The configuration.
+        data: The data folder.
+        outbox: Where the packets are.
+        clock: The clock to ask.
+        registry: Makes the backends, and tells plugins what happened.
+    """
+
+    def __init__(
+        self,
+        settings: Configuration,
+        *,
+        data: DataFolder,
+        outbox: Outbox,
+        clock: Clock,
+        registry: PluginRegistry,
+    ) -> None:
+        self._settings = settings
+        self._data = data
+        self._outbox = outbox
+        self._clock = clock
+        self._registry = registry
+        self._lock = threading.Lock()
+        self._made: dict[str, Backend] = {}
+
+    def backend(self, name: str) -> Backend:
+        """Return a destination's backend, made at its first use.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+            PluginError: Its backend cannot be used.
+            ConfigError: Its settings have problems.
+        """
+        place = self._settings.destinations.get(name)
+        if place is None:
+            known = ", ".join(self._settings.destinations) or "none"
+            raise UnknownDestinationError(
+                f"There is no destination {name!r} in {self._settings.path}; there are: {known}."
+            )
+        with self._lock:
+            if name not in self._made:
+                context = BackendContext(
+                    name=name, state_folder=self._data.state("destinations", name), clock=self._clock
+                )
+                self._made[name] = self._registry.make(
+                    place.settings.backend,
+                    place.backend_settings,
+                    context,
+                    where=f"[destinations.{name}]",
+                    base=self._settings.path.parent,
+                )
+            return self._made[name]
+
+    def close(self) -> None:
+        """Close all backends."""
+        with self._lock:
+            made, self._made = list(self._made.values()), {}
+        for backend in made:
+            backend.close()
+
+    def sync(self, on_delivered: Callable[[], None]) -> SyncReport:
+        """Drain all destinations at one time, each in a thread of its own."""
+        names = list(self._settings.destinations)
+        if not names:
+            return SyncReport(destinations=())
+        with ThreadPoolExecutor(len(names), thread_name_prefix="ktpsync-sync") as pool:
+            reports = pool.map(lambda name: self._sync_one(name, on_delivered), names)
+            return SyncReport(destinations=tuple(reports))
+
+    def couriers(self) -> list[Courier]:
+        """Return a courier for each destination."""
+        return [self._courier(name, ()) for name in self._settings.destinations]
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what the service does for centres besides delivering."""
+        for name in self._settings.destinations:
+            yield Task(name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll, name))
+
+    def poll_all(self) -> int:
+        """Take the statuses that are new at all centres."""
+        return sum(self._poll(name) for name in self._settings.destinations)
+
+    def reconcile(self) -> ReconcileReport:
+        """Ask each centre what it holds."""
+        marked = requeued = conflicts = held = 0
+        centres = list(self._centres())
+        if not centres:
+            raise ConfigError('No destination is a centre that can be asked what it holds (backend "http").')
+        for name, backend in centres:
+            applied = reconcile(self._outbox, name, backend)
+            marked += len(applied.delivered)
+            requeued += len(applied.requeued)
+            conflicts += len(applied.conflicts)
+            held += self._outbox.destination(name).delivered
+        return ReconcileReport(held=held, marked=marked, requeued=requeued, conflicts=conflicts)
+
+    def _centres(self) -> Iterator[tuple[str, CentralBackend]]:
+        for name in self._settings.destinations:
+            backend = self.backend(name)
+            if isinstance(backend, CentralBackend):
+                yield name, backend
+
+    def _courier(self, name: str, observers: Sequence[_Counting]) -> Courier:
+        place = self._settings.destinations[name]
+        return Courier(
+            self._outbox,
+            name,
+            self.backend(name),
+            policy=place.settings.policy(),
+            clock=self._clock,
+            observers=(_Telling(self._registry), *observers),
+        )
+
+    def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
+        courier = self._courier(name, (_Counting(on_delivered),))
+        self._ask_now(name)
+        drained = self._drain_patiently(courier)
+        trouble = ""
+        try:
+            if drained.stopped not in ("unreachable", "paused"):
+                self._poll(name)
+        except BackendError as error:
+            trouble = str(error)
+        return self._report(name, drained, trouble)
+
+    def _drain_patiently(self, courier: Courier) -> DrainReport:
+        """Drain, and wait for packets that only stepped aside for a moment."""
+        drained = courier.drain()
+        patience = self._clock.monotonic() + _MOMENT_SECONDS
+        while drained.stopped == "empty" and drained.retry_in is not None:
+            if self._clock.monotonic() + drained.retry_in > patience:
+                break
+            self._clock.sleep(drained.retry_in)
+            again = courier.drain()
+            drained = evolve(
+                again,
+                delivered=drained.delivered + again.delivered,
+                rejected=drained.rejected + again.rejected,
+            )
+        return drained
+
+    def _ask_now(self, name: str) -> None:
+        """Let the next probe be now, whatever was agreed on before: a person is waiting."""
+        if self._outbox.destination(name).breaker != "closed":
+            self._outbox.probe_soon(name)
+
+    def _poll(self, name: str) -> int:
+        backend = self.backend(name)
+        if not isinstance(backend, CentralBackend):
+            return 0
+        return poll_statuses(self._outbox, name, backend, (_Telling(self._registry),))
+
+    def _report(self, name: str, drained: DrainReport, trouble: str) -> DestinationReport:
+        line = next(line for line in self._outbox.summary() if line.state.name == name)
+        waiting = line.pending + line.leased
+        reason = trouble
+        if waiting:
+            told = line.state.paused or line.state.last_error
+            reason = told or _REASONS.get(drained.stopped, "they are retried later")
+        return DestinationReport(
+            name=name,
+            delivered=drained.delivered,
+            rejected=drained.rejected,
+            waiting=waiting,
+            reason=reason,
+            person=line.state.paused is not None or line.rejected > 0,
+        )
+
+
+class _Telling:
+    """Passes what couriers did on to the plugins."""
+
+    def __init__(self, registry: PluginRegistry) -> None:
+        self._notify = registry.notify
+
+    def delivered(self, packet_id: str, destination: str) -> None:
+        self._notify.delivered(packet_id, destination)
+
+    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
+        self._notify.rejected(packet_id, destination, code, reason)
+
+    def paused(self, destination: str, reason: str) -> None:
+        """Nothing: the log has it, and `status` shows it."""
+
+    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
+        self._notify.status_changed(packet_id, status, previous)
+
+
+class _Counting:
+    """Tells a progress bar."""
+
+    def __init__(self, on_delivered: Callable[[], None]) -> None:
+        self._on_delivered = on_delivered
+
+    def delivered(self, packet_id: str, destination: str) -> None:  # noqa: ARG002 - an Observer
+        self._on_delivered()
+
+    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
+        """Nothing: it does not count as done."""
+
+    def paused(self, destination: str, reason: str) -> None:
+        """Nothing."""
+
+    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
+        """Nothing."""

@@ -180,3 +180,12 @@ def problem(path: str, code: str, *, language: Language = "en", **values: object
     severity, english, indonesian = CATALOGUE[code]
     text = indonesian if language == "id" else english
     return Problem(path=path, code=code, severity=severity, message=text.format(**values))
+
+
+def reference_table() -> str:
+    """Return all codes as a table in Markdown, for the documentation."""
+    rows = [
+        f"| `{code}` | {severity.value} | {english} | {indonesian} |"
+        for code, (severity, english, indonesian) in sorted(CATALOGUE.items())
+    ]
+    return "\n".join(["| code | severity | English | Indonesian |", "|---|---|---|---|", *rows]) + "\n"

@@ -1,0 +1,42 @@
+"""Who can open packets: age recipients as text, and files of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktpsync import age
+from ktpsync.errors import ConfigError, KeyFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def parse_recipients(texts: Sequence[str], *, where: str) -> tuple[age.Recipient, ...]:
+    """Return the recipients of these texts.
+
+    Raises:
+        ConfigError: Some cannot be read; all of them are named.
+    """
+    recipients, problems = [], []
+    for text in texts:
+        try:
+            recipients.append(age.parse_recipient(text))
+        except KeyFormatError as error:
+            problems.append(f"  - {text[:24]}...: {error}")
+    if problems:
+        raise ConfigError("\n".join([f"{where}: not age recipients:", *problems]))
+    return tuple(recipients)
+
+
+def read_recipients_file(path: Path) -> list[str]:
+    """Return the age recipients in a file, one a line; ``#`` starts a comment.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The file of recipients {path} cannot be read: {error}.") from error
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

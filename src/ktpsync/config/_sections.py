@@ -1,0 +1,142 @@
+"""The tables of ``ktpsync.toml`` as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from attrs import frozen
+
+from ktpsync.config._recipients import parse_recipients, read_recipients_file
+from ktpsync.courier import CourierPolicy, Window
+from ktpsync.errors import ConfigError
+from ktpsync.plugins import ByteSize, Duration
+
+if TYPE_CHECKING:
+    from ktpsync import age
+
+S = TypeVar("S")
+
+CONFIG_NAME: Final = "ktpsync.toml"
+
+
+@frozen(kw_only=True)
+class OfficeSettings:
+    """The table ``[office]``.
+
+    Args:
+        data: Folder of the outbox, the spool and the station's keys; relative to the file.
+        recipients: age recipients that every packet is sealed to.
+        recipients_file: A file with more of them, one a line; ``#`` starts a comment.
+        database: SQLAlchemy URL of an outbox that several machines share. Default: SQLite in ``data``.
+    """
+
+    data: Path
+    recipients: tuple[str, ...] = ()
+    recipients_file: Path | None = None
+    database: str | None = None
+
+
+@frozen(kw_only=True)
+class DestinationSettings:
+    """What every table ``[destinations.NAME]`` has besides its backend's own settings.
+
+    Args:
+        backend: Name of the backend; ``ktpsync plugins`` lists them.
+        required: Whether a packet may only be purged after this destination gave a receipt.
+        concurrency: Deliveries at one time, at most.
+        rate: Bytes a second, at most, over all deliveries of a process.
+        window: Hours of the day in which it is used, such as ``18:00-06:30``.
+    """
+
+    backend: str
+    required: bool = True
+    concurrency: int = 4
+    rate: ByteSize | None = None
+    window: str | None = None
+
+    def policy(self) -> CourierPolicy:
+        """Return how couriers serve this destination.
+
+        Raises:
+            ConfigError: The window cannot be read.
+        """
+        window = None if self.window is None else Window.parse(self.window)
+        return CourierPolicy(concurrency=self.concurrency, rate=self.rate, window=window)
+
+
+@frozen(kw_only=True)
+class BackupSettings:
+    """What every table ``[backups.NAME]`` has besides its backend's own settings.
+
+    Args:
+        backend: Name of a storage backend.
+        recipients: age recipients that can restore. Default: those of the office.
+        every: How often the service makes it; without, only when asked.
+    """
+
+    backend: str
+    recipients: tuple[str, ...] = ()
+    every: Duration | None = None
+
+
+@frozen(kw_only=True)
+class Named(Generic[S]):
+    """A destination or backup of the configuration.
+
+    Args:
+        name: Its name.
+        settings: What ktpsync itself needs to know.
+        backend_settings: The rest, which the backend reads.
+    """
+
+    name: str
+    settings: S
+    backend_settings: Mapping[str, object]
+
+
+@frozen(kw_only=True)
+class Configuration:
+    """A whole configuration file.
+
+    Args:
+        path: The file.
+        office: The table ``[office]``, with paths made absolute.
+        destinations: By name, in the order of the file.
+        backups: By name, in the order of the file.
+    """
+
+    path: Path
+    office: OfficeSettings
+    destinations: Mapping[str, Named[DestinationSettings]]
+    backups: Mapping[str, Named[BackupSettings]]
+
+    def recipients(self) -> tuple[age.Recipient, ...]:
+        """Return the age recipients of new packets.
+
+        Raises:
+            ConfigError: There is none, or one cannot be read.
+        """
+        return parse_recipients(self._recipient_texts(), where=f"{self.path}: [office]")
+
+    def backup_recipients(self, name: str) -> tuple[str, ...]:
+        """Return the age recipients, as text, that can restore the named backup.
+
+        Raises:
+            ConfigError: There is none, or one cannot be read.
+        """
+        texts = self.backups[name].settings.recipients or self._recipient_texts()
+        parse_recipients(texts, where=f"{self.path}: [backups.{name}]")
+        return tuple(texts)
+
+    def _recipient_texts(self) -> list[str]:
+        texts = list(self.office.recipients)
+        if self.office.recipients_file is not None:
+            texts += read_recipients_file(self.office.recipients_file)
+        if not texts:
+            raise ConfigError(
+                f"{self.path}: no recipients. Packets cannot be sealed until [office] recipients_file names at "
+                "least one; `ktpsync keygen` makes a key pair and prints the recipient."
+            )
+        return texts

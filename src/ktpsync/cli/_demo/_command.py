@@ -46,11 +46,12 @@ def demo(output: Output, enrollments: int, sample_dir: Path | None, folder: Path
         "What the centre and the disk say",
         ["", "packets"],
         [
-            ["recorded", tally.recorded],
+            ["recorded, by the sealed files on the office's disk", tally.recorded],
             ["delivered, by the centre's own list", tally.delivered],
             ["with more than one effect at the centre", tally.repeated],
             ["damaged or changed at the centre", tally.changed],
             ["lost", tally.lost],
+            ["restored on the new machine, byte for byte", tally.stored_on_new_machine],
         ],
     )
     output.result(
@@ -60,6 +61,7 @@ def demo(output: Output, enrollments: int, sample_dir: Path | None, folder: Path
             "duplicates_in_effect": tally.repeated,
             "changed": tally.changed,
             "lost": tally.lost,
+            "restored": tally.stored_on_new_machine,
             "ok": tally.ok,
         }
     )

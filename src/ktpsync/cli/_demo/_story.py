@@ -34,7 +34,7 @@ class Tally:
     """What came out, counted at the centre and on the disk.
 
     Args:
-        recorded: Packets that ``submit`` acknowledged.
+        recorded: Packets found on the office's disk after the outage; those that ``submit`` acknowledged.
         delivered: Of these, how many the centre holds.
         repeated: Packets that took effect more than once at the centre.
         changed: Packets whose bytes at the centre are not those that were sealed.
@@ -86,13 +86,19 @@ def play(output: Output, folder: Path, *, enrollments: int, sample_dir: Path | N
 
         say("3. The centre goes down.")
         centre.stop()
-        digests = _record_through_outage(output, config, enrollments=enrollments, sample_dir=sample_dir)
+        acknowledged = _record_through_outage(output, config, enrollments=enrollments, sample_dir=sample_dir)
+        digests = _on_disk(config.parent / "data" / "spool")
+        if digests != acknowledged:
+            raise KtpsyncError(
+                f"{len(acknowledged)} packets were acknowledged, {len(digests)} are on the disk."
+            )
         _back_up_and_verify(output, config, usb, folder / "copy-of-usb-a")
 
         say("8. The centre comes back; the backlog drains.")
         centre.start()
-        with ktpsync.Office.open(config) as office, output.progress("Delivering", len(digests)) as advance:
-            report = office.sync(on_delivered=lambda: advance(1))
+        with ktpsync.Office.open(config) as office:
+            with output.progress("Delivering", len(digests)) as advance:
+                report = office.sync(on_delivered=lambda: advance(1))
             if report.waiting:
                 raise KtpsyncError(f"{report.waiting} packets were not delivered: {report.reason}")
             _wait_for_statuses(output, office, len(digests))
@@ -177,7 +183,8 @@ def _restore_elsewhere(
         again = office.sync()
         if again.delivered:
             raise KtpsyncError(f"{again.delivered} packets were sent a second time.")
-        return sum(_sha256_in_spool(office, packet_id) == digest for packet_id, digest in digests.items())
+    stored = _on_disk(new / "data" / "spool")
+    return sum(stored.get(packet_id) == digest for packet_id, digest in digests.items())
 
 
 def _count(centre: CentreProcess, digests: Mapping[str, str], stored: int) -> Tally:
@@ -193,9 +200,13 @@ def _count(centre: CentreProcess, digests: Mapping[str, str], stored: int) -> Ta
     )
 
 
-def _sha256_in_spool(office: Office, packet_id: str) -> str:
-    with office.outbox.spool.open(packet_id) as file:
-        return sha256_of(file)[0]
+def _on_disk(spool: Path) -> dict[str, str]:
+    """Read back every sealed packet in a spool: packet id to SHA-256."""
+    found = {}
+    for path in spool.rglob("*.age"):
+        with path.open("rb") as file:
+            found[path.stem] = sha256_of(file)[0]
+    return found
 
 
 def _append(config: Path, text: str) -> None:

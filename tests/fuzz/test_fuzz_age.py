@@ -14,8 +14,34 @@ TARGET = Path(__file__).with_name("fuzz_age.py")
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the bound is one of Linux")
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        "bytearray(fuzz_age.MAX_GROWTH)",
+        "fuzz_age.EVERYBODY = [age.Passphrase('password')]; fuzz_age.fuzz_file(costly)",
+    ],
+)
+def test_memory_beyond_the_bound_is_noticed(greedy: str) -> None:
+    """An input that made the library allocate too much ends the fuzzing, whatever the library makes of it."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(TARGET.parent)!r}); import fuzz_age; from ktpsync import age; "
+        "stanza = age.Stanza(args=('scrypt', 22 * 'A', '17'), body=bytes(32)); "
+        "costly = fuzz_age._header.build([stanza], fuzz_age.FILE_KEY); "
+        f"fuzz_age.bound_memory(); {greedy}"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert 1 == run.returncode
+    assert "MemoryError" in run.stderr or "allocate too much" in run.stderr
+
+
+@pytest.mark.slow
 def test_nothing_but_errors_of_age_escapes(tmp_path: Path) -> None:
-    """For 20 seconds of changed files, nothing but AgeError escapes, within 512 MiB and without a hang."""
+    """For 15 seconds of changed files, nothing but AgeError escapes, in bounded memory and without a hang."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     subprocess.run([sys.executable, TARGET, "--write-seeds", corpus], check=True, timeout=60)
@@ -24,8 +50,8 @@ def test_nothing_but_errors_of_age_escapes(tmp_path: Path) -> None:
         [
             sys.executable,
             TARGET,
-            "-max_total_time=20",
-            "-rss_limit_mb=512",
+            "-max_total_time=15",
+            "-rss_limit_mb=0",
             "-timeout=10",
             "-max_len=100000",
             "-print_final_stats=1",

@@ -139,12 +139,15 @@ class Spool:
             )
 
     def refresh(self, packet_id: str) -> None:
-        """Make a file young again, so that it is not collected as an orphan.
+        """Take over a file that another submission wrote: make it young, so that it is not collected as an orphan.
 
         Raises:
             FileNotFoundError: It has just been collected.
         """
-        os.utime(self.path(packet_id))
+        path = self.path(packet_id)
+        os.utime(path)
+        # The other one may be between its rename and its sync of the folder; our row must not come first.
+        fsync_folder(path.parent)
 
     def discard(self, packet_id: str) -> None:
         """Remove a packet's bytes durably. Removing what is not there is no error."""

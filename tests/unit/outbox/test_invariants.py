@@ -51,6 +51,31 @@ def test_invariant_01_bytes_are_durable_before_the_row(station: Any, monkeypatch
     assert 2 == len(list(other.packets()))
 
 
+def test_invariant_01_a_file_found_there_is_made_durable_before_the_row(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who wrote it may not have synced its folder yet."""
+    first = station.submit(b"rolled back", packet_id="01890a5d-ac96-774b-bcce-b302099a8000")
+    engine = app_engine(station)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM ktpsync_delivery")
+        connection.exec_driver_sql("DELETE FROM ktpsync_packet")
+    engine.dispose()
+    other = station.reopen()
+    steps: list[str] = []
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112 - of a descriptor
+            steps.append(f"folder synced, {len(list(other.packets()))} rows")
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    station.submit(b"rolled back", packet_id=first.packet.packet_id)
+    assert ["folder synced, 0 rows"] == steps
+    assert 1 == len(list(other.packets()))
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_invariant_01_a_file_that_is_not_durable_gets_no_row(
     station: Any, monkeypatch: pytest.MonkeyPatch, number: int

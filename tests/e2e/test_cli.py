@@ -178,6 +178,21 @@ def test_a_damaged_backup_is_named(office: Path) -> None:
     assert packet_id in found.err
 
 
+def test_a_restore_names_what_the_backup_lacks(office: Path) -> None:
+    """A packet whose bytes were gone before the backup is not passed over in silence."""
+    packets = run("submit", "captured", "--json").json()["submitted"]
+    assert isinstance(packets, list)
+    lost = packets[0]["packet_id"]
+    Path(f"data/spool/{lost[-2:]}/{lost}.age").unlink()
+    assert DAMAGED == run("backup", "usb-a").code
+
+    restored = run("restore", "../usb-a", "--into", "../new", "--identity", "../second.txt")
+
+    assert DAMAGED == restored.code
+    assert f"Packet {lost} is known, but its bytes are not in the backup." in restored.err
+    assert "Restored 2 packets" in restored.out
+
+
 def test_bad_folders_are_all_listed_and_none_is_submitted(office: Path) -> None:
     """Unless the good ones are asked for."""
     broken = Path("captured/0/enrollment.json")

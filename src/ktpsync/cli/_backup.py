@@ -149,7 +149,13 @@ def restore(
         report = ktpsync.restore(
             source, into=into, identity=identity, config=config, snapshot=snapshot, progress=progress
         )
-    for line in (*report.problems, *(f"packet {packet_id} is damaged" for packet_id in report.damaged)):
+    damaged = (f"Packet {packet_id} is damaged in the backup." for packet_id in report.damaged)
+    missing = (
+        f"Packet {packet_id} is known, but its bytes are not in the backup. Look for them in another backup, "
+        "or at its destinations."
+        for packet_id in report.missing
+    )
+    for line in (*report.problems, *damaged, *missing):
         click.echo(f"ktpsync: {line}", err=True)
     output.say(f"Restored {len(report.packet_ids)} packets into {into}.")
     output.say(f"Next: name the destinations in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`.")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,27 @@ class Database:
             with reading.begin():
                 yield reading
 
+    def ensure_wal(self) -> None:
+        """Bring a SQLite file into write-ahead mode, in which it stays, if it is not; elsewhere do nothing.
+
+        Changing the mode reads first and writes then, and for that step SQLite fails at once instead of
+        waiting while another connection is in the file: so the waiting is done here.
+
+        Raises:
+            ConfigError: The file's disk cannot hold a database in this mode.
+        """
+        if self.kind != "sqlite":
+            return
+        with translated_errors(), self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            mode = _wal(driver)
+        if mode != "wal":
+            raise ConfigError(
+                f"The outbox cannot live in {self.address}: SQLite keeps no write-ahead log there. "
+                "Give a file on a disk of this machine."
+            )
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose(close=self._process == os.getpid())
@@ -139,6 +161,18 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
+def _wal(driver: sqlite3.Connection) -> str:
+    give_up = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            # Past SQLAlchemy, which would open a transaction, where the mode cannot be changed.
+            return str(driver.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.005)
+
+
 def _sqlite_engine(url: URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
@@ -152,7 +186,7 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 
     @event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,9 @@ HEAD = "0001"
 _ADVISORY_LOCK = 5_227_100_148
 """PostgreSQL's number for "the outbox is being migrated"; any constant will do."""
 
+_alembic = threading.Lock()
+"""Alembic keeps the migration that runs in globals of its modules: one at a time in a process."""
+
 
 def migrate(database: Database) -> None:
     """Upgrade the database to :data:`HEAD`, with its data; create the tables in an empty one.
@@ -33,6 +38,7 @@ def migrate(database: Database) -> None:
         SchemaVersionError: The schema is newer than this release, or the file is not a database.
     """
     try:
+        database.ensure_wal()
         with database.read() as connection:
             version = _version(database, connection)
         if version == HEAD:
@@ -41,8 +47,8 @@ def migrate(database: Database) -> None:
             if database.kind == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             _upgrade(database, connection)
-    except DatabaseError as error:
-        if "not a database" in str(error.orig) or "malformed" in str(error.orig):
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        if "not a database" in str(error) or "malformed" in str(error):
             raise SchemaVersionError(
                 f"{database.address} is not a readable outbox database. It was left as it is: set it aside and "
                 "restore from the backup."
@@ -76,7 +82,8 @@ def _upgrade(database: Database, connection: Connection) -> None:
         )
     config.attributes["connection"] = connection
     config.attributes["schema"] = database.schema
-    command.upgrade(config, HEAD)
+    with _alembic:
+        command.upgrade(config, HEAD)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,45 @@ def test_processes_that_open_a_new_outbox_at_once_agree(
     for thread in threads:
         thread.join()
     assert (6, 1) == (len(found), len(set(found)))
+
+
+def test_opening_waits_for_others_in_a_file_that_has_no_write_ahead_log_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself does not wait where the log's mode is changed, so two first openings could fail."""
+    path = tmp_path / "app.db"
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("CREATE TABLE app (x)")
+    writer.execute("BEGIN IMMEDIATE")
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        writer.close()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with Outbox.open(path, tmp_path / "spool") as outbox:
+        assert outbox.outbox_id
+    assert 1 == len(waited)
+
+
+def test_migrations_of_different_databases_in_one_process_do_not_mix(
+    new_database: Callable[[], Path | str], tmp_path: Path
+) -> None:
+    """Alembic keeps its state in globals; several outboxes made by threads at once are all whole."""
+    databases = [new_database() for _ in range(4)]
+    found: list[str] = []
+
+    def open_it(number: int) -> None:
+        with Outbox.open(databases[number], tmp_path / str(number)) as outbox:
+            found.append(outbox.outbox_id)
+
+    threads = [threading.Thread(target=open_it, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 4 == len(set(found))
 
 
 def test_an_own_schema_in_the_applications_database(

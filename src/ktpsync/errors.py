@@ -64,7 +64,16 @@ class KtpsyncError(Exception):
 
 
 class ConfigError(KtpsyncError):
-    """The configuration file, an environment variable or an argument is wrong."""
+    """The configuration file, an environment variable or an argument is wrong.
+
+    Args:
+        message: What is wrong, all of it.
+        problems: The same, one line for each problem, where there can be several.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems) or (message,)
+        super().__init__(message)
 
 
 class RecordError(KtpsyncError):

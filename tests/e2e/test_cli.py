@@ -365,7 +365,7 @@ def test_plugins_lists_the_backends() -> None:
     answer = run("plugins", "--json")
 
     found = {line["plugin"]: line["rejected"] for line in answer.json()["plugins"]}  # type: ignore[attr-defined]
-    assert (DONE, {"disk": None, "http": None, "s3": None}) == (answer.code, found)
+    assert (DONE, {"disk": None, "http": None, "keyring": None, "s3": None}) == (answer.code, found)
 
 
 def test_every_command_has_help() -> None:

@@ -29,11 +29,15 @@ config_option = click.option(
     help="The office's configuration file, or the folder it is in.",
 )
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document for a program to read."
+)
+
 
 def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, None]:
     """Make a function a command body: add ``--json``, end with its exit code, turn errors into messages."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for a program to read.")
+    @json_option
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         output = Output(as_json=bool(kwargs.pop("as_json")))

@@ -7,6 +7,7 @@ import click
 from ktpsync.cli._audit import audit
 from ktpsync.cli._backup import backup, drill, restore, verify
 from ktpsync.cli._central import central
+from ktpsync.cli._config import config
 from ktpsync.cli._deliver import reconcile, resume, run, sync
 from ktpsync.cli._demo import demo
 from ktpsync.cli._packets import cancel, handled, rejected, requeue, status
@@ -44,6 +45,7 @@ for _command in (
     drill,
     restore,
     audit,
+    config,
     plugins,
     central,
     demo,

@@ -18,10 +18,14 @@
 
 from __future__ import annotations
 
+from ktpsync.config._check import backend_mismatch, check
 from ktpsync.config._load import load
 from ktpsync.config._recipients import parse_recipients, read_recipients_file
+from ktpsync.config._schema import FileSchema, schema
 from ktpsync.config._sections import (
+    BACKUP_KEYS,
     CONFIG_NAME,
+    DESTINATION_KEYS,
     BackupSettings,
     Configuration,
     DestinationSettings,
@@ -30,13 +34,19 @@ from ktpsync.config._sections import (
 )
 
 __all__ = [
+    "BACKUP_KEYS",
     "CONFIG_NAME",
+    "DESTINATION_KEYS",
     "BackupSettings",
     "Configuration",
     "DestinationSettings",
+    "FileSchema",
     "Named",
     "OfficeSettings",
+    "backend_mismatch",
+    "check",
     "load",
     "parse_recipients",
     "read_recipients_file",
+    "schema",
 ]

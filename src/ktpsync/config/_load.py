@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import fields
+from attrs import fields, frozen
 
 from ktpsync.config._sections import (
     CONFIG_NAME,
@@ -20,8 +23,7 @@ from ktpsync.errors import ConfigError
 from ktpsync.plugins import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from ktpsync.plugins import SecretSources
 
 T = TypeVar("T")
 
@@ -29,40 +31,93 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SECTIONS: Final = ("office", "destinations", "backups")
 
 
-def load(path: Path) -> Configuration:
+@frozen(kw_only=True)
+class Sections:
+    """What could be read of a file, and what could not.
+
+    Args:
+        path: The file.
+        document: The file as TOML gives it.
+        office: The table ``[office]``, if it is right.
+        destinations: Those that are right, by name.
+        backups: Those that are right, by name.
+        problems: One line for each problem.
+    """
+
+    path: Path
+    document: Mapping[str, object]
+    office: OfficeSettings | None
+    destinations: Mapping[str, Named[DestinationSettings]]
+    backups: Mapping[str, Named[BackupSettings]]
+    problems: tuple[str, ...]
+
+    def tables(self, section: str) -> dict[str, Mapping[str, object]]:
+        """Return the tables of a section by name, right or not."""
+        found = self.document.get(section)
+        tables = found.items() if isinstance(found, dict) else ()
+        return {str(name): table for name, table in tables if isinstance(table, dict)}
+
+
+def load(path: Path, *, secrets: SecretSources | None = None) -> Configuration:
     """Read and check a configuration file. Backends check their own settings when they are made.
 
     Args:
         path: The file, or the folder that holds ``ktpsync.toml``.
+        secrets: Where secrets are read from. Default: the environment and files.
 
     Raises:
         ConfigError: It is missing or has problems; all of them are listed.
     """
+    sections = read_sections(path, secrets)
+    if sections.problems or sections.office is None:
+        lines = "\n".join(f"  - {problem}" for problem in sections.problems)
+        raise ConfigError(
+            f"{sections.path} has problems; nothing was started:\n{lines}", problems=sections.problems
+        )
+    return Configuration(
+        path=sections.path,
+        office=sections.office,
+        destinations=sections.destinations,
+        backups=sections.backups,
+    )
+
+
+def read_sections(path: Path, secrets: SecretSources | None) -> Sections:
+    """Read a configuration file as far as it can be read, and collect its problems.
+
+    Raises:
+        ConfigError: It is missing or is not TOML.
+    """
     path = (path / CONFIG_NAME if path.is_dir() else path).absolute()
-    return _Reader(path).configuration()
+    return _Reader(path, secrets).sections()
 
 
 class _Reader:
     """Reads one file and collects its problems."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, secrets: SecretSources | None) -> None:
         self._path = path
+        self._secrets = secrets
         self._document = _read(path)
         self._problems: list[str] = []
 
-    def configuration(self) -> Configuration:
+    def sections(self) -> Sections:
         self._problems += [
-            f"[{section}] is not a section; the sections are {', '.join(f'[{known}]' for known in _SECTIONS)}"
+            f"[{section}] is not a section; {_hint(section)}"
             for section in self._document
             if section not in _SECTIONS
         ]
         office = self._settings(OfficeSettings, self._document.get("office", {}), "[office]")
         destinations = self._named(DestinationSettings, "destinations")
         backups = self._named(BackupSettings, "backups")
-        if self._problems or office is None:
-            lines = "\n".join(f"  - {problem}" for problem in self._problems)
-            raise ConfigError(f"{self._path} has problems; nothing was started:\n{lines}")
-        return Configuration(path=self._path, office=office, destinations=destinations, backups=backups)
+        return Sections(
+            path=self._path,
+            document=self._document,
+            office=office,
+            destinations=destinations,
+            backups=backups,
+            problems=tuple(self._problems),
+        )
 
     def _named(self, cls: type[T], section: str) -> dict[str, Named[T]]:
         found: dict[str, Named[T]] = {}
@@ -89,16 +144,25 @@ class _Reader:
         return {}
 
     def _settings(self, cls: type[T], value: object, where: str) -> T | None:
+        base = self._path.parent
         try:
-            return read_settings(cls, self._table(value, where), where=where, base=self._path.parent)
+            return read_settings(
+                cls, self._table(value, where), where=where, base=base, secrets=self._secrets
+            )
         except ConfigError as error:
-            self._problems.append(str(error))
+            self._problems += error.problems
             return None
+
+
+def _hint(section: str) -> str:
+    close = difflib.get_close_matches(section, _SECTIONS, n=1)
+    known = ", ".join(f"[{name}]" for name in _SECTIONS)
+    return f"perhaps [{close[0]}]" if close else f"the sections are {known}"
 
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist. Run `ktpsync init` in the office's folder, or give --config."
@@ -106,4 +170,5 @@ def _read(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.") from error
+        windows = " Write Windows paths in single quotes: 'D:\\folder'." if "\\" in str(error) else ""
+        raise ConfigError(f"{path} is not TOML: {error}.{windows}") from error

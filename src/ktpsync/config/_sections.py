@@ -6,19 +6,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from attrs import frozen
+from attrs import field, fields, frozen
 
 from ktpsync.config._recipients import parse_recipients, read_recipients_file
 from ktpsync.courier import CourierPolicy, Window
 from ktpsync.errors import ConfigError
-from ktpsync.plugins import ByteSize, Duration
+from ktpsync.plugins import ByteSize, Duration, Secret
 
 if TYPE_CHECKING:
+    from attrs import Attribute
+
     from ktpsync import age
 
 S = TypeVar("S")
 
 CONFIG_NAME: Final = "ktpsync.toml"
+
+
+def _at_least_one(_settings: object, attribute: Attribute[int], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"expected at least 1, and {attribute.name} is {value}")
+
+
+def _hours(_settings: object, _attribute: Attribute[str | None], value: str | None) -> None:
+    if value is not None:
+        Window.parse(value)
 
 
 @frozen(kw_only=True)
@@ -29,13 +41,14 @@ class OfficeSettings:
         data: Folder of the outbox, the spool and the station's keys; relative to the file.
         recipients: age recipients that every packet is sealed to.
         recipients_file: A file with more of them, one a line; ``#`` starts a comment.
-        database: SQLAlchemy URL of an outbox that several machines share. Default: SQLite in ``data``.
+        database: SQLAlchemy URL of an outbox that several machines share; a secret, for it may hold a
+            password. Default: SQLite in ``data``.
     """
 
     data: Path
     recipients: tuple[str, ...] = ()
     recipients_file: Path | None = None
-    database: str | None = None
+    database: Secret | None = None
 
 
 @frozen(kw_only=True)
@@ -52,16 +65,12 @@ class DestinationSettings:
 
     backend: str
     required: bool = True
-    concurrency: int = 4
+    concurrency: int = field(default=4, validator=_at_least_one)
     rate: ByteSize | None = None
-    window: str | None = None
+    window: str | None = field(default=None, validator=_hours)
 
     def policy(self) -> CourierPolicy:
-        """Return how couriers serve this destination.
-
-        Raises:
-            ConfigError: The window cannot be read.
-        """
+        """Return how couriers serve this destination."""
         window = None if self.window is None else Window.parse(self.window)
         return CourierPolicy(concurrency=self.concurrency, rate=self.rate, window=window)
 
@@ -79,6 +88,13 @@ class BackupSettings:
     backend: str
     recipients: tuple[str, ...] = ()
     every: Duration | None = None
+
+
+DESTINATION_KEYS: Final = tuple(attribute.name for attribute in fields(DestinationSettings))
+"""Settings of a destination that are not its backend's."""
+
+BACKUP_KEYS: Final = tuple(attribute.name for attribute in fields(BackupSettings))
+"""Settings of a backup that are not its backend's."""
 
 
 @frozen(kw_only=True)

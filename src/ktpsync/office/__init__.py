@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ktpsync.office._check import PlaceCheck, check_places
 from ktpsync.office._office import Office
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.office._restore import restore, verify_backup
@@ -10,8 +11,10 @@ from ktpsync.office._setup import init_office
 __all__ = [
     "DestinationReport",
     "Office",
+    "PlaceCheck",
     "ReconcileReport",
     "SyncReport",
+    "check_places",
     "init_office",
     "restore",
     "verify_backup",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ktpsync import files, packet
 from ktpsync.backup import Depth, Repository, backup, backup_dates, drill, due, ignore_progress, verify
-from ktpsync.config import load
+from ktpsync.config import BACKUP_KEYS, load
 from ktpsync.courier import Task
 from ktpsync.errors import ConfigError, UnknownDestinationError
 from ktpsync.keys import StationPublicKey
@@ -209,7 +209,7 @@ def _storage_backend(
     where: str,
     base: Path,
 ) -> StorageBackend:
-    made = registry.make(backend, settings, context, where=where, base=base)
+    made = registry.make(backend, settings, context, where=where, base=base, also=BACKUP_KEYS)
     if not isinstance(made, StorageBackend):
         raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
     return made
@@ -237,4 +237,6 @@ def storage_of(config: Path, name: str) -> StorageBackend:
         ConfigError: The file has problems, or the backend is no storage.
         UnknownDestinationError: The file names no such backup.
     """
-    return _make(PluginRegistry.load(), load(config), name, BackendContext(name=name))
+    registry = PluginRegistry.load()
+    settings = load(config, secrets=registry.secret_sources())
+    return _make(registry, settings, name, BackendContext(name=name))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ktpsync.config import DESTINATION_KEYS
 from ktpsync.courier import Courier, Task, poll_statuses, reconcile
 from ktpsync.errors import BackendError, ConfigError, UnknownDestinationError
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
@@ -90,6 +91,7 @@ class Destinations:
                     context,
                     where=f"[destinations.{name}]",
                     base=self._settings.path.parent,
+                    also=DESTINATION_KEYS,
                 )
             return self._made[name]
 
@@ -222,7 +224,7 @@ class _Telling:
         self._notify.rejected(packet_id, destination, code, reason)
 
     def paused(self, destination: str, reason: str) -> None:
-        """Nothing: the log has it, and `status` shows it."""
+        self._notify.paused(destination, reason)
 
     def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
         self._notify.status_changed(packet_id, status, previous)

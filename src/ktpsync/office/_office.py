@@ -53,7 +53,7 @@ class Office:
         self._index_key = IndexKey.load(self.data.index_key)
         self.station: StationPublicKey = self._station_key.public
         self.outbox = Outbox.open(
-            settings.office.database or self.data.database,
+            self.data.database if settings.office.database is None else settings.office.database.reveal(),
             self.data.spool,
             destinations=[
                 DestinationSpec(name=name, required=place.settings.required)
@@ -89,11 +89,14 @@ class Office:
             KeyFileError: A key of the station is missing, damaged or open to others.
             SchemaVersionError: The outbox was written by a newer release.
         """
-        settings = configuration.load(Path(config)) if isinstance(config, str | Path) else config
-        return cls(settings, clock=clock or SystemClock(), registry=PluginRegistry.load())
+        registry = PluginRegistry.load()
+        if isinstance(config, str | Path):
+            config = configuration.load(Path(config), secrets=registry.secret_sources())
+        return cls(config, clock=clock or SystemClock(), registry=registry)
 
     def close(self) -> None:
-        """Close connections and the outbox."""
+        """Close connections and the outbox, after plugins were told what happened."""
+        self._registry.notify.close()
         self._destinations.close()
         self.outbox.close()
 

@@ -2,15 +2,15 @@
 
 A backend plugin is a module with one hook implementation, announced in the entry-point group ``ktpsync``::
 
-    from ktpsync.plugins import PLUGIN_API_VERSION, BackendSpec, hookimpl
+    from ktpsync.plugins import BackendSpec, hookimpl
 
     @hookimpl
     def ktpsync_backends():
         yield BackendSpec(
             name="sftp",
-            api_version=PLUGIN_API_VERSION,
+            api_version=1,
             summary="Store packets on an SFTP server.",
-            config="ktpsync_sftp.config:SftpConfig",
+            config="ktpsync_sftp.backend:SftpSettings",
             factory="ktpsync_sftp.backend:SftpBackend",
         )
 """
@@ -19,13 +19,17 @@ from __future__ import annotations
 
 from ktpsync.plugins._backend import Backend, BackendContext, Capability
 from ktpsync.plugins._central import CentralBackend, Holding, HoldingState, StatusChange, StatusPage
-from ktpsync.plugins._hookspecs import PLUGIN_API_VERSION, hookimpl
+from ktpsync.plugins._hookspecs import hookimpl
+from ktpsync.plugins._loading import PluginInfo
 from ktpsync.plugins._observers import Observers
-from ktpsync.plugins._registry import PluginInfo, PluginRegistry
-from ktpsync.plugins._settings import ByteSize, Duration, Secret, read_settings
-from ktpsync.plugins._spec import BackendSpec
+from ktpsync.plugins._registry import PluginRegistry
+from ktpsync.plugins._schema import settings_schema
+from ktpsync.plugins._secrets import Secret, SecretSources
+from ktpsync.plugins._settings import ByteSize, Duration, read_settings
+from ktpsync.plugins._spec import BackendSpec, SecretProvider
 from ktpsync.plugins._storage import ObjectInfo, StorageBackend, packet_key, valid_key
 from ktpsync.plugins._values import Health, Receipt
+from ktpsync.plugins._versions import PLUGIN_API_VERSION
 
 __all__ = [
     "PLUGIN_API_VERSION",
@@ -45,11 +49,14 @@ __all__ = [
     "PluginRegistry",
     "Receipt",
     "Secret",
+    "SecretProvider",
+    "SecretSources",
     "StatusChange",
     "StatusPage",
     "StorageBackend",
     "hookimpl",
     "packet_key",
     "read_settings",
+    "settings_schema",
     "valid_key",
 ]

@@ -3,56 +3,36 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
+from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import pluggy
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ktpsync.errors import PluginError, UnknownBackendError
 from ktpsync.plugins import _hookspecs
-from ktpsync.plugins._backend import Backend
-from ktpsync.plugins._hookspecs import PLUGIN_API_VERSION, PROJECT
+from ktpsync.plugins._hookspecs import PROJECT
+from ktpsync.plugins._loading import PluginInfo, info_of, load_one
 from ktpsync.plugins._observers import Observers
+from ktpsync.plugins._resolve import backend_class, reading_function, settings_class
+from ktpsync.plugins._secrets import BUILT_IN_SOURCES, SecretSources
 from ktpsync.plugins._settings import read_settings
-from ktpsync.plugins._spec import BackendSpec
+from ktpsync.plugins._spec import BackendSpec, SecretProvider
+from ktpsync.plugins._versions import PLUGIN_API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
     from types import ModuleType
 
-    from ktpsync.plugins._backend import BackendContext
+    from ktpsync.plugins._backend import Backend, BackendContext
+    from ktpsync.plugins._secrets import ReadSecret
 
 DISABLE_VARIABLE: Final = "KTPSYNC_DISABLE_PLUGINS"
-"""Environment variable: names of plugins separated by commas, or ``all``."""
-
-_ACCEPTED_VERSIONS: Final = frozenset({PLUGIN_API_VERSION, PLUGIN_API_VERSION - 1})
-_EXTRAS: Final = {"boto3": "s3", "botocore": "s3"}
-"""Missing module to the extra of ktpsync that installs it."""
-
-
-@frozen(kw_only=True)
-class PluginInfo:
-    """A plugin as it was found.
-
-    Args:
-        name: Its entry point's name.
-        distribution: The installed package it comes from.
-        version: That package's version.
-        offers: Names of the backends it offers.
-        api_version: The plugin interface that its backends were written for, if it offers any.
-        rejected: Why it is not used, or ``None``.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    offers: tuple[str, ...] = ()
-    api_version: int | None = None
-    rejected: str | None = None
+"""Environment variable: plugins, each as ``name``, ``distribution`` or ``distribution:name``, separated by
+commas; or ``all``."""
 
 
 class PluginRegistry:
@@ -61,27 +41,34 @@ class PluginRegistry:
     Args:
         entry_points: Where plugins are announced.
         disabled: Names of plugins that are not loaded; ``all`` stands for every one.
+        api_version: The plugin interface of this release.
+        hookspecs: The module or class that specifies the hooks.
     """
 
     def __init__(
-        self, entry_points: Iterable[metadata.EntryPoint], *, disabled: frozenset[str] = frozenset()
+        self,
+        entry_points: Iterable[metadata.EntryPoint],
+        *,
+        disabled: frozenset[str] = frozenset(),
+        api_version: int = PLUGIN_API_VERSION,
+        hookspecs: ModuleType | type = _hookspecs,
     ) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(_hookspecs)
-        self._specs: dict[str, BackendSpec] = {}
-        self._plugins: dict[tuple[str, str], PluginInfo] = {}
+        self._manager.add_hookspecs(hookspecs)
+        self._backends: dict[str, BackendSpec] = {}
+        self._secrets: dict[str, SecretProvider] = {}
+        self._plugins: dict[str, PluginInfo] = {}
         self.notify = Observers(self._manager)
-        claims: dict[str, list[tuple[PluginInfo, BackendSpec]]] = {}
+        offers = {}
         for entry_point in entry_points:
-            info, specs = self._load_one(entry_point, disabled)
-            self._plugins[info.distribution, info.name] = info
-            for spec in specs:
-                claims.setdefault(spec.name, []).append((info, spec))
-        for name, claimants in claims.items():
-            if len(claimants) == 1:
-                self._specs[name] = claimants[0][1]
-            else:
-                self._reject_rivals(name, [info for info, _ in claimants])
+            info = info_of(entry_point)
+            if disabled & {info.name, info.distribution, info.key, "all", "1"}:
+                self._plugins[info.key] = evolve(info, rejected=f"disabled by {DISABLE_VARIABLE}")
+                continue
+            offer = load_one(self._manager, entry_point, api_version=api_version)
+            self._plugins[info.key] = offer.info
+            offers[info.key] = offer.specs
+        self._settle(offers)
 
     @classmethod
     def load(cls) -> PluginRegistry:
@@ -97,7 +84,13 @@ class PluginRegistry:
 
     def backends(self) -> Mapping[str, BackendSpec]:
         """Return all usable backends by name."""
-        return dict(self._specs)
+        return dict(self._backends)
+
+    def secret_sources(self) -> SecretSources:
+        """Return where secrets can be read from. A provider is imported when a setting first names it."""
+        return SecretSources(
+            {name: partial(reading_function, provider) for name, provider in self._secrets.items()}
+        )
 
     def spec(self, backend: str) -> BackendSpec:
         """Return how a backend was announced.
@@ -105,23 +98,57 @@ class PluginRegistry:
         Raises:
             UnknownBackendError: No usable plugin offers it; the message says why, as far as is known.
         """
-        if backend in self._specs:
-            return self._specs[backend]
+        if backend in self._backends:
+            return self._backends[backend]
         for info in self._plugins.values():
-            if info.rejected is not None and backend in (info.name, *info.offers):
+            if info.rejected is not None and backend in (info.name, *info.backends):
                 raise UnknownBackendError(
                     f"The backend {backend!r} of {info.distribution} is not used: {info.rejected}."
                 )
-        close = difflib.get_close_matches(backend, self._specs, n=1)
-        hint = (
-            f"Perhaps {close[0]!r}." if close else f"There are: {', '.join(sorted(self._specs)) or 'none'}."
-        )
+        close = difflib.get_close_matches(backend, self._backends, n=1)
+        known = ", ".join(sorted(self._backends)) or "none"
+        hint = f"Perhaps {close[0]!r}." if close else f"There are: {known}."
         raise UnknownBackendError(
             f"No plugin offers a backend {backend!r}. {hint} `ktpsync plugins` lists them."
         )
 
+    def settings_class(self, backend: str) -> type:
+        """Import a backend's settings and return their class.
+
+        Raises:
+            UnknownBackendError: No usable plugin offers it.
+            PluginError: It cannot be imported, or is no frozen attrs class.
+        """
+        return settings_class(self.spec(backend))
+
+    def backend_class(self, backend: str) -> type[Backend]:
+        """Import a backend and return its class.
+
+        Raises:
+            UnknownBackendError: No usable plugin offers it.
+            PluginError: It cannot be imported, or is no backend.
+        """
+        return backend_class(self.spec(backend))
+
+    def reading_function(self, provider: str) -> ReadSecret:
+        """Import a secret provider and return the function that reads.
+
+        Raises:
+            PluginError: No usable plugin offers it, or it cannot be imported.
+        """
+        if provider not in self._secrets:
+            raise PluginError(f"No plugin offers a secret provider {provider!r}.")
+        return reading_function(self._secrets[provider])
+
     def make(
-        self, backend: str, settings: Mapping[str, object], context: BackendContext, *, where: str, base: Path
+        self,
+        backend: str,
+        settings: Mapping[str, object],
+        context: BackendContext,
+        *,
+        where: str,
+        base: Path,
+        also: Iterable[str] = (),
     ) -> Backend:
         """Import a backend and make an instance.
 
@@ -131,76 +158,52 @@ class PluginRegistry:
             context: What ktpsync gives to every backend.
             where: What to call the settings in messages.
             base: The folder that relative paths in the settings start from.
+            also: Settings that stand in the same table and are not the backend's, for suggestions.
 
         Raises:
             UnknownBackendError: No usable plugin offers it.
-            PluginError: It cannot be imported.
+            PluginError: It cannot be imported, or what is imported is not usable.
             ConfigError: The settings have problems; all of them are listed.
         """
         spec = self.spec(backend)
-        config: object = read_settings(_resolve(spec, spec.config), settings, where=where, base=base)
-        made = _resolve(spec, spec.factory)(config, context)
-        if not isinstance(made, Backend):
-            raise PluginError(
-                f"The backend {backend!r} is a {type(made).__name__}, not a ktpsync.plugins.Backend."
-            )
-        return made
-
-    def _load_one(
-        self, entry_point: metadata.EntryPoint, disabled: frozenset[str]
-    ) -> tuple[PluginInfo, list[BackendSpec]]:
-        distribution = entry_point.dist
-        info = PluginInfo(
-            name=entry_point.name,
-            distribution=distribution.name if distribution is not None else "unknown",
-            version=distribution.version if distribution is not None else "unknown",
+        config: object = read_settings(
+            settings_class(spec), settings, where=where, base=base, secrets=self.secret_sources(), also=also
         )
-        if disabled & {entry_point.name, "all", "1"}:
-            return evolve(info, rejected=f"disabled by {DISABLE_VARIABLE}"), []
+        factory = backend_class(spec)
         try:
-            module: ModuleType = entry_point.load()
-            self._manager.register(module, name=f"{info.distribution}:{info.name}")
-            specs = self._specs_of(module)
-        except Exception as error:  # noqa: BLE001 - a broken plugin must not take the host down
-            return evolve(info, rejected=f"it failed to load: {type(error).__name__}: {error}"), []
-        versions = {spec.api_version for spec in specs}
-        info = evolve(
-            info, offers=tuple(spec.name for spec in specs), api_version=max(versions, default=None)
-        )
-        if not versions <= _ACCEPTED_VERSIONS:
-            self._manager.unregister(module)
-            wanted = " or ".join(str(version) for version in sorted(_ACCEPTED_VERSIONS))
-            return evolve(
-                info, rejected=f"it was written for plugin API {max(versions)}, this is {wanted}"
-            ), []
-        return info, specs
+            return factory(config, context)  # type: ignore[call-arg]  # the author's interface
+        except TypeError as error:
+            raise PluginError(
+                f"The backend {backend!r} cannot be made: {error}. Its class must take (config, context)."
+            ) from error
 
-    def _specs_of(self, module: ModuleType) -> list[BackendSpec]:
-        specs: list[BackendSpec] = []
-        for implementation in self._manager.hook.ktpsync_backends.get_hookimpls():
-            if implementation.plugin is module:
-                specs += cast("Iterable[BackendSpec]", implementation.function())
-        for spec in specs:
-            if not isinstance(spec, BackendSpec):
-                raise TypeError(f"ktpsync_backends yielded a {type(spec).__name__}, not a BackendSpec")
-        return specs
+    def _settle(self, offers: Mapping[str, tuple[BackendSpec | SecretProvider, ...]]) -> None:
+        """Take what is offered, and refuse all plugins that claim what another one claims too."""
+        claims: dict[tuple[type, str], list[str]] = {}
+        for key, specs in offers.items():
+            for spec in specs:
+                claims.setdefault((type(spec), spec.name), []).append(key)
+        for (kind, name), claimants in claims.items():
+            if len(claimants) > 1:
+                self._reject_rivals("backend" if kind is BackendSpec else "secret provider", name, claimants)
+            elif kind is SecretProvider and name in BUILT_IN_SOURCES:
+                self._reject(claimants[0], f"it offers the secret provider {name!r}, which is built in")
+        for key, specs in offers.items():
+            if self._plugins[key].rejected is not None:
+                continue
+            self._backends |= {spec.name: spec for spec in specs if isinstance(spec, BackendSpec)}
+            self._secrets |= {spec.name: spec for spec in specs if isinstance(spec, SecretProvider)}
 
-    def _reject_rivals(self, backend: str, rivals: list[PluginInfo]) -> None:
-        names = " and ".join(f"{info.distribution} ({info.name})" for info in rivals)
-        for info in rivals:
-            reason = f"{names} both offer a backend {backend!r}; uninstall or disable one"
-            self._plugins[info.distribution, info.name] = evolve(info, rejected=reason)
+    def _reject_rivals(self, kind: str, name: str, claimants: list[str]) -> None:
+        told = " and ".join(claimants)
+        for key in claimants:
+            self._reject(
+                key,
+                f"{told} both offer a {kind} {name!r}, so none of them is used; uninstall one, or name the one "
+                f"to leave out in {DISABLE_VARIABLE}",
+            )
 
-
-def _resolve(spec: BackendSpec, target: str) -> type:
-    module, _, name = target.partition(":")
-    try:
-        return cast("type", getattr(importlib.import_module(module), name))
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        hint = f"; run: pip install 'ktpsync[{extra}]'" if extra else ""
-        raise PluginError(
-            f"The backend {spec.name!r} needs the package {error.name!r}, which is missing{hint}."
-        ) from error
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"The backend {spec.name!r} cannot be imported from {target}: {error}.") from error
+    def _reject(self, key: str, reason: str) -> None:
+        self._plugins[key] = evolve(self._plugins[key], rejected=reason)
+        if self._manager.has_plugin(key):
+            self._manager.unregister(name=key)

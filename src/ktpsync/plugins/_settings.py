@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import difflib
+import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NewType, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NewType, TypeVar, get_args, get_origin
 
+import attrs
 import cattrs
 
 from ktpsync.errors import ConfigError
-from ktpsync.structure import ExpectedError, UnknownFieldError, misfits, new_converter
+from ktpsync.plugins._secrets import Secret, SecretSources
+from ktpsync.structure import ExpectedError, Misfit, UnknownFieldError, misfits, new_converter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -23,8 +26,8 @@ Duration = NewType("Duration", float)
 ByteSize = NewType("ByteSize", int)
 """Bytes; in the file a number, or text such as ``"64 MiB"`` or ``"5 MB"``."""
 
-_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_BYTES: Final = {
+DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+BYTE_SIZE_UNITS: Final = {
     "b": 1,
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
@@ -32,41 +35,15 @@ _BYTES: Final = {
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)")
 
 
-class Secret:
-    """A value that is never shown: a token, a password, a secret key.
-
-    In the file it is text, or says where the text is: ``{ env = "NAME" }``, ``{ file = "path" }`` or
-    ``{ keyring = "service/name" }``.
-
-    Args:
-        value: The secret.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the secret itself."""
-        return self._value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A Secret is not pickled: it would be in clear.")
-
-
-def read_settings(cls: type[T], table: Mapping[str, object], *, where: str, base: Path | None = None) -> T:
+def read_settings(
+    cls: type[T],
+    table: Mapping[str, object],
+    *,
+    where: str,
+    base: Path | None = None,
+    secrets: SecretSources | None = None,
+    also: Iterable[str] = (),
+) -> T:
     """Return an instance of a frozen attrs class from the values of a TOML table.
 
     Besides plain values, tuples, mappings and nested attrs classes it knows :class:`Secret`,
@@ -77,55 +54,100 @@ def read_settings(cls: type[T], table: Mapping[str, object], *, where: str, base
         table: The values.
         where: What to call the table in messages, such as ``[destinations.central]``.
         base: The folder that relative paths start from. Default: the current one.
+        secrets: Where secrets are read from. Default: the environment and files.
+        also: Other settings that the table may have, to be suggested for an unknown one.
 
     Raises:
         ConfigError: Values are missing, unknown or malformed; all of them are listed.
     """
+    sources = secrets or SecretSources()
     converter = new_converter()
     converter.register_structure_hook_func(lambda kind: kind is Duration, _duration)
     converter.register_structure_hook_func(lambda kind: kind is ByteSize, _byte_size)
     converter.register_structure_hook_func(lambda kind: kind is float, _number)
     converter.register_structure_hook(Path, lambda value, _: _path(value, base))
-    converter.register_structure_hook(Secret, lambda value, _: _secret(value, base))
+    converter.register_structure_hook(Secret, lambda value, _: sources.read(value, base=base))
+    converter.register_structure_hook_func(_is_choice, _choice)
+    attrs.resolve_types(cls)  # type: ignore[type-var]  # an attrs class
     try:
-        return converter.structure(table, cls)
+        made = converter.structure(table, cls)
     except cattrs.BaseValidationError as error:
-        lines = [f"{where} {misfit.path}: {_sentence(misfit.error)}" for misfit in misfits(error)]
-        raise ConfigError("\n  - ".join(lines)) from None
+        found = list(misfits(error))
+    else:
+        return made
+    refused = list(_refused(converter, cls, table, {misfit.path for misfit in found}))
+    names = [*also, *(attribute.name for attribute in attrs.fields(cls))]  # type: ignore[arg-type]  # an attrs class
+    problems = [
+        f"{_place(where, misfit.path)}: {_sentence(misfit, names)}"
+        for misfit in [*found, *refused]
+        if misfit.path or not refused
+    ]
+    raise ConfigError("\n  - ".join(problems), problems=problems)
 
 
-def _sentence(error: BaseException) -> str:
-    match error:
-        case UnknownFieldError(suggestion=str(suggestion)):
-            return f"there is no such setting; perhaps {suggestion!r}"
-        case UnknownFieldError():
-            return "there is no such setting"
+def _refused(
+    converter: cattrs.Converter, cls: type, table: Mapping[str, object], wrong: Container[str]
+) -> Iterator[Misfit]:
+    """Yield what the class's validators refuse, each by its name: the class itself stops at the first."""
+    for attribute in attrs.fields(cls):
+        if attribute.validator is None or attribute.name in wrong or attribute.name not in table:
+            continue
+        try:
+            value = converter.structure(table[attribute.name], attribute.type)
+            attribute.validator(None, attribute, value)
+        except (ValueError, TypeError, ConfigError) as error:
+            yield Misfit(attribute.name, error)
+        except cattrs.BaseValidationError:
+            continue
+
+
+def _place(where: str, path: str) -> str:
+    return f"{where} {path}" if path else where
+
+
+def _sentence(misfit: Misfit, names: Sequence[str]) -> str:
+    match misfit.error:
+        case UnknownFieldError(suggestion=suggestion):
+            top_level = misfit.path.isidentifier()
+            close = difflib.get_close_matches(misfit.path, names, n=1) if top_level else [suggestion]
+            return f"there is no such setting{f'; perhaps {close[0]!r}' if close and close[0] else ''}"
         case KeyError():
             return "this setting is missing"
-        case ExpectedError():
+        case ExpectedError() as error:
             return f"expected {error}"
-        case ConfigError() | ValueError():
-            return str(error)
+        case ConfigError() | ValueError() | TypeError() as error if error.args:
+            return str(error.args[0])  # attrs' validators add the objects that the sentence is about
         case _:
             return "the value is not of the right kind"
 
 
+def _is_choice(kind: object) -> bool:
+    origin: object = get_origin(kind)
+    return origin is Literal
+
+
+def _choice(value: object, kind: object) -> object:
+    if value not in get_args(kind):
+        raise ExpectedError(f"one of {', '.join(map(str, get_args(kind)))}")
+    return value
+
+
 def _number(value: object, _: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ExpectedError("a number")
     return float(value)
 
 
 def _duration(value: object, _: object) -> Duration:
-    return Duration(_quantity(value, _SECONDS, "a time such as 30s, 15m, 2h or 1d"))
+    return Duration(_quantity(value, DURATION_UNITS, "a time such as 30s, 15m, 2h or 1d"))
 
 
 def _byte_size(value: object, _: object) -> ByteSize:
-    return ByteSize(int(_quantity(value, _BYTES, "a size such as 500 kB, 64 MiB or 2 GB")))
+    return ByteSize(int(_quantity(value, BYTE_SIZE_UNITS, "a size such as 500 kB, 64 MiB or 2 GB")))
 
 
 def _quantity(value: object, units: Mapping[str, float], words: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return value
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or match[2].lower() not in units:
@@ -137,35 +159,3 @@ def _path(value: object, base: Path | None) -> Path:
     if not isinstance(value, str) or not value:
         raise ExpectedError("a path")
     return (base or Path()).absolute() / Path(value).expanduser()
-
-
-def _secret(value: object, base: Path | None) -> Secret:
-    match value:
-        case str():
-            return Secret(value)
-        case {"env": str(name), **rest} if not rest:
-            if name not in os.environ:
-                raise ConfigError(f"the environment variable {name} is not set")
-            return Secret(os.environ[name])
-        case {"file": str(name), **rest} if not rest:
-            path = _path(name, base)
-            try:
-                return Secret(path.read_text(encoding="utf-8").strip())
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"the file {path} cannot be read: {error}") from None
-        case {"keyring": str(name), **rest} if not rest:
-            return _from_keyring(name)
-        case _:
-            raise ExpectedError('a text, { env = "NAME" }, { file = "path" } or { keyring = "service/name" }')
-
-
-def _from_keyring(name: str) -> Secret:
-    try:
-        import keyring  # noqa: PLC0415 - an optional package
-    except ImportError:
-        raise ConfigError("secrets from the keyring need one more package: pip install keyring") from None
-    service, _, user = name.rpartition("/")
-    found = keyring.get_password(service, user)
-    if found is None:
-        raise ConfigError(f"the keyring has no entry {name!r}; add it with: keyring set {service} {user}")
-    return Secret(found)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoint
 
 CONTEXT = BackendContext(name="x")
 
@@ -27,23 +27,25 @@ def ktpsync_backends():
 """
 
 
-@pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], EntryPoint]:
-    """Returns a function that writes a module and announces it."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(name: str, source: str) -> EntryPoint:
-        module = f"ktpsync_test_{name}_{tmp_path.name.replace('-', '_')}"
-        (tmp_path / f"{module}.py").write_text(source)
-        return EntryPoint(name=name, value=module, group="ktpsync")
-
-    return make
+PROVIDER = """
+from ktpsync.plugins import SecretProvider, hookimpl
+@hookimpl
+def ktpsync_secret_providers():
+    yield SecretProvider(name="{name}", api_version=1, summary="A test.", read=__name__ + ":read")
+def read(reference):
+    return {{"known": "the secret"}}.get(reference)
+"""
 
 
 def good(name: str, version: str = "PLUGIN_API_VERSION") -> str:
     """Return the source of a plugin that offers a disk under another name."""
     target = "ktpsync.backends.disk.backend:Disk"
     return GOOD.format(name=name, version=version, config=f"{target}Settings", factory=f"{target}Backend")
+
+
+def provider(name: str) -> str:
+    """Return the source of a plugin that offers a secret provider."""
+    return PROVIDER.format(name=name)
 
 
 def test_the_built_in_backends_are_found() -> None:
@@ -78,34 +80,45 @@ def test_a_broken_plugin_is_named_and_the_others_work(plugin: Callable[[str, str
         registry.spec("broken")
 
 
-def test_another_api_version_is_refused(plugin: Callable[[str, str], EntryPoint]) -> None:
-    """This version and the one before are accepted."""
-    registry = PluginRegistry(
-        [
-            plugin("old", good("old", "PLUGIN_API_VERSION - 1")),
-            plugin("new", good("new", "PLUGIN_API_VERSION + 1")),
-        ]
-    )
-
-    assert ["old"] == list(registry.backends())
-    with pytest.raises(UnknownBackendError, match="plugin API 2"):
-        registry.spec("new")
-
-
 def test_two_claims_to_one_name_disable_both(plugin: Callable[[str, str], EntryPoint]) -> None:
-    """Nobody's packets go to a backend that slipped in under a known name."""
-    registry = PluginRegistry([plugin("one", good("same")), plugin("two", good("same"))])
+    """Nobody's packets go to a backend that slipped in under a known name; nothing else of the two is used."""
+    one = good("same") + "@hookimpl\ndef ktpsync_delivered(packet_id): raise RuntimeError\n"
+    registry = PluginRegistry([plugin("one", one), plugin("two", good("same")), plugin("fine", good("fine"))])
 
-    assert [] == list(registry.backends())
-    with pytest.raises(UnknownBackendError, match="both offer"):
+    assert ["fine"] == list(registry.backends())
+    with pytest.raises(UnknownBackendError, match="unknown:one and unknown:two both offer a backend 'same'"):
         registry.spec("same")
+    assert [] == registry._manager.hook.ktpsync_delivered.get_hookimpls()
 
 
-def test_disabled_plugins_are_not_even_loaded(plugin: Callable[[str, str], EntryPoint]) -> None:
-    """The switch works also where loading would do harm."""
-    registry = PluginRegistry([plugin("bomb", "raise SystemExit")], disabled=frozenset({"bomb"}))
+def test_two_claims_to_one_secret_provider_disable_both(plugin: Callable[[str, str], EntryPoint]) -> None:
+    """Nobody's secrets are read by a plugin that slipped in under a known name."""
+    registry = PluginRegistry([plugin("one", provider("vault")), plugin("two", provider("vault"))])
+
+    assert ("env", "file") == registry.secret_sources().names
+    assert ["both offer a secret provider 'vault'"] * 2 == [
+        re.findall("both offer a secret provider 'vault'", info.rejected or "")[0]
+        for info in registry.plugins()
+    ]
+
+
+def test_a_secret_provider_cannot_take_the_place_of_a_built_in_one(
+    plugin: Callable[[str, str], EntryPoint],
+) -> None:
+    """Secrets from the environment are never handed to a plugin."""
+    (info,) = PluginRegistry([plugin("env", provider("env"))]).plugins()
+
+    assert "it offers the secret provider 'env', which is built in" == info.rejected
+
+
+@pytest.mark.parametrize("name", ["bomb", "unknown", "unknown:bomb", "all", "1"])
+def test_disabled_plugins_are_not_even_loaded(plugin: Callable[[str, str], EntryPoint], name: str) -> None:
+    """The switch works also where loading would do harm, and can tell two plugins of one name apart."""
+    source = "import sys; sys.modules['ktpsync_test_was_loaded'] = sys"
+    registry = PluginRegistry([plugin("bomb", source)], disabled=frozenset({name}))
 
     assert ["disabled by KTPSYNC_DISABLE_PLUGINS"] == [info.rejected for info in registry.plugins()]
+    assert "ktpsync_test_was_loaded" not in sys.modules
 
 
 def test_the_environment_disables_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,25 +151,106 @@ def test_a_backend_that_cannot_be_imported_is_told(plugin: Callable[[str, str], 
         registry.make("far", {}, CONTEXT, where="[x]", base=Path())
 
 
-OBSERVER = """
-from ktpsync.plugins import hookimpl
-seen = []
-@hookimpl
-def ktpsync_delivered(packet_id):
-    {body}
+def test_choosing_a_backend_imports_that_one() -> None:
+    """An office with a disk pays nothing for S3 and HTTP."""
+    program = (
+        "import sys; from ktpsync.plugins import PluginRegistry; PluginRegistry.load().backend_class('disk'); "
+        "print(sorted(name for name in sys.modules if name.endswith('.backend') or name in {'boto3', 'urllib3'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "['ktpsync.backends.disk.backend']" == done.stdout.strip()
+
+
+SETTINGS = """
+import attrs
+from ktpsync.plugins import Backend
+class Plain: ...
+@attrs.define
+class Changeable: ...
+@attrs.frozen
+class Right: ...
+class NoBackend: ...
+class Unfinished(Backend): ...
+class NoContext(Backend):
+    def __init__(self, config): ...
+    def deliver(self, packet): ...
+    def check(self): ...
 """
 
 
-def test_observers_are_told_and_a_broken_one_does_no_harm(
-    plugin: Callable[[str, str], EntryPoint], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("config", "factory", "words"),
+    [
+        ("Plain", "NoContext", "must be a class made with @attrs.frozen"),
+        ("Changeable", "NoContext", "must be a class made with @attrs.frozen"),
+        ("Missing", "NoContext", "cannot be imported from .*AttributeError"),
+        ("Right", "NoBackend", "is not a subclass of ktpsync.plugins.Backend"),
+        ("Right", "Unfinished", "lacks check, deliver"),
+        ("Right", "NoContext", r"must take \(config, context\)"),
+    ],
+)
+def test_what_cannot_be_a_backend_is_told(
+    plugin: Callable[[str, str], EntryPoint], config: str, factory: str, words: str
 ) -> None:
-    """Each takes the arguments it wants; one that raises is logged by name."""
-    broken = plugin("broken", OBSERVER.format(body="raise RuntimeError('oops')"))
-    fine = plugin("fine", OBSERVER.format(body="seen.append(packet_id)"))
-    registry = PluginRegistry([broken, fine])
+    """The author's mistake is named with the plugin, when the backend is chosen."""
+    module = plugin("parts", SETTINGS).value
+    source = GOOD.format(name="odd", version="1", config=f"{module}:{config}", factory=f"{module}:{factory}")
 
-    with caplog.at_level(logging.ERROR):
-        registry.notify.delivered("id-1", "central")
+    with pytest.raises(PluginError, match=f"'odd'.*{words}"):
+        PluginRegistry([plugin("odd", source)]).make("odd", {}, CONTEXT, where="[x]", base=Path())
 
-    assert ["id-1"] == sys.modules[fine.value].seen
-    assert "broken" in caplog.text
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import sys; sys.exit(3)", "it failed to load: SystemExit: 3"),
+        (
+            "import no_such_package",
+            "it failed to load: ModuleNotFoundError: No module named 'no_such_package'",
+        ),
+        ("raise RuntimeError('a\\nb')", "it failed to load: RuntimeError: a b"),
+        (
+            "from ktpsync.plugins import hookimpl\n@hookimpl\ndef ktpsync_delivred(packet_id): ...",
+            "it implements ktpsync_delivred, which is no hook; perhaps ktpsync_delivered",
+        ),
+        (
+            "from ktpsync.plugins import hookimpl\n@hookimpl(wrapper=True)\ndef ktpsync_delivered(): yield",
+            "it wraps ktpsync_delivered; hooks of ktpsync cannot be wrapped",
+        ),
+        (
+            "from ktpsync.plugins import hookimpl\n@hookimpl\ndef ktpsync_backends(): return ['disk']",
+            "ktpsync_backends gives a str, not a BackendSpec",
+        ),
+        (good("Not A Name"), "it failed to load: ValueError: 'name' must match regex"),
+        (
+            GOOD.format(name="x", version="1", config="no colon", factory="a:b"),
+            "config must be an import string",
+        ),
+        (good("x") + good("x").partition("def ktpsync_backends():")[2], "it offers x twice"),
+        (
+            good("x") + good("y", "2").partition("def ktpsync_backends():")[2],
+            "it says that it was written for several plugin APIs: [1, 2]",
+        ),
+    ],
+)
+def test_a_plugin_that_is_wrong_is_rejected_with_the_reason(
+    plugin: Callable[[str, str], EntryPoint], source: str, reason: str
+) -> None:
+    """By name, whatever is wrong with it; nothing of it stays registered."""
+    registry = PluginRegistry([plugin("odd", source), plugin("fine", good("fine"))])
+
+    odd, _ = registry.plugins()
+    assert "fine" in registry.backends()
+    assert reason in str(odd.rejected)
+    assert not registry._manager.has_plugin(odd.key)
+
+
+def test_a_hook_of_another_release_can_be_optional(plugin: Callable[[str, str], EntryPoint]) -> None:
+    """A plugin can support a newer ktpsync and still run on this one."""
+    source = (
+        "from ktpsync.plugins import hookimpl\n@hookimpl(optionalhook=True)\ndef ktpsync_moon_rose(): ...\n"
+    )
+    (info,) = PluginRegistry([plugin("early", source)]).plugins()
+
+    assert (None, ()) == (info.rejected, info.observes)

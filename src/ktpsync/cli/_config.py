@@ -1,0 +1,57 @@
+"""``ktpsync config``: is the file right, and what may stand in it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.cli._output import Output
+
+
+@click.group()
+def config() -> None:
+    """Check the configuration file, and describe what may stand in it."""
+
+
+@config.command("check")
+@config_option
+@command
+def config_check(output: Output, config: Path) -> Exit:
+    """List every problem of the configuration at once, those of its backends' settings too. Opens nothing."""
+    from ktpsync.config import check
+    from ktpsync.plugins import PluginRegistry
+
+    problems = check(config, PluginRegistry.load())
+    for problem in problems:
+        output.say(f"- {problem}")
+    output.say(
+        f"{config}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}."
+        if problems
+        else f"{config} is right. `ktpsync plugins --check NAME` opens a destination or backup."
+    )
+    output.result({"problems": problems})
+    return Exit.BAD_INPUT if problems else Exit.DONE
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the whole file, with the settings of all installed backends, for editors.
+
+    Save it beside the file and put `#:schema ktpsync.schema.json` on the file's first line: editors that know
+    TOML then complete and check it.
+    """
+    from ktpsync.config import schema
+    from ktpsync.plugins import PluginRegistry
+
+    found = schema(PluginRegistry.load())
+    click.echo(json.dumps(found.document, indent=2))
+    for line in found.left_out:
+        click.echo(f"ktpsync: left out: {line}", err=True)

@@ -1,0 +1,97 @@
+"""Every problem of a configuration file at once, those of its backends' settings too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ktpsync.config._load import read_sections
+from ktpsync.config._recipients import parse_recipients
+from ktpsync.config._sections import BACKUP_KEYS, DESTINATION_KEYS, Configuration
+from ktpsync.errors import ConfigError, PluginError
+from ktpsync.plugins import StorageBackend, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ktpsync.config._load import Sections
+    from ktpsync.plugins import PluginRegistry
+
+_OWN_KEYS: Final = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS}
+
+
+def check(path: Path, registry: PluginRegistry) -> list[str]:
+    """Return all problems of a configuration file; imports the backends that it names, opens none.
+
+    Args:
+        path: The file, or the folder that holds ``ktpsync.toml``.
+        registry: The installed backends.
+
+    Raises:
+        ConfigError: The file is missing or is not TOML.
+    """
+    sections = read_sections(path, registry.secret_sources())
+    problems = list(sections.problems)
+    for section in _OWN_KEYS:
+        for name, table in sections.tables(section).items():
+            problems += _backend_problems(registry, section, name, table, sections.path.parent)
+    return [*problems, *_recipient_problems(sections)]
+
+
+def backend_mismatch(registry: PluginRegistry, section: str, backend: str) -> Iterator[str]:
+    """Yield why a backend cannot be used in a section, whatever its settings are.
+
+    Raises:
+        PluginError: It cannot be imported, or is no backend.
+    """
+    found = registry.backend_class(backend)
+    own = {attribute.name for attribute in attrs.fields(registry.settings_class(backend))}
+    if taken := sorted(own & {*DESTINATION_KEYS, *BACKUP_KEYS}):
+        yield (
+            f"the backend {backend!r} has settings whose names ktpsync uses itself ({', '.join(taken)}); tell its "
+            "author"
+        )
+    if section == "backups" and not issubclass(found, StorageBackend):
+        yield f'backups need storage such as "disk" or "s3"; {backend!r} is none'
+
+
+def _backend_problems(
+    registry: PluginRegistry, section: str, name: str, table: Mapping[str, object], base: Path
+) -> Iterator[str]:
+    backend = table.get("backend")
+    if not isinstance(backend, str):
+        return
+    where = f"[{section}.{name}]"
+    own_keys = _OWN_KEYS[section]
+    try:
+        yield from (f"{where} backend: {told}" for told in backend_mismatch(registry, section, backend))
+        read_settings(
+            registry.settings_class(backend),
+            {key: value for key, value in table.items() if key not in own_keys},
+            where=where,
+            base=base,
+            secrets=registry.secret_sources(),
+            also=own_keys,
+        )
+    except ConfigError as error:
+        yield from error.problems
+    except PluginError as error:
+        yield f"{where} backend: {error}"
+
+
+def _recipient_problems(sections: Sections) -> Iterator[str]:
+    if sections.office is not None:
+        configuration = Configuration(
+            path=sections.path, office=sections.office, destinations={}, backups=sections.backups
+        )
+        try:
+            configuration.recipients()
+        except ConfigError as error:
+            yield from error.problems
+    for name, place in sections.backups.items():
+        try:
+            parse_recipients(place.settings.recipients, where=f"[backups.{name}]")
+        except ConfigError as error:
+            yield from error.problems

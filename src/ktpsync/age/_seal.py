@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.age import _armor, _header, _stream
 from ktpsync.age._filekey import FILE_KEY_BYTES
 from ktpsync.age._keys import Identity, Recipient
+from ktpsync.age._room import room
 from ktpsync.age._source import Source, write_all
 from ktpsync.errors import HeaderError, NoMatchingIdentityError, PayloadError
 
@@ -44,8 +45,7 @@ def encrypt(data: bytes, recipients: Recipient | Iterable[Recipient], *, armor: 
     file_key, header = new_header(recipients)
     nonce = secrets.token_bytes(_stream.NONCE)
     start = len(header) + len(nonce)
-    # Both made and given out by BytesIO without a copy, which at these sizes would cost as much as the cipher.
-    out = io.BytesIO(bytes(start + _stream.sealed_size(len(data))))
+    out = room(start + _stream.sealed_size(len(data)))
     with out.getbuffer() as view, memoryview(data) as plain:
         view[:start] = header + nonce
         _stream.ChunkCipher(file_key, nonce).seal_all(plain, view[start:])
@@ -78,7 +78,7 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
     with memoryview(data) as view:
         nonce = whole_nonce(bytes(view[start : start + _stream.NONCE]))
         chunks = view[start + _stream.NONCE :]
-        out = io.BytesIO(bytes(_stream.plain_size(len(chunks))))
+        out = room(_stream.plain_size(len(chunks)))
         with out.getbuffer() as plain:
             count, problem = _stream.ChunkCipher(file_key, nonce).open_all(chunks, plain)
     if problem is not None:

@@ -53,12 +53,16 @@ class Checks:
     Args:
         last_verified_ms: When the last verification of everything ended without a problem.
         last_drill_ms: When the last restore drill ended without a problem.
-        cursor: The last pack that the check of samples has read.
+        cursor: Where the last sample ended; empty between two rounds.
+        round_ms: When the round of samples began that found no problem yet; ``None`` if it found one.
+        sampled_ms: When the last sample was read, or the counting of time for it began.
     """
 
     last_verified_ms: int | None = None
     last_drill_ms: int | None = None
     cursor: str = ""
+    round_ms: int | None = None
+    sampled_ms: int | None = None
 
 
 @frozen(kw_only=True)

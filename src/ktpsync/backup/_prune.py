@@ -25,7 +25,7 @@ from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._retention import Retention, kept
 from ktpsync.backup._run import Rework, SnapshotRun
-from ktpsync.clock import Clock, SystemClock
+from ktpsync.clock import Clock, SystemClock, utc_from_ms
 from ktpsync.errors import BackupError, DamagedBackupError
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def prune(
             expendable=dict(expendable),
             threshold=garbage,
             pack_size=pack_size,
+            now=utc_from_ms(run.clock.now_ms()),
         )
         if not dry_run:
             _finish_deletion(repository, plan.lineage.values())
@@ -215,12 +216,12 @@ def _make_plan(
     expendable: dict[str, int],
     threshold: float,
     pack_size: int,
+    now: datetime,
 ) -> _Plan:
     lineage = _lineage(repository, head)
-    keep = kept({n: datetime.fromisoformat(s.manifest.created_at) for n, s in lineage.items()}, retention)
-    keep.add(head.ref.name)
+    keep = _kept(lineage, retention, now)
     needed = {link.ref.name for name in keep for link in repository.chain(lineage[name])}
-    oldest = min(lineage[name].manifest.state.sequence for name in keep)
+    oldest = min((lineage[name].manifest.state.sequence for name in keep), default=sys.maxsize)
     plan = _Plan(
         repository=repository,
         lineage=lineage,
@@ -249,6 +250,15 @@ def _make_plan(
         elif garbage_bytes > threshold * pack.size:
             plan.rewritten[name] = (index, garbage)
     return plan
+
+
+def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> set[str]:
+    """Return what stays; where something goes, the snapshot that this prune makes is one of those to keep."""
+    made = {name: datetime.fromisoformat(s.manifest.created_at) for name, s in lineage.items()}
+    keep = kept(made, retention)
+    if keep != set(made):
+        keep = kept({**made, "": max(now, *made.values())}, retention) - {""}
+    return keep
 
 
 def _lineage(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:

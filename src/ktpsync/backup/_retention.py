@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Retention:
-    """How many snapshots to keep. The newest one is always kept, packets whatever it says.
+    """How many snapshots to keep. The newest one is always kept, and so are packets, whatever it says.
 
     Args:
         last: The newest ones.

@@ -33,7 +33,7 @@ from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._pack import Pack, PackWriter
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
-from ktpsync.backup._source import BackupSource
+from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, SpoolError
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ktpsync.packet import SealedPacket
-
-_FULL_STATE_SLACK: Final = 1 << 20
-"""Deltas may outgrow the last full state by this many bytes before the next full one is due."""
 
 _SLACK: Final = 4 << 20
 """Bytes that a pack may be larger than its size, before its memory must grow."""
@@ -129,6 +126,7 @@ class SnapshotRun:
         known = self.memory.load()
         if known is None:
             return self._new_lineage(), None
+        self.source.register_copy_target(known.lineage)
         try:
             if known.pending is not None and self.repository.storage.exists(manifest_key(known.pending)):
                 made = self.repository.snapshot(known.pending)
@@ -174,11 +172,14 @@ class SnapshotRun:
         return False
 
     def _new_lineage(self, warning: str | None = None) -> Knowledge:
-        if warning:
-            self.tally.warnings.append(warning)
+        former = self.memory.load()
         known = Knowledge(lineage=str(uuid.uuid4()))
         self.source.register_copy_target(known.lineage)
         self.memory.save(known)
+        if warning:
+            self.tally.warnings.append(warning)
+            if former is not None:
+                self.source.give_up_copies(former.lineage, why=warning)
         return known
 
     def one(
@@ -195,7 +196,8 @@ class SnapshotRun:
         Returns:
             What the station remembers now, the snapshot, and whether everything is in it.
         """
-        full = full or known.full_next or head is None or _full_is_due(head.manifest.chain)
+        # A whole state costs what the backlog costs: only a prune, which that frees, writes one unasked.
+        full = full or known.full_next or head is None or rework is not None
         try:
             before = current_packs(self.repository.chain(head)) if full and head else []
         except DamagedBackupError as error:
@@ -276,8 +278,7 @@ class SnapshotRun:
         for pending in self.memory.pending_packs():
             if pending.entry.name in named:
                 ids = [packet.packet_id for packet in pending.packets().packets]
-                self.source.mark_copied(known.lineage, ids, made.ref.name)
-                marks += 1
+                marks += mark_copied(self.source, known.lineage, ids, made.ref.name)
         quiet = sequence == made.manifest.state.sequence and self.source.sequence() == sequence + marks
         quiet_at = sequence + marks if quiet else None
         known = evolve(known, head=made.ref, pending=None, full_next=False, quiet_at=quiet_at)
@@ -370,10 +371,6 @@ class SnapshotRun:
             else:
                 self.memory.forget_packs({entry.name})
         return packs
-
-
-def _full_is_due(chain: Chain) -> bool:
-    return chain.delta_bytes > chain.full_bytes + _FULL_STATE_SLACK
 
 
 def _chain(head: Snapshot | None, state: StateEntry, *, full: bool) -> Chain:

@@ -5,7 +5,7 @@ The outbox offers these methods; the protocols keep the two rooms apart.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +32,37 @@ class BackupSource(Protocol):
         self, target: str, packet_ids: Iterable[str], snapshot: str, /, *, verified_ms: int | None = None
     ) -> None:
         """Note durably that a snapshot on the target holds these packets; the sequence rises by one."""
+
+    def lose_copies(self, target: str, packet_ids: Iterable[str], /, *, why: str) -> None:
+        """Note durably that a target holds these packets no more; from now on it lacks them."""
+
+    def give_up_copies(self, target: str, /, *, why: str) -> None:
+        """Count no copy on a target any more."""
+
+
+_MARKED_AT_ONCE: Final = 500
+"""Packets that are marked in one transaction: nobody who records waits for longer than it takes."""
+
+
+def mark_copied(
+    source: BackupSource,
+    target: str,
+    packet_ids: Sequence[str],
+    snapshot: str,
+    *,
+    verified_ms: int | None = None,
+) -> int:
+    """Note that a snapshot holds packets, in short transactions.
+
+    Returns:
+        How many there were: by so much the sequence rose.
+    """
+    starts = range(0, len(packet_ids), _MARKED_AT_ONCE)
+    for start in starts:
+        source.mark_copied(
+            target, packet_ids[start : start + _MARKED_AT_ONCE], snapshot, verified_ms=verified_ms
+        )
+    return len(starts)
 
 
 class RestoreTarget(Protocol):

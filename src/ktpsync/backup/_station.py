@@ -11,6 +11,7 @@ from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._outbox import OutboxTarget
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._restore import RestoreReport, restore
+from ktpsync.backup._source import mark_copied
 from ktpsync.errors import RestoreError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def continue_backups(source: BackupSource, report: RestoreReport, *, memory: Pat
         memory: Folder in the data directory for what is remembered of repositories.
     """
     source.register_copy_target(report.lineage)
-    source.mark_copied(report.lineage, report.packet_ids, report.head.name)
+    mark_copied(source, report.lineage, report.packet_ids, report.head.name)
     BackupMemory(memory, report.repository).save(
         Knowledge(lineage=report.lineage, head=report.head, full_next=True)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import Factory, define, evolve
@@ -11,6 +11,7 @@ from attrs import Factory, define, evolve
 from ktpsync import files
 from ktpsync.age import Identity
 from ktpsync.backup._documents import (
+    MARKER_KEY,
     Manifest,
     PackEntry,
     PackIndex,
@@ -23,10 +24,12 @@ from ktpsync.backup._documents import (
 )
 from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
 from ktpsync.backup._genuine import chain_problems, memory_problems, signer_problems
-from ktpsync.backup._memory import BackupMemory, Knowledge
+from ktpsync.backup._memory import BackupMemory, Checks, Knowledge
 from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository
+from ktpsync.backup._sample import Sample, everything, sample
+from ktpsync.backup._source import mark_copied
 from ktpsync.backup._state import OpenedState
 from ktpsync.clock import Clock, SystemClock
 from ktpsync.errors import (
@@ -38,6 +41,7 @@ from ktpsync.errors import (
     PacketError,
     RecordError,
     RepositoryError,
+    UnavailableError,
 )
 from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import ObjectInfo
@@ -57,9 +61,10 @@ def verify(
     open_packet: OpenPacket | None = None,
     trusted: Iterable[StationPublicKey] | None = None,
     memory: Path | None = None,
-    copies: Callable[[str], Sequence[str]] | None = None,
+    copies: Callable[[str, str | None], Sequence[str]] | None = None,
     source: BackupSource | None = None,
     share: float | None = None,
+    packs: Collection[str] = (),
     clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> VerifyReport:
@@ -72,11 +77,12 @@ def verify(
         open_packet: Opens a packet and checks its signature and schema, for ``Depth.OPEN``.
         trusted: The public keys of stations that may have signed; any key if not given.
         memory: The folder given to :func:`backup`, so that what vanished is noticed.
-        copies: Says where else a good copy of a packet is.
+        copies: Says where else a good copy of a packet is, by its id and the SHA-256 of its sealed bytes.
         source: The outbox, which is told which of its packets were read back whole: only those may be
-            purged or offloaded. Needs ``memory``.
-        share: Share of the bytes of all packs to look at, between 0 and 1, going on where the last such
-            sample ended, so that 1/share of them look at everything. All of it if not given. Needs ``memory``.
+            purged or offloaded; and which are lost: those the next backup copies again. Needs ``memory``.
+        share: Share of the bytes of packs and states to read, between 0 and 1, going on where the last such
+            sample ended, so that 1/share of them read everything. All of it if not given. Needs ``memory``.
+        packs: Names of packs to read besides the share.
         clock: The clock to ask.
         progress: Called as packs are read.
 
@@ -84,7 +90,7 @@ def verify(
         What was found; damage raises nothing.
 
     Raises:
-        BackendError: The storage cannot be reached.
+        BackendError: The storage cannot be reached, or went away meanwhile.
     """
     remembered = BackupMemory(memory, repository.uuid) if memory is not None else None
     known = remembered.load() if remembered is not None else None
@@ -99,18 +105,34 @@ def verify(
         cursor=remembered.checks().cursor if remembered is not None else "",
         copies=copies,
         share=share,
+        besides=packs,
         progress=progress,
     )
+    started_ms = (clock or SystemClock()).now_ms()
     report = check.all()
     now_ms = (clock or SystemClock()).now_ms()
     if remembered is not None and depth is not Depth.LIST:
-        checks = evolve(remembered.checks(), cursor=check.cursor)
-        remembered.save_checks(
-            evolve(checks, last_verified_ms=now_ms) if report.ok and share is None else checks
-        )
+        checks = remembered.checks()
+        if share is None:
+            done = evolve(checks, cursor="", sampled_ms=now_ms)
+            remembered.save_checks(evolve(done, last_verified_ms=now_ms) if report.ok else done)
+        elif share:
+            remembered.save_checks(
+                _sampled(evolve(checks, sampled_ms=now_ms), check.cursor, started_ms, ok=report.ok)
+            )
     if source is not None:
         check.tell(source, now_ms)
     return report
+
+
+def _sampled(before: Checks, cursor: str, started_ms: int, *, ok: bool) -> Checks:
+    """Return what is remembered after a sample; a whole round without a problem is a verification."""
+    began_ms = before.round_ms if before.cursor else started_ms
+    round_ms = began_ms if ok else None
+    if cursor:
+        return evolve(before, cursor=cursor, round_ms=round_ms)
+    verified_ms = before.last_verified_ms if round_ms is None else round_ms
+    return evolve(before, cursor="", round_ms=None, last_verified_ms=verified_ms)
 
 
 @define(kw_only=True)
@@ -125,10 +147,12 @@ class _Check:
     known: Knowledge | None
     recall: Callable[[], Knowledge | None]
     cursor: str
-    copies: Callable[[str], Sequence[str]] | None
+    copies: Callable[[str, str | None], Sequence[str]] | None
     share: float | None
+    besides: Collection[str]
     progress: ProgressCallback
     whole: dict[str, PackEntry] = Factory(dict)
+    lost: dict[str, list[str]] = Factory(dict)
     own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
     notes: list[str] = Factory(list)
@@ -157,11 +181,13 @@ class _Check:
             for pack in snapshot.manifest.packs
             if pack.name not in dropped_packs
         }
-        chosen = self._sample(packs)
+        part = self._part(packs, snapshots)
+        self.cursor = part.cursor
+        chosen = [pack for name, pack in packs.items() if name in part.packs]
         self.bytes_total = sum(pack.size for pack in chosen)
         self.packets_total = sum(pack.packets for pack in chosen)
         for snapshot in snapshots.values():
-            self._state(snapshot.manifest)
+            self._state(snapshot.manifest, read=snapshot.ref.name in part.states)
             if self.known is not None and snapshot.manifest.lineage == self.known.lineage:
                 self.own.update((pack.name, snapshot.ref.name) for pack in snapshot.manifest.packs)
         for pack in chosen:
@@ -180,24 +206,25 @@ class _Check:
         )
 
     def tell(self, source: BackupSource, now_ms: int) -> None:
-        """Tell the outbox which packets were read back whole."""
+        """Tell the outbox which packets were read back whole, and which are lost in every pack of this station."""
+        if self.known is None:
+            return
+        whole: set[str] = set()
         for name, pack in self.whole.items():
-            if self.known is not None and name in self.own:
+            if name in self.own:
                 with contextlib.suppress(BackupError):
                     ids = [packet.packet_id for packet in self.repository.index(pack).packets]
-                    source.mark_copied(self.known.lineage, ids, self.own[name], verified_ms=now_ms)
+                    mark_copied(source, self.known.lineage, ids, self.own[name], verified_ms=now_ms)
+                    whole.update(ids)
+        lost = {packet_id for name, ids in self.lost.items() if name in self.own for packet_id in ids}
+        if lost - whole:
+            why = f"verification of repository {self.repository.uuid} found them damaged or missing"
+            source.lose_copies(self.known.lineage, sorted(lost - whole), why=why)
 
-    def _sample(self, packs: dict[str, PackEntry]) -> list[PackEntry]:
+    def _part(self, packs: dict[str, PackEntry], snapshots: dict[str, Snapshot]) -> Sample:
         if self.share is None:
-            return list(packs.values())
-        wanted = self.share * sum(pack.size for pack in packs.values())
-        chosen: list[PackEntry] = []
-        for name in sorted(packs, key=lambda name: (name <= self.cursor, name)):
-            if sum(pack.size for pack in chosen) >= wanted:
-                break
-            chosen.append(packs[name])
-        self.cursor = chosen[-1].name if chosen else self.cursor
-        return chosen
+            return everything(packs, snapshots)
+        return sample(packs, snapshots, share=self.share, cursor=self.cursor, besides=self.besides)
 
     def _forgive(self, snapshots: dict[str, Snapshot]) -> None:
         """Take back what was said of files that a prune dropped meanwhile."""
@@ -210,8 +237,10 @@ class _Check:
                     gone.update(dropped_keys(self.repository.snapshot(name).manifest.dropped))
         self.problems = [problem for problem in self.problems if problem.key not in gone]
 
-    def _report(self, key: str, message: str, packet_id: str | None = None) -> None:
-        elsewhere = tuple(self.copies(packet_id)) if packet_id and self.copies else ()
+    def _report(
+        self, key: str, message: str, packet_id: str | None = None, sha256: str | None = None
+    ) -> None:
+        elsewhere = tuple(self.copies(packet_id, sha256)) if packet_id and self.copies else ()
         self.problems.append(Problem(key=key, message=message, packet_id=packet_id, elsewhere=elsewhere))
 
     def _manifests(self) -> dict[str, Snapshot]:
@@ -223,9 +252,9 @@ class _Check:
                 self._report(manifest_key(name), str(error))
         return found
 
-    def _state(self, manifest: Manifest) -> None:
+    def _state(self, manifest: Manifest, *, read: bool) -> None:
         key = state_key(manifest.name)
-        if not self._present(key, manifest.state.size) or self.depth is Depth.LIST:
+        if not self._present(key, manifest.state.size) or self.depth is Depth.LIST or not read:
             return
         if not self._digest_holds(key, manifest.state.sha256):
             self._report(
@@ -283,13 +312,16 @@ class _Check:
                 f"The index is unreadable too: which {pack.packets} packets it held is not known from here.",
             )
         elif key is None:
+            self.lost[pack.name] = [entry.packet_id for entry in index.packets]
             for entry in index.packets:
-                self._report(pack_key(pack.name), "lost with its pack.", entry.packet_id)
+                self._report(pack_key(pack.name), "lost with its pack.", entry.packet_id, entry.sha256)
         else:
             with self._open(key) as source:
                 for entry, sealed in read_packets(source, index):
                     if sealed is None:
-                        self._report(key, "its bytes are damaged.", entry.packet_id)
+                        self._still_there()
+                        self.lost.setdefault(pack.name, []).append(entry.packet_id)
+                        self._report(key, "its bytes are damaged.", entry.packet_id, entry.sha256)
                     elif self.depth is Depth.OPEN and self.open_packet is not None:
                         self._open_packet(key, entry.packet_id, sealed)
 
@@ -323,9 +355,25 @@ class _Check:
             with self._open(key) as source:
                 sha256, size = files.sha256_of(source)
         except (OSError, NotFoundError, CorruptError):
+            self._still_there()
             return False
         self.bytes_read += size
         return sha256 == expected
+
+    def _still_there(self) -> None:
+        """Tell damage from a disk that was pulled out: then nothing that was found can be believed.
+
+        Raises:
+            UnavailableError: The place went away.
+        """
+        try:
+            with self._open(MARKER_KEY) as marker:
+                marker.read()
+        except (OSError, NotFoundError) as error:
+            raise UnavailableError(
+                f"Repository {self.repository.uuid} went away while it was being verified. What was found until "
+                "then says nothing. Plug the disk in again, and verify again."
+            ) from error
 
     def _open(self, key: str) -> BinaryIO:
         """Open an object so that it is read from the medium, not from the page cache."""

@@ -29,6 +29,25 @@ UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms
   verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
 WHERE packet_id = :packet_id AND dest = :dest
 """
+_LOST = """
+UPDATE ktpsync_delivery SET state = 'open', receipt = NULL, settled_ms = NULL, verified_ms = NULL
+WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
+  AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.location <> 'purged')
+"""
+_GIVEN_UP = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND kind = 'copy'"
+_HOLDERS = """
+SELECT d.dest FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
+WHERE d.packet_id = :packet_id AND t.kind = 'copy' AND t.active = 1 AND d.state = 'delivered' ORDER BY d.dest
+"""
+_AWAITED = """
+SELECT c.dest, COUNT(*) AS packets FROM ktpsync_packet p
+JOIN ktpsync_delivery c ON c.packet_id = p.packet_id AND c.state = 'delivered' AND c.verified_ms IS NOT NULL
+JOIN ktpsync_destination r ON r.dest = c.dest AND r.kind = 'copy' AND r.active = 1
+WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery d
+  JOIN ktpsync_destination t ON t.dest = d.dest
+  WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND d.state = 'open')
+GROUP BY c.dest
+"""
 _PAGE = 1000
 
 
@@ -95,3 +114,35 @@ class Copies:
                 packets=len(rows),
             )
             self._audit.append(connection, [told])
+
+    def lose(self, repository: str, packet_ids: Iterable[str], *, why: str) -> None:
+        """Write down that a repository does not hold packets whole any more: they are copied again."""
+        dest = COPY_PREFIX + repository
+        rows = [{"packet_id": packet_id, "dest": dest} for packet_id in packet_ids]
+        if not rows:
+            return
+        with self._database.write() as connection:
+            connection.execute(self._database.sql(_LOST), rows)
+            at_ms = self._clock.now_ms()
+            told = entry("copies-lost", at_ms=at_ms, destination=dest, packets=len(rows), why=why)
+            self._audit.append(connection, [told])
+
+    def give_up(self, repository: str, *, why: str) -> None:
+        """Count the copies of a repository no more."""
+        dest = COPY_PREFIX + repository
+        with self._database.write() as connection:
+            if connection.execute(self._database.sql(_GIVEN_UP), {"dest": dest}).rowcount:
+                told = entry("copies-given-up", at_ms=self._clock.now_ms(), destination=dest, why=why)
+                self._audit.append(connection, [told])
+
+    def holders(self, packet_id: str) -> tuple[str, ...]:
+        """Return the repositories that hold a packet."""
+        with self._database.read() as connection:
+            found = connection.execute(self._database.sql(_HOLDERS), {"packet_id": packet_id}).scalars().all()
+        return tuple(dest.removeprefix(COPY_PREFIX) for dest in found)
+
+    def awaited(self) -> dict[str, int]:
+        """Return how many offloaded packets that are still to be delivered each repository holds."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._database.sql(_AWAITED)).all()
+        return {row.dest.removeprefix(COPY_PREFIX): row.packets for row in rows}

@@ -241,17 +241,22 @@ class Outbox:
         """
         return self._storage.purge(retention_ms=round(retention.total_seconds() * 1000), who=who)
 
-    def offload(self, wanted: int, *, who: str) -> int:
+    def offload(
+        self, wanted: int, *, who: str, repositories: Mapping[str, bool] | None = None, copies: int = 1
+    ) -> int:
         """Drop spool bytes of packets that a verified backup has, oldest first; ``spool.fetch`` brings them back.
 
         Args:
             wanted: Bytes to free.
             who: Who asked for it.
+            repositories: Whose verified copies count, and whether each is at hand: one at hand must hold
+                the packet. All that are known, if not given.
+            copies: How many of them must hold a packet.
 
         Returns:
             Bytes freed.
         """
-        return self._storage.offload(wanted=wanted, who=who)
+        return self._storage.offload(wanted=wanted, who=who, repositories=repositories, copies=copies)
 
     def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
         """Write down that the spool has packets' bytes again, after they were restored and verified."""
@@ -522,6 +527,28 @@ class Outbox:
             verified_ms: When they were read back and verified, in milliseconds since 1970.
         """
         self._copies.mark(repository, packet_ids, snapshot=snapshot, verified_ms=verified_ms)
+
+    def lose_copies(self, repository: str, packet_ids: Iterable[str], *, why: str) -> None:
+        """Write down that a repository holds packets damaged or not at all: the next backup copies them again.
+
+        Args:
+            repository: Its UUID.
+            packet_ids: The packets. Those whose bytes were purged stay as they are.
+            why: What was found.
+        """
+        self._copies.lose(repository, packet_ids, why=why)
+
+    def give_up_copies(self, repository: str, *, why: str) -> None:
+        """Count the copies of a repository no more: nothing is purged or offloaded because of them."""
+        self._copies.give_up(repository, why=why)
+
+    def copy_holders(self, packet_id: str) -> tuple[str, ...]:
+        """Return the UUIDs of the backup repositories that hold a packet."""
+        return self._copies.holders(packet_id)
+
+    def awaited_copies(self) -> dict[str, int]:
+        """Return, by repository, how many offloaded packets wait for it to be delivered from there."""
+        return self._copies.awaited()
 
     # --- inside ---
 

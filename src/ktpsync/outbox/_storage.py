@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from attrs import frozen
 
 from ktpsync.errors import StationFullError
 from ktpsync.files import free_bytes
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._destinations import COPY_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import TextClause
     from sqlalchemy.engine import Connection
 
     from ktpsync.clock import Clock
@@ -28,7 +31,8 @@ _WEEK_MS = 7 * _DAY_MS
 
 _VERIFIED_COPY = """
 EXISTS (SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
-  WHERE c.packet_id = p.packet_id AND r.kind = 'copy' AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
+  WHERE c.packet_id = p.packet_id AND r.kind = 'copy' AND r.active = 1
+    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
 """
 _PURGEABLE = f"""
 SELECT p.packet_id FROM ktpsync_packet p
@@ -44,6 +48,14 @@ ORDER BY p.packet_id LIMIT :count
 _OFFLOADABLE = f"""
 SELECT p.packet_id, p.size FROM ktpsync_packet p
 WHERE p.location = 'spool' AND {_VERIFIED_COPY} ORDER BY p.packet_id LIMIT :count
+"""
+_OFFLOADABLE_FROM = """
+SELECT p.packet_id, p.size FROM ktpsync_packet p
+WHERE p.location = 'spool' AND (SELECT COUNT(*) FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
+    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
+  AND EXISTS (SELECT 1 FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
+    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :at_hand)
+ORDER BY p.packet_id LIMIT :count
 """
 _BACKLOG = """
 SELECT COALESCE(SUM(p.size), 0) FROM ktpsync_packet p WHERE p.packet_id IN (
@@ -183,12 +195,15 @@ class Storage:
             if len(ids) < _PAGE:
                 return purged
 
-    def offload(self, *, wanted: int, who: str) -> int:
+    def offload(
+        self, *, wanted: int, who: str, repositories: Mapping[str, bool] | None = None, copies: int = 1
+    ) -> int:
         """Drop spool bytes that a verified backup has; see :meth:`Outbox.offload`."""
+        statement, bound = self._offloadable(repositories, copies)
         freed = 0
         while freed < wanted:
             with self._database.write() as connection:
-                rows = connection.execute(self._database.sql(_OFFLOADABLE), {"count": _PAGE}).all()
+                rows = connection.execute(statement, bound).all()
                 ids: list[str] = []
                 for row in rows:
                     if freed >= wanted:
@@ -200,6 +215,21 @@ class Storage:
             if len(rows) < _PAGE:
                 break
         return freed
+
+    def _offloadable(
+        self, repositories: Mapping[str, bool] | None, copies: int
+    ) -> tuple[TextClause, dict[str, object]]:
+        if repositories is None:
+            return self._database.sql(_OFFLOADABLE), {"count": _PAGE}
+        statement = self._database.sql(_OFFLOADABLE_FROM).bindparams(
+            sa.bindparam("counted", expanding=True), sa.bindparam("at_hand", expanding=True)
+        )
+        return statement, {
+            "count": _PAGE,
+            "copies": copies,
+            "counted": [COPY_PREFIX + repository for repository in repositories],
+            "at_hand": [COPY_PREFIX + repository for repository, here in repositories.items() if here],
+        }
 
     def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
         """Write down that the spool has packets' bytes again, verified, as after a restore."""

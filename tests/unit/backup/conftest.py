@@ -121,6 +121,15 @@ class FolderSource:
         self.copied[target].update(dict.fromkeys(packet_ids, snapshot))
         self.changes.append({"copied": snapshot})
 
+    def lose_copies(self, target: str, packet_ids: Iterable[str], *, why: str) -> None:
+        for packet_id in packet_ids:
+            self.copied[target].pop(packet_id, None)
+        self.changes.append({"lost": why})
+
+    def give_up_copies(self, target: str, *, why: str) -> None:
+        self.copied[target].clear()
+        self.changes.append({"given up": why})
+
     def packets(self) -> list[dict[str, object]]:
         """Return the changes that concern packets."""
         return [change for change in self.changes if "packet" in change]

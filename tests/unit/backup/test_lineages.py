@@ -126,20 +126,83 @@ def test_an_unplugged_disk_leaves_the_last_snapshot_and_the_next_run_goes_on(
 
 
 def test_samples_go_round_until_everything_was_read(bench: Any) -> None:
-    """A third of the bytes each time: the fourth one begins again."""
+    """A third of the bytes each time: together they are a verification of everything, and begin again."""
     fill(bench, 6)
     bench.backup(pack_size=2_000)
     seen = []
-    for _ in range(4):
-        report = bench.verify(share=1 / 3)
-        seen.append((report.packs, report.ok))
+    while backup_dates(bench.memory, bench.repository.uuid).last_verified_ms is None:
+        seen.append(bench.verify(share=1 / 3))
+    again = bench.verify(share=1 / 3)
 
-    assert [(2, True)] * 4 == seen
+    assert 6 == sum(report.packs for report in seen)
+    assert {True} == {report.ok for report in seen}
+    assert (3, seen[0].packs) == (len(seen), again.packs)
+
+
+def test_samples_that_found_damage_are_no_verification(bench: Any) -> None:
+    """A round with a problem in it leaves no date."""
+    fill(bench, 6)
+    bench.backup(pack_size=2_000)
+    path = bench.files("packs/*.tar")[4]
+    path.write_bytes(path.read_bytes()[:-1])
+
+    reports = [bench.verify(share=1 / 3) for _ in range(3)]
+
+    assert False in {report.ok for report in reports}
     assert backup_dates(bench.memory, bench.repository.uuid).last_verified_ms is None
 
 
+def test_new_packs_are_read_besides_the_sample(bench: Any) -> None:
+    """What was just written is read back although it is not its turn."""
+    fill(bench, 6)
+    bench.backup(pack_size=2_000)
+    newest = bench.files("packs/*.tar")[-1].stem
+
+    report = bench.verify(share=0.0, packs=[newest])
+
+    assert (1, True) == (report.packs, report.ok)
+
+
+def test_a_lost_packet_is_copied_again_by_the_next_backup(bench: Any) -> None:
+    """What a verification finds damaged counts no more as a copy; the good bytes follow from the spool."""
+    fill(bench, 4)
+    bench.backup(pack_size=4_000)
+    path = bench.files("packs/*.tar")[0]
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    (lost,) = bench.verify(source=bench.source).damaged_packets
+
+    made = bench.backup()
+    restored = bench.restore()
+
+    assert 1 == made.packets
+    assert lost in restored.packet_ids
+    assert ((), bench.spool()) == (restored.damaged, bench.restored())
+
+
+def test_a_place_that_goes_away_is_not_taken_for_damage(bench: Any, monkeypatch: Any) -> None:
+    """A cable pulled out during a verification loses no copy: it ends with an error instead."""
+    fill(bench, 4)
+    bench.backup(pack_size=4_000)
+    copied = {target: dict(packets) for target, packets in bench.source.copied.items()}
+    opened = bench.storage.open
+
+    def gone(key: str) -> Any:
+        if key.startswith("packs/") or key == "ktpsync-repository.json":
+            raise OSError(5, "Input/output error")
+        return opened(key)
+
+    monkeypatch.setattr(bench.storage, "open", gone)
+
+    with pytest.raises(UnavailableError, match="went away"):
+        bench.verify(source=bench.source)
+
+    assert copied == bench.source.copied
+
+
 def test_a_sample_finds_damage_in_its_turn(bench: Any) -> None:
-    """Damage anywhere is found by one of the samples."""
+    """Damage anywhere is found by one of the samples of a round."""
     fill(bench, 6)
     bench.backup(pack_size=2_000)
     path = bench.files("packs/*.tar")[4]
@@ -147,7 +210,7 @@ def test_a_sample_finds_damage_in_its_turn(bench: Any) -> None:
     data[700] ^= 1
     path.write_bytes(data)
 
-    assert [True, True, False] == [bench.verify(share=1 / 3).ok for _ in range(3)]
+    assert [False, True, True] == sorted(bench.verify(share=1 / 3).ok for _ in range(3))
 
 
 def test_a_verification_tells_the_outbox_what_it_read_back_whole(bench: Any) -> None:

@@ -74,10 +74,12 @@ def test_a_dry_run_says_what_a_prune_would_do_and_does_nothing(grown: Any) -> No
     planned = run_prune(grown, dry_run=True)
     unchanged = keys(grown)
     done = run_prune(grown)
+    again = run_prune(grown)
 
     assert before == unchanged
-    assert (2, 0) == (len(planned.dropped), planned.packs_dropped)
-    assert planned.dropped == done.dropped
+    assert (3, 0) == (len(planned.dropped), planned.packs_dropped)
+    assert (planned.dropped, ()) == (done.dropped, again.dropped)
+    assert 1 == len(grown.files("snapshots/*.manifest.json"))
     assert grown.verify().ok
 
 

@@ -51,7 +51,7 @@ def test_a_flipped_byte_names_the_pack_and_the_packet(filled: Any) -> None:
     pack = filled.files("packs/*.tar")[0]
     flip(pack, 3_500)
 
-    report = filled.verify(copies=lambda _packet_id: ["spool"])
+    report = filled.verify(copies=lambda _packet_id, _sha256: ["spool"])
 
     expected = str(filled.source.packets()[1]["packet"])
     assert (expected,) == report.damaged_packets

@@ -83,7 +83,8 @@ def atomic_writer(path: Path, *, mode: int = 0o666, replace: bool = True) -> Ite
 
     Raises:
         FileExistsError: ``path`` exists and ``replace`` is false.
-        OSError: The medium did not take the bytes; nothing changed.
+        OSError: The medium did not take the bytes; nothing changed. Or, after the rename, it did not take the
+            new name: the whole file can be seen, but nobody knows for how long; write it again.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -182,6 +183,28 @@ def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None
         raise
 
 
+def remove_leftovers(folder: Path, *, older_than: float, now: float) -> None:
+    """Remove what writers that died left in a folder. Best effort; what cannot be removed stays.
+
+    Args:
+        folder: Where.
+        older_than: Seconds since the last change; younger ones may still be written.
+        now: The time, in seconds since the epoch.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if not (entry.name.startswith(".") and entry.name.endswith(TEMPORARY_SUFFIX)):
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                # Without a journal a power cut in the middle of a rename can leave one file under both names, with
+                # one link: freeing it under the old name would free it under the new one.
+                final = entry.name[1:].rsplit(".", 2)[0]
+                halfway = status.st_nlink == 1 and os.path.lexists(os.path.join(folder, final))  # noqa: PTH118 - quick
+                if status.st_mtime < now - older_than and not halfway:
+                    os.unlink(entry.path)  # noqa: PTH108 - quick
+
+
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Create a folder and its missing parents, durably. An existing one is left as it is.
 
@@ -217,6 +240,15 @@ def free_bytes(folder: Path) -> int:
         OSError: The folder is not there.
     """
     return shutil.disk_usage(folder).free
+
+
+def size_bytes(folder: Path) -> int:
+    """Return the size in bytes of the file system that a folder is on.
+
+    Raises:
+        OSError: The folder is not there.
+    """
+    return shutil.disk_usage(folder).total
 
 
 def drop_page_cache(file: BinaryIO) -> None:

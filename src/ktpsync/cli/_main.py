@@ -10,9 +10,10 @@ from ktpsync.cli._central import central
 from ktpsync.cli._config import config
 from ktpsync.cli._deliver import reconcile, resume, run, sync
 from ktpsync.cli._demo import demo
+from ktpsync.cli._disk import disk
 from ktpsync.cli._packets import cancel, handled, rejected, requeue, status
 from ktpsync.cli._plugins import plugins
-from ktpsync.cli._setup import disk, init, keygen
+from ktpsync.cli._setup import init, keygen
 from ktpsync.cli._submit import submit
 
 

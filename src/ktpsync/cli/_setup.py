@@ -1,4 +1,4 @@
-"""``ktpsync init``, ``keygen`` and ``disk init``: what is done once."""
+"""``ktpsync init`` and ``keygen``: what is done once."""
 
 from __future__ import annotations
 
@@ -75,23 +75,4 @@ def keygen(output: Output, path: Path, kind: Literal["hybrid", "x25519"]) -> Exi
     output.say("The recipient, for recipients.txt:")
     output.say(str(identity.recipient))
     output.result({"identity_file": path, "recipient": str(identity.recipient)})
-    return Exit.DONE
-
-
-@click.group()
-def disk() -> None:
-    """Prepare external disks."""
-
-
-@disk.command("init")
-@click.argument("path", type=_PATH)
-@click.option("--label", default="", help="What is written on the disk's sticker, for messages.")
-@command
-def disk_init(output: Output, path: Path, label: str) -> Exit:
-    """Mark the disk mounted at PATH, so that ktpsync writes to this disk and no other."""
-    from ktpsync.backends.disk import init_disk
-
-    marker = init_disk(path, label=label)
-    output.say(f"{path} is marked as disk {marker.uuid}. ktpsync will write to no other disk in its place.")
-    output.result({"path": path, "uuid": marker.uuid, "label": marker.label})
     return Exit.DONE

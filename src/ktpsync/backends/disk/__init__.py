@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from ktpsync.backends.disk._marker import DiskMarker, init_disk, read_marker
+from ktpsync.backends.disk._mounted import MountedDisk, mounted_disks, on_system_disk
 
-__all__ = ["DiskMarker", "init_disk", "read_marker"]
+__all__ = ["DiskMarker", "MountedDisk", "init_disk", "mounted_disks", "on_system_disk", "read_marker"]

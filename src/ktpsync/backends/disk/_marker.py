@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MARKER_NAME: Final = "ktpsync-disk.json"
 _FORMAT: Final = "ktpsync.disk/1"
+_MAX_BYTES: Final = 64 << 10
 
 
 @frozen(kw_only=True)
@@ -76,8 +78,19 @@ def read_marker(path: Path) -> DiskMarker:
     Raises:
         WrongDiskError: There is no marker, or none that can be read: not a disk of ours, or none at all.
     """
+    return read_marker_on_device(path)[0]
+
+
+def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
+    """Return what the disk at a path says of itself, and the number of the device that it was read from.
+
+    Raises:
+        WrongDiskError: As :func:`read_marker`.
+    """
     try:
-        document = json.loads((path / MARKER_NAME).read_bytes())
+        with (path / MARKER_NAME).open("rb") as file:
+            device = os.fstat(file.fileno()).st_dev
+            document = json.loads(file.read(_MAX_BYTES))
         known = document.pop("format") == _FORMAT
         marker = DiskMarker(**document)
     except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +99,7 @@ def read_marker(path: Path) -> DiskMarker:
         ) from None
     except OSError as error:
         raise WrongDiskError(
-            f"The disk at {path} cannot be read: {error.strerror}. Plug it in again."
+            f"The disk at {path} cannot be read: {error.strerror}. Plug it in again; if that does not help, replace it."
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError):
         raise WrongDiskError(
@@ -94,4 +107,4 @@ def read_marker(path: Path) -> DiskMarker:
         ) from None
     if not known:
         raise WrongDiskError(f"The marker {path / MARKER_NAME} is of a newer kind. Upgrade ktpsync.")
-    return marker
+    return marker, device

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from attrs import frozen
 
 from ktpsync import files
+from ktpsync.backends.disk._binding import Binding
 from ktpsync.backends.disk._marker import MARKER_NAME, read_marker
 from ktpsync.errors import (
     BackendError,
@@ -31,22 +34,40 @@ if TYPE_CHECKING:
 
     from ktpsync.plugins import BackendContext
 
-_BOUND_NAME: Final = "disk-uuid"
+_LEFTOVER_SECONDS: Final = 24 * 3600
+"""After so long nobody is still writing a temporary file."""
+
+_REASONS: Final = {
+    errno.EROFS: "it became read-only",
+    errno.EIO: "it does not read or write (I/O error)",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+    errno.ENODEV: "it is gone",
+    errno.ENXIO: "it is gone",
+}
 
 
 @frozen(kw_only=True)
 class DiskSettings:
-    """Settings of a place on a disk.
+    """Settings of a place on a disk: ``path``, ``disk`` or both.
 
     Args:
-        path: The folder that was marked with ``ktpsync disk init``.
-        uuid: The disk's id. Default: that of the first disk seen, from then on.
+        path: The folder that was marked with ``ktpsync disk init``. When the disk is mounted elsewhere, it is
+            found there by its marker.
+        disk: The disk's UUID, as ``ktpsync disk list`` shows it. Default: that of the first disk seen at
+            ``path``, from then on.
         reserve: Bytes that must stay free after each write.
     """
 
-    path: Path
-    uuid: str | None = None
+    path: Path | None = None
+    disk: str | None = None
     reserve: ByteSize = ByteSize(64 << 20)
+
+    def __attrs_post_init__(self) -> None:
+        if self.path is None and self.disk is None:
+            raise ValueError(
+                'a disk needs a path, such as path = "/media/usb-a", or its UUID, which `ktpsync disk list` shows'
+            )
 
 
 class DiskBackend(StorageBackend):
@@ -60,132 +81,143 @@ class DiskBackend(StorageBackend):
     """
 
     def __init__(self, settings: DiskSettings, context: BackendContext) -> None:
-        self._root = settings.path
-        self._reserve = settings.reserve
         self._name = context.name
-        self._uuid = settings.uuid
-        self._bound_file = None if context.state_folder is None else context.state_folder / _BOUND_NAME
+        self._clock = context.clock
+        self._reserve = settings.reserve
+        self._binding = Binding(
+            name=context.name, path=settings.path, uuid=settings.disk, state_folder=context.state_folder
+        )
         self._lock = threading.Lock()
+        self._tidied: set[Path] = set()
 
     def check(self) -> Health:
         """See the base class."""
-        self._right_disk()
-        with self._speaking_of("check"):
-            free = files.free_bytes(self._root)
-            if not os.access(self._root, os.W_OK):
+        root, _ = self._binding.right_disk()
+        with self._speaking_of("check", root):
+            free = files.free_bytes(root)
+            if not os.access(root, os.W_OK):
                 raise UnavailableError(
-                    f"{self._name}: the disk at {self._root} is read-only. Plug it in again."
+                    f"{self._name}: {self._disk(root)} is read-only. Plug it in again; check its write lock."
                 )
         if free <= self._reserve:
-            raise self._full(free, 0)
-        marker = read_marker(self._root)
-        summary = f"Disk {marker.label or marker.uuid} at {self._root}, {free >> 20} MiB free."
-        return Health(summary=summary, free=free, details={"uuid": marker.uuid})
+            raise self._full(root, free, 0)
+        marker = read_marker(root)
+        summary = f"Disk {marker.label or marker.uuid} at {root}, {free >> 20} MiB free."
+        return Health(summary=summary, free=free, details={"uuid": marker.uuid, "path": str(root)})
 
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         """See the base class."""
-        path = self._path(key)
-        self._right_disk()
-        with self._speaking_of(key):
-            if path.exists():
-                return self._same(key, path, size, sha256)
-            free = files.free_bytes(self._root)
-            if free - size < self._reserve:
-                raise self._full(free, size)
-            files.make_folder(path.parent)
-            try:
-                with files.atomic_writer(path, replace=False) as file:
-                    self._copy(key, source, file, size=size, sha256=sha256)
-            except FileExistsError:
-                return self._same(key, path, size, sha256)
-            return self._info(key, path, sha256)
+        self._valid(key)
+        root, device = self._binding.right_disk()
+        path = root / key
+        try:
+            with self._speaking_of(key, root):
+                if path.exists():
+                    return self._same(key, path, size, sha256)
+                free = files.free_bytes(root)
+                if free - size < self._reserve:
+                    raise self._full(root, free, size)
+                files.make_folder(path.parent)
+                self._tidy(path.parent)
+                try:
+                    with files.atomic_writer(path, replace=False) as file:
+                        self._still_there(file, device, root)
+                        self._copy(key, source, file, size=size, sha256=sha256)
+                except FileExistsError:
+                    return self._same(key, path, size, sha256)
+                return self._info(key, path.stat(), sha256)
+        except _SourceError as failed:
+            # The bytes could not be read where they come from: this disk is not to blame.
+            raise failed.error from None
 
     def open(self, key: str) -> BinaryIO:
         """See the base class."""
-        path = self._path(key)
-        with self._speaking_of(key):
+        self._valid(key)
+        root, _ = self._binding.right_disk()
+        with self._speaking_of(key, root):
             try:
-                return path.open("rb")
-            except FileNotFoundError:
-                raise self._not_found(key) from None
+                return (root / key).open("rb")
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise self._not_found(key, root) from None
 
     def stat(self, key: str) -> ObjectInfo:
         """See the base class."""
-        path = self._path(key)
-        with self._speaking_of(key):
+        self._valid(key)
+        root, _ = self._binding.right_disk()
+        with self._speaking_of(key, root):
             try:
-                return self._info(key, path, None)
-            except FileNotFoundError:
-                raise self._not_found(key) from None
+                status = (root / key).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                raise self._not_found(key, root) from None
+            if not stat.S_ISREG(status.st_mode):
+                raise self._not_found(key, root)
+            return self._info(key, status, None)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See the base class."""
-        self._right_disk()
-        folder = self._root / prefix.rpartition("/")[0]
-        for path in self._walk(folder):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix):
-                with contextlib.suppress(NotFoundError):
-                    yield self.stat(key)
+        root, _ = self._binding.right_disk()
+        folder = prefix.rpartition("/")[0]
+        if not folder or valid_key(folder):
+            yield from self._walk(root, folder, prefix)
+        # What a disk that was pulled out no longer shows is not gone.
+        self._binding.right_disk()
 
     def delete(self, key: str) -> None:
         """See the base class."""
-        path = self._path(key)
-        self._right_disk()
-        with self._speaking_of(key):
+        self._valid(key)
+        root, _ = self._binding.right_disk()
+        path = root / key
+        with self._speaking_of(key, root):
             try:
                 path.unlink()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return
             files.fsync_folder(path.parent)
 
-    def _walk(self, folder: Path) -> Iterator[Path]:
-        with self._speaking_of("list"):
+    def _walk(self, root: Path, folder: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield what is under a folder. Names that are no keys are not ours: the system's, or not yet whole."""
+        with self._speaking_of("list", root):
             try:
-                entries = os.scandir(folder)
-            except FileNotFoundError:
+                entries = os.scandir(root / folder)
+            except (FileNotFoundError, NotADirectoryError):
                 return
-        with entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._walk(Path(entry.path))
-                elif self._is_object(entry.name) and entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path)
+            with entries:
+                for entry in entries:
+                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    if not valid_key(entry.name) or key == MARKER_NAME:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                            yield from self._walk(root, key, prefix)
+                    elif key.startswith(prefix) and entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(FileNotFoundError):
+                            yield self._info(key, entry.stat(follow_symlinks=False), None)
 
-    @staticmethod
-    def _is_object(name: str) -> bool:
-        return not name.startswith(".") and name != MARKER_NAME
-
-    def _path(self, key: str) -> Path:
-        if not valid_key(key):
+    def _valid(self, key: str) -> None:
+        if not valid_key(key) or key.lower() == MARKER_NAME:
             raise NotFoundError(
                 f"{self._name}: {key!r} is not a key; keys are ASCII words with '/' between them."
             )
-        return self._root / key
 
-    def _right_disk(self) -> None:
-        marker = read_marker(self._root)
+    def _tidy(self, folder: Path) -> None:
+        """Once for each folder: remove what was left when a writer died or the disk was pulled out."""
         with self._lock:
-            wanted = self._uuid or self._bound()
-            if wanted is None and self._bound_file is not None:
-                files.make_folder(self._bound_file.parent)
-                files.write_atomic(self._bound_file, marker.uuid.encode("ascii"))
-            self._uuid = wanted or marker.uuid
-        if marker.uuid != self._uuid:
-            raise WrongDiskError(
-                f"{self._name}: the disk at {self._root} is {marker.label or marker.uuid}, "
-                f"but {self._uuid} is expected. Plug in the right disk."
-            )
+            if folder in self._tidied:
+                return
+            self._tidied.add(folder)
+        files.remove_leftovers(folder, older_than=_LEFTOVER_SECONDS, now=self._clock.now_ms() / 1000)
 
-    def _bound(self) -> str | None:
-        if self._bound_file is None or not self._bound_file.exists():
-            return None
-        return self._bound_file.read_text(encoding="ascii").strip()
+    def _still_there(self, file: BinaryIO, device: int, root: Path) -> None:
+        """Notice that the disk was pulled out between looking and writing: the file is on what is below."""
+        if os.fstat(file.fileno()).st_dev != device:
+            raise WrongDiskError(
+                f"{self._name}: the disk at {root} was pulled out. Nothing was written; plug it in again."
+            )
 
     def _copy(self, key: str, source: BinaryIO, file: BinaryIO, *, size: int, sha256: str) -> None:
         digest = hashlib.sha256()
         written = 0
-        while block := source.read(files.CHUNK):
+        while block := _read(source):
             digest.update(block)
             file.write(block)
             written += len(block)
@@ -195,33 +227,52 @@ class DiskBackend(StorageBackend):
             )
 
     def _same(self, key: str, path: Path, size: int, sha256: str) -> ObjectInfo:
-        with path.open("rb") as file:
+        """Return what is there if it is the same, durable and readable on the medium, not in memory only.
+
+        Whoever wrote it may not have come as far as the last sync.
+        """
+        if path.name not in os.listdir(path.parent):  # noqa: PTH208 - names only
+            raise ConflictError(
+                f"{self._name}: {path} cannot be stored: its name differs only by case from one that is there, and "
+                "this disk does not tell them apart. What is there is left as it is."
+            )
+        # Windows syncs only what is open for writing; elsewhere a read-only disk can still tell what it holds.
+        with path.open("r+b" if sys.platform == "win32" else "rb") as file:
+            files.fsync_file(file)
+            files.drop_page_cache(file)
             found, found_size = files.sha256_of(file)
         if (found, found_size) != (sha256, size):
             raise ConflictError(
                 f"{self._name}: {path} holds other bytes (SHA-256 {found}, not {sha256}). It is left as it is; "
                 "compare it with the backup."
             )
-        return self._info(key, path, sha256)
+        files.fsync_folder(path.parent)
+        return self._info(key, path.stat(), sha256)
 
     @staticmethod
-    def _info(key: str, path: Path, sha256: str | None) -> ObjectInfo:
-        status = path.stat()
+    def _info(key: str, status: os.stat_result, sha256: str | None) -> ObjectInfo:
         modified = datetime.fromtimestamp(status.st_mtime, tz=UTC)
         return ObjectInfo(key=key, size=status.st_size, modified=modified, sha256=sha256)
 
-    def _full(self, free: int, size: int) -> DiskFullError:
+    def _disk(self, root: Path) -> str:
+        """Name the disk for a person: its sticker, and where it is."""
+        with contextlib.suppress(WrongDiskError):
+            if label := read_marker(root).label:
+                return f"the disk {label!r} at {root}"
+        return f"the disk at {root}"
+
+    def _full(self, root: Path, free: int, size: int) -> DiskFullError:
         return DiskFullError(
-            f"{self._name}: the disk at {self._root} is full: {free} bytes free, {size} needed and {self._reserve} "
+            f"{self._name}: {self._disk(root)} is full: {free} bytes free, {size} needed and {self._reserve} "
             "kept in reserve. Free some room or plug in another disk; nothing was lost."
         )
 
-    def _not_found(self, key: str) -> NotFoundError:
-        self._right_disk()
-        return NotFoundError(f"{self._name}: there is no {key} on the disk at {self._root}.")
+    def _not_found(self, key: str, root: Path) -> NotFoundError:
+        self._binding.right_disk()
+        return NotFoundError(f"{self._name}: there is no {key} on {self._disk(root)}.")
 
     @contextlib.contextmanager
-    def _speaking_of(self, key: str) -> Iterator[None]:
+    def _speaking_of(self, key: str, root: Path) -> Iterator[None]:
         """Turn what the system says into what a person can act on."""
         try:
             yield
@@ -230,13 +281,27 @@ class DiskBackend(StorageBackend):
         except OSError as error:
             if error.errno in files.NO_SPACE:
                 raise DiskFullError(
-                    f"{self._name}: no room on the disk at {self._root} for {key}. Nothing was stored under that "
+                    f"{self._name}: no room on {self._disk(root)} for {key}. Nothing was stored under that "
                     "name; free some room or plug in another disk."
                 ) from error
-            read_marker(self._root)
-            reason = {errno.EROFS: "it became read-only", errno.EIO: "it does not read or write (I/O error)"}
+            self._binding.right_disk()
             raise UnavailableError(
-                f"{self._name}: the disk at {self._root} failed at {key}: "
-                f"{reason.get(error.errno or 0, error.strerror or str(error))}. "
+                f"{self._name}: {self._disk(root)} failed at {key}: "
+                f"{_REASONS.get(error.errno or 0, error.strerror or str(error))}. "
                 "Nothing that was stored is lost; check the disk and plug it in again."
             ) from error
+
+
+class _SourceError(Exception):
+    """Carries a failure of the source past the words for failures of the disk."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _read(source: BinaryIO) -> bytes:
+    try:
+        return source.read(files.CHUNK)
+    except OSError as error:
+        raise _SourceError(error) from error

@@ -1,0 +1,92 @@
+"""Which disk a destination is bound to, and where that disk is at the moment."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from ktpsync import files
+from ktpsync.backends.disk._marker import read_marker_on_device
+from ktpsync.backends.disk._mounted import folders_marked
+from ktpsync.errors import WrongDiskError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BOUND_NAME: Final = "disk-uuid"
+
+
+class Binding:
+    """Finds the one disk of a destination: at its path, or wherever it is mounted; never another.
+
+    Args:
+        name: The destination, for messages.
+        path: Where it is expected; ``None`` to go by its UUID alone.
+        uuid: Its UUID; ``None`` for that of the first disk seen at the path, from then on.
+        state_folder: Where the UUID of the first disk is remembered.
+    """
+
+    def __init__(self, *, name: str, path: Path | None, uuid: str | None, state_folder: Path | None) -> None:
+        self._name = name
+        self._path = path
+        self._uuid = uuid.lower() if uuid else None
+        self._file = None if state_folder is None else state_folder / _BOUND_NAME
+        self._last = path
+        self._lock = threading.Lock()
+
+    def right_disk(self) -> tuple[Path, int]:
+        """Return the marked folder of the right disk, and the number of its device.
+
+        Raises:
+            WrongDiskError: It is not plugged in, or another one is in its place.
+        """
+        with self._lock:
+            wanted = self._wanted()
+            problem = None
+            for folder in dict.fromkeys((self._last, self._path)):
+                if folder is None:
+                    continue
+                try:
+                    marker, device = read_marker_on_device(folder)
+                except WrongDiskError as error:
+                    problem = problem or error
+                    continue
+                if wanted in (None, marker.uuid):
+                    self._bind(marker.uuid)
+                    self._last = folder
+                    return folder, device
+                problem = WrongDiskError(
+                    f"{self._name}: the disk at {folder} is {marker.label or marker.uuid}, "
+                    f"but {wanted} is expected. Plug in the right disk."
+                )
+            if wanted is not None:
+                self._last = self._found(wanted, problem)
+                return self._last, read_marker_on_device(self._last)[1]
+            raise problem or WrongDiskError(f"{self._name}: no disk was ever seen. Plug it in.")
+
+    def _found(self, wanted: str, problem: WrongDiskError | None) -> Path:
+        match folders_marked(wanted):
+            case [folder]:
+                return folder
+            case []:
+                raise problem or WrongDiskError(
+                    f"{self._name}: the disk {wanted} is not plugged in. Plug it in; `ktpsync disk list` shows those "
+                    "that are."
+                )
+            case folders:
+                raise WrongDiskError(
+                    f"{self._name}: {len(folders)} disks carry the marker {wanted}: "
+                    f"{', '.join(str(folder) for folder in folders)}. One is a copy of the other: unplug one."
+                )
+
+    def _wanted(self) -> str | None:
+        if self._uuid is None and self._file is not None and self._file.exists():
+            self._uuid = self._file.read_text(encoding="ascii").strip()
+        return self._uuid
+
+    def _bind(self, uuid: str) -> None:
+        if self._uuid is None:
+            self._uuid = uuid
+            if self._file is not None:
+                files.make_folder(self._file.parent)
+                files.write_atomic(self._file, uuid.encode("ascii"))

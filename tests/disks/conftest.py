@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from attrs import define, field
@@ -31,6 +31,7 @@ _MOUNT = {
     # As Windows has it: names that differ only by case are the same.
     "ntfs": ["lowntfs-3g", "-o", "ignore_case"],
 }
+_IN_MEMORY = {"tmpfs": "size=5m", "many": "size=1g,nr_inodes=400k"}
 _GUARD = """
 trap '' INT TERM HUP
 cat >/dev/null
@@ -71,8 +72,8 @@ class RealDisk:
                 start_new_session=True,
             )
         )
-        if self.kind == "tmpfs":
-            run("mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", where)
+        if self.kind in _IN_MEMORY:
+            run("mount", "-t", "tmpfs", "-o", _IN_MEMORY[self.kind], "tmpfs", where)
             return
         if not run("losetup", "-n", "-O", "NAME", "-j", self.image):
             run("losetup", "-f", self.image)
@@ -83,7 +84,7 @@ class RealDisk:
         """Unmount at once, whoever is using it."""
         run("umount", "-l", mount_point or self.mount_point)
 
-    def __enter__(self) -> RealDisk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +102,7 @@ def missing(kind: str) -> str | None:
     if os.name != "posix" or not Path("/proc/mounts").exists() or os.geteuid() != 0:
         return "mounting needs root on Linux"
     programs = ["mount", "umount"]
-    if kind != "tmpfs":
+    if kind not in _IN_MEMORY:
         programs += ["losetup", _MAKE[kind][0], _MOUNT[kind][0]]
     lacking = [program for program in programs if shutil.which(program) is None]
     return f"{', '.join(lacking)} is not installed" if lacking else None
@@ -118,7 +119,7 @@ def new_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDisk]:
         folder = tmp_path_factory.mktemp("disk")
         disk = RealDisk(kind, folder / f"{kind}.img", folder / "usb")
         disks.append(disk)
-        if kind != "tmpfs":
+        if kind not in _IN_MEMORY:
             with disk.image.open("wb") as file:
                 file.truncate(size_mb << 20)
             run(*_MAKE[kind], disk.image)

@@ -46,7 +46,7 @@ class TestOnRealFileSystems(StorageContract):
         assert expected == sorted(info.key for info in backend.list("packs/"))
         with backend.open("packs/a.tar") as file:
             assert file.read() == b"first"
-        assert [] == [path for path in folder.rglob("*.part")]
+        assert [] == list(folder.rglob("*.part"))
 
 
 def test_what_the_system_puts_on_a_disk_is_none_of_ours(

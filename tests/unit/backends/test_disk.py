@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ktpsync import files
-from ktpsync.backends.disk import init_disk, read_marker
+from ktpsync.backends.disk import init_disk, mounted_disks, read_marker
 from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
-from ktpsync.errors import BackendError, DiskFullError, UnavailableError, WrongDiskError
-from ktpsync.plugins import BackendContext, ByteSize
+from ktpsync.errors import BackendError, ConfigError, DiskFullError, UnavailableError, WrongDiskError
+from ktpsync.plugins import BackendContext, ByteSize, read_settings
 from ktpsync.testing import made_up_packet
 
 if TYPE_CHECKING:
@@ -164,3 +164,97 @@ def test_a_disk_pulled_out_in_mid_write_leaves_the_delivery_undone(small_disk: P
 
     assert [] == list(small_disk.iterdir())
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(small_disk)], check=True)
+
+
+class Partition:
+    """What the system tells of a mounted disk."""
+
+    def __init__(self, mountpoint: Path, *, opts: str = "rw", fstype: str = "exfat") -> None:
+        self.mountpoint, self.opts, self.fstype, self.device = str(mountpoint), opts, fstype, "/dev/sdx1"
+
+
+@pytest.fixture
+def plugged_in(monkeypatch: pytest.MonkeyPatch) -> list[Partition]:
+    """The disks that are plugged in, none of which is the system's."""
+    partitions: list[Partition] = []
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: partitions)
+    monkeypatch.setattr("ktpsync.backends.disk._mounted.on_system_disk", lambda _: False)
+    return partitions
+
+
+def test_a_disk_is_found_by_its_uuid_alone(tmp_path: Path, plugged_in: list[Partition]) -> None:
+    """No path is needed, wherever it is mounted, and whichever folder on it was marked."""
+    (tmp_path / "usb1").mkdir()
+    marker = init_disk(tmp_path / "usb1" / "ktpsync", label="red")
+    packet = made_up_packet()
+    backend = DiskBackend(DiskSettings(disk=marker.uuid.upper()), BackendContext(name="usb-a"))
+    with pytest.raises(WrongDiskError, match=f"{marker.uuid} is not plugged in"):
+        backend.deliver(packet)
+
+    plugged_in.append(Partition(tmp_path / "usb1"))
+
+    assert packet.sha256 == backend.deliver(packet).sha256
+    assert 1 == len(list((tmp_path / "usb1" / "ktpsync" / "packets").rglob("*.age")))
+
+
+def test_a_disk_that_moves_is_followed_and_comes_back(tmp_path: Path, plugged_in: list[Partition]) -> None:
+    """The first disk seen at the path is followed by its marker, over restarts."""
+    marker = init_disk(tmp_path / "usb", label="red")
+    disk_at(tmp_path / "usb", tmp_path / "state").deliver(made_up_packet())
+    (tmp_path / "usb").rename(tmp_path / "usb1")
+    (tmp_path / "usb").mkdir()
+    plugged_in.append(Partition(tmp_path / "usb1"))
+    backend = disk_at(tmp_path / "usb", tmp_path / "state")
+
+    assert {"uuid": marker.uuid, "path": str(tmp_path / "usb1")} == backend.check().details
+    (tmp_path / "usb").rmdir()
+    (tmp_path / "usb1").rename(tmp_path / "usb")
+    assert {"uuid": marker.uuid, "path": str(tmp_path / "usb")} == backend.check().details
+
+
+def test_a_disk_never_seen_is_not_searched_for(tmp_path: Path, plugged_in: list[Partition]) -> None:
+    """Without a UUID nothing says that the disk elsewhere is the right one."""
+    init_disk(tmp_path / "usb1")
+    plugged_in.append(Partition(tmp_path / "usb1"))
+
+    with pytest.raises(WrongDiskError, match="Plug in the right disk"):
+        disk_at(tmp_path / "usb", tmp_path / "state").deliver(made_up_packet())
+
+
+def test_disks_are_told_by_what_they_are(tmp_path: Path, plugged_in: list[Partition]) -> None:
+    """Marked, unmarked and damaged ones are listed; CDs, and mount points that do not answer, are not."""
+    for name in ("marked", "new", "damaged", "cd"):
+        (tmp_path / name).mkdir()
+    marker = init_disk(tmp_path / "marked", label="red")
+    (tmp_path / "damaged" / "ktpsync-disk.json").write_bytes(b"\0")
+    plugged_in += [Partition(tmp_path / name) for name in ("marked", "marked", "new", "damaged", "gone")]
+    plugged_in += [Partition(tmp_path / "cd", opts="ro", fstype="iso9660")]
+    plugged_in[2].opts = "ro,nosuid"
+
+    found = {disk.path.name: disk for disk in mounted_disks()}
+
+    assert ["damaged", "marked", "new"] == sorted(found)
+    assert marker == found["marked"].marker
+    assert (None, "", True) == (found["new"].marker, found["new"].problem, found["new"].read_only)
+    assert "is damaged" in found["damaged"].problem
+    assert found["new"].free <= found["new"].size
+
+
+def test_settings_need_a_path_or_a_uuid() -> None:
+    """The message shows both ways."""
+    with pytest.raises(ConfigError, match=r"\[destinations.usb-a\].*path = .*`ktpsync disk list`"):
+        read_settings(DiskSettings, {"reserve": "1 GB"}, where="[destinations.usb-a]")
+
+
+def test_a_source_that_fails_is_not_the_disk_s_fault(tmp_path: Path) -> None:
+    """The spool's own disk failed: nobody is sent to look at the external one."""
+    init_disk(tmp_path / "usb")
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "the spool's disk")
+
+    with pytest.raises(OSError, match="the spool's disk"):
+        disk_at(tmp_path / "usb").put("a", Failing(), size=1, sha256="0" * 64)
+
+    assert [] == list(disk_at(tmp_path / "usb").list())

@@ -281,8 +281,8 @@ class DiskBackend(StorageBackend):
         except OSError as error:
             if error.errno in files.NO_SPACE:
                 raise DiskFullError(
-                    f"{self._name}: no room on {self._disk(root)} for {key}. Nothing was stored under that "
-                    "name; free some room or plug in another disk."
+                    f"{self._name}: no room on {self._disk(root)} for {key}, which does not "
+                    "count as stored; free some room or plug in another disk."
                 ) from error
             self._binding.right_disk()
             raise UnavailableError(

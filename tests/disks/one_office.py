@@ -23,7 +23,8 @@ common = random.Random(seed)
 shared = [str(uuid.UUID(int=common.getrandbits(128))) for _ in range(count)]
 backend = DiskBackend(DiskSettings(path=folder, reserve=ByteSize(0)), BackendContext(name="usb-a"))
 
-print("ready", flush=True)
+sys.stdout.write("ready\n")
+sys.stdout.flush()
 while not go.exists():
     time.sleep(0.001)
 
@@ -35,4 +36,4 @@ for number in range(2 * count):
     packet = SealedPacket.from_bytes(packet_id, hashlib.sha256(content).hexdigest(), content)
     receipt = backend.deliver(packet)
     receipts[packet_id] = [receipt.sha256, receipt.stored_at.isoformat()]
-print(json.dumps(receipts))
+sys.stdout.write(json.dumps(receipts))

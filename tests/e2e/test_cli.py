@@ -263,7 +263,7 @@ def test_a_missing_configuration_says_what_to_run(tmp_path: Path, monkeypatch: p
         ('[office]\ndata = "data"\n[destinations.a]\nbackend = "dsk"\n', "Perhaps 'disk'"),
         (
             '[office]\ndata = "data"\n[destinations.a]\nbackend = "disk"\n',
-            "[destinations.a] path: this setting is missing",
+            "[destinations.a]: a disk needs a path",
         ),
         ("destinations = 1\n", "[destinations]: expected a table"),
     ],

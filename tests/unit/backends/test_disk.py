@@ -251,7 +251,7 @@ def test_a_source_that_fails_is_not_the_disk_s_fault(tmp_path: Path) -> None:
     init_disk(tmp_path / "usb")
 
     class Failing(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
+        def read(self, _size: int | None = -1) -> bytes:
             raise OSError(errno.EIO, "the spool's disk")
 
     with pytest.raises(OSError, match="the spool's disk"):

@@ -12,6 +12,7 @@ from ktpsync.age._header import is_binary_age
 from ktpsync.age._parse import parse_identity
 from ktpsync.age._passphrase import Passphrase
 from ktpsync.age._seal import decrypt, encrypt
+from ktpsync.clock import SystemClock, utc_from_ms
 from ktpsync.errors import AgeError, KeyFileError, KeyFormatError, NoMatchingIdentityError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from ktpsync.age._hybrid import HybridIdentity
     from ktpsync.age._x25519 import X25519Identity
+    from ktpsync.clock import Clock
 
+_SYSTEM_CLOCK: Final = SystemClock()
 _MODE: Final = 0o600
 _MAX_BYTES: Final = 1 << 20
 
@@ -44,7 +47,7 @@ def read_identities(
             raise KeyFileError(f"{path} is sealed with a passphrase; it is needed to read the identity.")
         data = _open(path, data, passphrase)
     try:
-        lines = [line.strip() for line in data.decode("utf-8").splitlines()]
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
         identities = tuple(parse_identity(line) for line in lines if line and not line.startswith("#"))
     except UnicodeDecodeError:
         raise KeyFileError(f"{path} is not an identity file: it is not text.") from None
@@ -82,13 +85,17 @@ def write_identity_file(
     identity: HybridIdentity | X25519Identity,
     *,
     passphrase: str | Passphrase | None = None,
+    clock: Clock = _SYSTEM_CLOCK,
 ) -> None:
-    """Write a new identity file, readable by its owner alone. An existing file is never overwritten.
+    """Write a new identity file as ``age-keygen`` does, readable by its owner alone.
+
+    An existing file is never overwritten.
 
     Args:
         path: The new file.
         identity: What it is to hold.
         passphrase: Seals the file, in armor; ``age`` reads it so too. A :class:`Passphrase` sets the cost as well.
+        clock: Gives the date in the comment.
 
     Raises:
         KeyFileError: The file exists.
@@ -96,7 +103,9 @@ def write_identity_file(
         OSError: The file cannot be written.
     """
     path = Path(path)
-    data = f"# public key: {identity.recipient}\n{identity.to_text()}\n".encode("ascii")
+    created = utc_from_ms(clock.now_ms()).isoformat(timespec="seconds").replace("+00:00", "Z")
+    lines = (f"# created: {created}", f"# public key: {identity.recipient}", identity.to_text(), "")
+    data = "\n".join(lines).encode("ascii")
     if passphrase is not None:
         data = encrypt(data, _words(passphrase), armor=True)
     try:

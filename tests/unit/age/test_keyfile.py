@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ktpsync import age
+from ktpsync.clock import SystemClock
 from ktpsync.errors import KeyFileError, KeyFormatError, NoMatchingIdentityError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class FrozenClock(SystemClock):
+    """A clock that stands."""
+
+    def now_ms(self) -> int:
+        """Return the same moment always."""
+        return 1_795_572_000_000
+
 
 FAST = age.Passphrase("kata sandi", work_factor=2)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
@@ -36,12 +46,22 @@ def test_reads_what_was_written(path: Path, kind: str) -> None:
 
 
 def test_looks_as_age_keygen_writes_it(path: Path) -> None:
-    """The file is a comment with the recipient, and the identity."""
+    """The file has comments with the date and the recipient, and the identity."""
     identity = age.generate_identity("x25519")
 
-    age.write_identity_file(str(path), identity)
+    age.write_identity_file(str(path), identity, clock=FrozenClock())
 
-    assert f"# public key: {identity.recipient}\n{identity.to_text()}\n" == path.read_text()
+    expected = f"# created: 2026-11-25T02:00:00Z\n# public key: {identity.recipient}\n{identity.to_text()}\n"
+    assert expected == path.read_text()
+
+
+def test_reads_what_an_editor_of_windows_saved(path: Path) -> None:
+    """A byte order mark and CRLF, which an editor put there, do no harm."""
+    identity = age.generate_identity()
+    path.touch(mode=0o600)
+    path.write_bytes(b"\xef\xbb\xbf# kunci pemulihan\r\n" + identity.to_text().encode() + b"\r\n")
+
+    assert identity.to_text() == age.read_identity_file(path).to_text()
 
 
 @posix

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ktpsync import files
+from ktpsync.discreet import discreet
 from ktpsync.errors import KeyFileError, SignatureError
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class StationKey:
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
+    @discreet
     def load(cls, path: Path) -> StationKey:
         """Read a key file.
 
@@ -115,6 +117,7 @@ class StationKey:
         return cls.from_pem(_read_private(path), name=str(path))
 
     @classmethod
+    @discreet
     def from_pem(cls, pem: bytes, *, name: str = "the given text") -> StationKey:
         """Read the PEM form, as a restored backup holds it.
 
@@ -136,6 +139,7 @@ class StationKey:
         """Return the unencrypted PEM form. Seal it before it goes anywhere."""
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    @discreet
     def save(self, path: Path) -> None:
         """Write a new key file, readable by its owner alone.
 
@@ -176,6 +180,7 @@ class IndexKey:
         return cls(secrets.token_bytes(_INDEX_KEY_BYTES))
 
     @classmethod
+    @discreet
     def load(cls, path: Path) -> IndexKey:
         """Read a key file.
 
@@ -190,6 +195,7 @@ class IndexKey:
                 f"{path} is not an index key (64 hexadecimal digits); restore it from a backup."
             ) from None
 
+    @discreet
     def save(self, path: Path) -> None:
         """Write a new key file, readable by its owner alone.
 
@@ -204,6 +210,7 @@ class IndexKey:
         return self._raw.hex()
 
     @classmethod
+    @discreet
     def from_hex(cls, text: str) -> IndexKey:
         """Read the form of :meth:`to_hex`, as a restored backup holds it.
 

@@ -13,6 +13,7 @@ from ktpsync.age._parse import parse_identity
 from ktpsync.age._passphrase import Passphrase
 from ktpsync.age._seal import decrypt, encrypt
 from ktpsync.clock import SystemClock, utc_from_ms
+from ktpsync.discreet import discreet
 from ktpsync.errors import AgeError, KeyFileError, KeyFormatError, NoMatchingIdentityError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _MODE: Final = 0o600
 _MAX_BYTES: Final = 1 << 20
 
 
+@discreet
 def read_identities(
     path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
 ) -> tuple[HybridIdentity | X25519Identity, ...]:
@@ -58,6 +60,7 @@ def read_identities(
     return identities
 
 
+@discreet
 def read_identity_file(
     path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
 ) -> HybridIdentity | X25519Identity:
@@ -80,6 +83,7 @@ def read_identity_file(
     return identities[0]
 
 
+@discreet
 def write_identity_file(
     path: str | os.PathLike[str],
     identity: HybridIdentity | X25519Identity,

@@ -11,6 +11,7 @@ from ktpsync.age import _x25519 as x25519
 from ktpsync.age._hybrid import HybridIdentity, HybridRecipient
 from ktpsync.age._tag import HybridTagRecipient, TagRecipient
 from ktpsync.age._x25519 import X25519Identity, X25519Recipient
+from ktpsync.discreet import discreet
 from ktpsync.errors import KeyFormatError
 
 
@@ -30,6 +31,7 @@ def generate_identity(kind: Literal["hybrid", "x25519"] = "hybrid") -> HybridIde
     raise KeyFormatError(f'There are identities of kind "hybrid" and "x25519", not {kind!r}.')
 
 
+@discreet
 def parse_identity(text: str) -> HybridIdentity | X25519Identity:
     """Return the identity behind ``AGE-SECRET-KEY-PQ-1...`` or ``AGE-SECRET-KEY-1...``.
 
@@ -48,6 +50,7 @@ def parse_identity(text: str) -> HybridIdentity | X25519Identity:
     )
 
 
+@discreet
 def parse_recipient(text: str) -> HybridRecipient | X25519Recipient | TagRecipient | HybridTagRecipient:
     """Return the recipient behind ``age1pq1...`` or ``age1...``, or behind ``age1tag1...`` and ``age1tagpq1...`` of hardware.
 

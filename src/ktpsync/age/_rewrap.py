@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.age._seal import open_source, read_header, unwrap, whole_nonce, wrap
 from ktpsync.age._source import write_all
 from ktpsync.age._stream import NONCE
+from ktpsync.discreet import discreet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _PIECE: Final = 1 << 18
 
 
+@discreet
 def rewrap(
     src: Readable,
     dst: Writable,

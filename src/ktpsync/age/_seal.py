@@ -11,6 +11,7 @@ from ktpsync.age._filekey import FILE_KEY_BYTES
 from ktpsync.age._keys import Identity, Recipient
 from ktpsync.age._room import room
 from ktpsync.age._source import Source, write_all
+from ktpsync.discreet import discreet
 from ktpsync.errors import HeaderError, NoMatchingIdentityError, PayloadError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _RUN: Final = 2
 _HEAD: Final = 1 << 14
 
 
+@discreet
 def encrypt(data: bytes, recipients: Recipient | Iterable[Recipient], *, armor: bool = False) -> bytes:
     """Seal bytes.
 
@@ -52,6 +54,7 @@ def encrypt(data: bytes, recipients: Recipient | Iterable[Recipient], *, armor: 
     return out.getvalue()
 
 
+@discreet
 def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
     """Open an age file.
 
@@ -86,6 +89,7 @@ def decrypt(data: bytes, identities: Identity | Iterable[Identity]) -> bytes:
     return out.getvalue()
 
 
+@discreet
 def encrypt_stream(
     src: Readable, dst: Writable, recipients: Recipient | Iterable[Recipient], *, armor: bool = False
 ) -> int:
@@ -137,6 +141,7 @@ def seal_stream(source: Source, target: Writable, file_key: bytes, header: bytes
         number += _RUN
 
 
+@discreet
 def decrypt_stream(src: Readable, dst: Writable, identities: Identity | Iterable[Identity]) -> int:
     """Open an age file as a stream, in constant memory.
 

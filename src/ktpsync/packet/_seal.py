@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from ktpsync import age, records
 from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.discreet import discreet
 from ktpsync.errors import ContainerError, UnknownStationError
 from ktpsync.packet import _container, _manifest
 from ktpsync.packet._manifest import ENROLLMENT, MANIFEST, SIGNATURE, Manifest
@@ -51,6 +52,7 @@ class Sealing:
     content_sha256: bytes = field(repr=False)
 
 
+@discreet
 def seal(
     enrollment: Enrollment,
     *,
@@ -97,6 +99,7 @@ def seal(
     )
 
 
+@discreet
 def open_packet(
     sealed: bytes, identities: Iterable[age.Identity], *, stations: Iterable[StationPublicKey]
 ) -> OpenedPacket:

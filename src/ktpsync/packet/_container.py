@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,11 @@ MAX_TOTAL_BYTES: Final = 128 << 20
 _NAME = re.compile(
     r"(?:manifest\.json|manifest\.sig|enrollment\.json|(?:biometrics|documents)/[a-z0-9][a-z0-9._-]{0,99})"
 )
+_END: Final = struct.Struct("<4s4H2LH")
+"""The end of central directory record (.ZIP File Format Specification, 4.3.16)."""
+
+_MAX_DIRECTORY_BYTES: Final = MAX_MEMBERS * 1024
+_COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
@@ -64,13 +70,31 @@ def read(data: bytes) -> dict[str, bytes]:
         ContainerError: It is not a zip, or one beyond the limits: too many members, too large, a name
             that leaves the container, a name twice.
     """
+    _check_directory(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             _check([(info.filename, info.file_size) for info in infos])
+            if not {info.compress_type for info in infos} <= _COMPRESSIONS:
+                raise ContainerError("The packet has a member that is neither stored nor deflated.")
             return {info.filename: archive.read(info) for info in infos}
     except _ZIP_ERRORS as error:
         raise ContainerError(f"The opened bytes are not a readable packet container: {error}.") from error
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a directory of members that is too big to be read, or is not where the zip ends.
+
+    zipfile reads all of it into memory before anything can be counted, and looks for it in several places.
+    """
+    start = len(data) - _END.size
+    mark, disk, first_disk, here, members, size, offset, comment = _END.unpack_from(
+        data.rjust(_END.size), max(0, start)
+    )
+    if mark != b"PK\5\6" or disk or first_disk or comment or offset + size != start or here != members:
+        raise ContainerError("The opened bytes are not a packet: they do not end as its zip does.")
+    if members > MAX_MEMBERS or size > _MAX_DIRECTORY_BYTES:
+        raise ContainerError(f"The packet has {members} members; {MAX_MEMBERS} are allowed.")
 
 
 def _check(members: list[tuple[str, int]]) -> None:

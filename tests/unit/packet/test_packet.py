@@ -211,3 +211,77 @@ def test_the_manifest_says_what_is_inside() -> None:
         if not name.startswith("manifest.")
     } == {member["name"]: (member["sha256"], member["size"]) for member in manifest["members"]}
     STATION.public.verify(content["manifest.sig"], content["manifest.json"])
+
+
+def zipped(content: Members, **options: object) -> bytes:
+    """Return a zip of members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **options) as archive:  # type: ignore[call-overload]
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def too_many() -> bytes:
+    """Return a zip with more members than a packet may have, each of an allowed name."""
+    return zipped({f"documents/{number}.pdf": b"" for number in range(129)})
+
+
+def understated() -> bytes:
+    """Return a zip whose directory says that a member is smaller than it is."""
+    data = zipped({"enrollment.json": bytes(1 << 20)}, compression=zipfile.ZIP_DEFLATED)
+    return data.replace((1 << 20).to_bytes(4, "little"), (1 << 10).to_bytes(4, "little"))
+
+
+def twice() -> bytes:
+    """Return a zip with one name twice."""
+    data = zipped({"documents/a.pdf": b"1", "documents/b.pdf": b"2"})
+    return data.replace(b"documents/b.pdf", b"documents/a.pdf")
+
+
+def overlapping() -> bytes:
+    """Return a zip in which two members share their bytes."""
+    data = bytearray(zipped({"documents/a.pdf": b"1", "documents/b.pdf": b"1"}))
+    second = data.rindex(b"PK\1\2")
+    data[second + 42 : second + 46] = bytes(4)
+    return bytes(data)
+
+
+def too_big_directory() -> bytes:
+    """Return a zip with few members and megabytes about them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(4):
+            info = zipfile.ZipInfo(f"documents/{number}.pdf")
+            info.comment = b"x" * 65535
+            archive.writestr(info, b"")
+    return buffer.getvalue()
+
+
+CONTAINERS: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "no zip": lambda: b"x" * 1000,
+    "too many members": too_many,
+    "a name twice": twice,
+    "sizes that lie": understated,
+    "members over one another": overlapping,
+    "a comment": lambda: zipped(members())[:-2] + b"\x03\x00abc",
+    "bytes before": lambda: b"x" + zipped(members()),
+    "bytes after": lambda: zipped(members()) + b"x",
+    "an end within the end": lambda: zipped(members()) + zipped({}),
+    "LZMA": lambda: zipped(members(), compression=zipfile.ZIP_LZMA),
+    "bzip2": lambda: zipped(members(), compression=zipfile.ZIP_BZIP2),
+    "a folder": lambda: zipped({**members(), "documents/": b""}),
+    "an absolute name": lambda: zipped({**members(), "/etc/passwd": b"x"}),
+    "a Windows name": lambda: zipped({**members(), "documents\\a.pdf": b"x"}),
+    "a directory that is too big": too_big_directory,
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_beyond_the_rules_is_refused(name: str) -> None:
+    """Whoever has the public recipient can seal any bytes; they cost an error and nothing else."""
+    sealed = age.encrypt(CONTAINERS[name](), [IDENTITY.recipient])
+
+    with pytest.raises(ContainerError):
+        packet.open(sealed, [IDENTITY], stations=[STATION.public])

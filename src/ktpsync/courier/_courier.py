@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 class Courier:
     """Drains one destination, packet by packet, through whatever happens to it.
 
+    Attributes:
+        destination: Its name.
+        alive_at: When its thread was last seen at work, on the clock's monotonic scale; ``None``: not yet.
+
     Args:
         outbox: Where the packets are.
         destination: The destination's name in the outbox.
@@ -48,6 +52,7 @@ class Courier:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.destination = destination
+        self.alive_at: float | None = None
         self._outbox = outbox
         self._policy = policy or CourierPolicy()
         self._clock = clock or SystemClock()
@@ -78,6 +83,7 @@ class Courier:
             stop: When set, nothing new is started; what is under way may finish for the policy's
                 ``grace`` and is given back otherwise.
         """
+        self._beat()
         self._outbox.unpark(self.destination, self._policy.lease)
         return Drain(
             self._outbox,
@@ -88,4 +94,8 @@ class Courier:
             clock=self._clock,
             observers=self._observers,
             stop=stop or threading.Event(),
+            alive=self._beat,
         ).run()
+
+    def _beat(self) -> None:
+        self.alive_at = self._clock.monotonic()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
+import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import define, frozen
 
+from ktpsync.courier._gate import Opening
 from ktpsync.courier._observer import notify
+from ktpsync.courier._workers import Workers
 from ktpsync.outbox import Delivered, Failed, Rejected, Returned
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ktpsync.clock import Clock
     from ktpsync.courier._attempt import Attempts
@@ -28,10 +27,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ktpsync.courier")
 
-_QUICK = 0.5
-"""Deliveries that take less than these seconds are claimed a few rounds ahead."""
+_AHEAD_SECONDS = 0.5
+"""Packets are claimed ahead for about this long, so that deliveries do not wait for the database."""
 
-_ROUNDS_AHEAD = 3
+_MOST_AHEAD = 500
+
+_GATHER_SECONDS = 0.05
+"""So long results are gathered for one commit while deliveries go on."""
+
+_BATCH = 200
+"""So many results are written at the latest."""
+
+_LOOK_SECONDS = 5.0
+"""So often the outbox is looked into while more could be delivered than is there."""
+
+_BEAT_SECONDS = 60.0
+"""So often a drain in which nothing ends says that it is alive."""
 
 
 @frozen(kw_only=True)
@@ -61,6 +72,16 @@ class DrainReport:
     retry_in: float | None = None
 
 
+@define
+class _Tally:
+    delivered: int = 0
+    delivered_bytes: int = 0
+    failed: int = 0
+    rejected: int = 0
+    returned: int = 0
+    lost: int = 0
+
+
 class Drain:
     """One run of a courier: this thread alone talks to the database, the others deliver."""
 
@@ -75,6 +96,7 @@ class Drain:
         clock: Clock,
         observers: Sequence[Observer],
         stop: threading.Event,
+        alive: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._destination = destination
@@ -84,89 +106,143 @@ class Drain:
         self._clock = clock
         self._observers = observers
         self._stop = stop
+        self._alive = alive
+        self._workers = Workers(f"ktpsync-{destination}")
+        self._limit = 0
         self._ready: deque[Lease] = deque()
         self._running: dict[int, Lease] = {}
-        self._ended: queue.SimpleQueue[tuple[Lease, Outcome, AuthError | None]] = queue.SimpleQueue()
+        self._ended: list[tuple[Outcome, AuthError | None]] = []
+        self._steady = False
+        self._lock = threading.Lock()
+        self._news = threading.Event()
         self._renewed_at = clock.monotonic()
-        self._report = DrainReport(destination=destination)
-        self._quick = True
+        self._tally = _Tally()
+        self._seconds = _AHEAD_SECONDS
 
     def run(self) -> DrainReport:
-        pool = ThreadPoolExecutor(
-            max_workers=self._policy.concurrency, thread_name_prefix=f"ktpsync-{self._destination}"
-        )
         try:
-            self._work(pool)
+            closed = self._work()
             self._finish()
         finally:
-            self._give_back([*self._ready, *self._running.values()])
-            pool.shutdown(wait=not self._running, cancel_futures=True)
-        return self._report
+            with self._lock:
+                self._limit = 0
+                abandoned = [*self._ready, *self._running.values()]
+            self._give_back(abandoned)
+            self._workers.end(wait=not self._running)
+        tally = self._tally
+        return DrainReport(
+            destination=self._destination,
+            delivered=tally.delivered,
+            delivered_bytes=tally.delivered_bytes,
+            failed=tally.failed,
+            rejected=tally.rejected,
+            returned=tally.returned,
+            lost=tally.lost,
+            stopped=closed.why,
+            retry_in=closed.wait,
+        )
 
-    def _work(self, pool: ThreadPoolExecutor) -> None:
+    def _work(self) -> Opening:
+        """Deliver until nothing is due, nothing more is taken, or somebody says stop; return which."""
         while not self._stop.is_set():
+            self._alive()
             opening = self._gate.ask()
-            limit = opening.limit
-            if limit == 0:
-                self._report = evolve(self._report, stopped=opening.why, retry_in=opening.wait)
-                return
-            free = limit - len(self._running)
-            if not self._ready and free > 0:
-                ahead = _ROUNDS_AHEAD * limit if self._quick and limit > 1 else 0
-                self._ready.extend(self._outbox.claim(self._destination, free + ahead, self._policy.lease))
-            while self._ready and len(self._running) < limit:
-                self._start(pool, self._ready.popleft())
-            if not self._running:
+            with self._lock:
+                self._limit = opening.limit
+                self._steady = opening.steady
+            if opening.limit == 0:
+                return opening
+            self._claim()
+            self._start()
+            if not self._running and not self._ended:
                 due_ms = self._outbox.next_due_ms(self._destination)
                 wait = None if due_ms is None else max(0, due_ms - self._clock.now_ms()) / 1000
-                self._report = evolve(self._report, stopped="empty", retry_in=wait)
-                return
-            self._collect(self._policy.lease / 3)
+                return Opening(why="empty", wait=wait)
+            # With room for more, what comes in meanwhile is soon seen.
+            room = len(self._running) < self._limit
+            self._collect(min(self._policy.lease / 3, _LOOK_SECONDS if room else _BEAT_SECONDS))
             self._renew()
-        self._report = evolve(self._report, stopped="stopped")
+        return Opening(why="stopped")
 
-    def _start(self, pool: ThreadPoolExecutor, lease: Lease) -> None:
-        self._running[lease.delivery_id] = lease
-        started = self._clock.monotonic()
+    def _claim(self) -> None:
+        """Keep enough packets at hand that no delivery waits for the next one."""
+        ahead = 0
+        if self._limit > 1:
+            ahead = min(_MOST_AHEAD, int(_AHEAD_SECONDS / max(self._seconds, 0.001) * self._limit))
+        wanted = self._limit + ahead - len(self._running) - len(self._ready)
+        if wanted > 0 and len(self._ready) <= ahead // 2:
+            found = self._outbox.claim(self._destination, wanted, self._policy.lease)
+            with self._lock:
+                self._ready.extend(found)
 
-        def attempt() -> None:
+    def _start(self) -> None:
+        while (lease := self._next()) is not None:
+            self._workers.run(lambda lease=lease: self._deliver(lease), at_a_time=self._limit)  # type: ignore[misc]
+
+    def _next(self) -> Lease | None:
+        """Return a packet that may be started now."""
+        with self._lock:
+            if not self._ready or len(self._running) >= self._limit or self._stop.is_set():
+                return None
+            lease = self._ready.popleft()
+            self._running[lease.delivery_id] = lease
+            return lease
+
+    def _deliver(self, first: Lease) -> None:
+        """Deliver packets one after the other, in a thread, as long as all goes well."""
+        lease: Lease | None = first
+        while lease is not None:
+            started = self._clock.monotonic()
             outcome, stop_for = self._attempts.attempt(lease)
-            self._quick = self._clock.monotonic() - started < _QUICK
-            self._ended.put((lease, outcome, stop_for))
-
-        pool.submit(attempt)
+            self._seconds += (self._clock.monotonic() - started - self._seconds) / 8
+            with self._lock:
+                del self._running[lease.delivery_id]
+                self._ended.append((outcome, stop_for))
+                if not isinstance(outcome, Delivered):
+                    self._steady = False  # the gate is asked first
+                on = self._steady
+                if not on or not self._ready or len(self._ended) >= _BATCH:
+                    self._news.set()
+            lease = self._next() if on else None
 
     def _collect(self, timeout: float) -> None:
-        """Wait for a result, then write down all that are there with one commit."""
-        found: list[tuple[Lease, Outcome, AuthError | None]] = []
-        with contextlib.suppress(queue.Empty):
-            found.append(self._ended.get(timeout=timeout))
-            while True:
-                found.append(self._ended.get_nowait())
-        if not found:
+        """Wait for results, then write down all that are there with one commit.
+
+        While all goes well they are gathered for a moment: the deliveries go on meanwhile, and each commit
+        waits for the disk.
+        """
+        self._news.wait(_GATHER_SECONDS if self._steady and self._ready else timeout)
+        with self._lock:
+            self._news.clear()
+            ended, self._ended = self._ended, []
+        if not ended:
             return
         outcomes = []
-        for lease, outcome, stop_for in found:
-            del self._running[lease.delivery_id]
+        for outcome, stop_for in ended:
             outcomes.append(self._attempts.judge(outcome))
             if stop_for is not None:
                 self._gate.pause(stop_for)
+        if all(isinstance(outcome, Delivered) for outcome in outcomes):
+            # While this thread writes, the others go on.
+            self._start()
         self._write(outcomes)
 
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         lost = {lease.delivery_id for lease in self._outbox.apply(self._destination, outcomes)}
         kept = [outcome for outcome in outcomes if outcome.lease.delivery_id not in lost]
-        delivered = [outcome for outcome in kept if isinstance(outcome, Delivered)]
-        report = self._report
-        self._report = evolve(
-            report,
-            delivered=report.delivered + len(delivered),
-            delivered_bytes=report.delivered_bytes + sum(item.lease.packet.size for item in delivered),
-            failed=report.failed + sum(isinstance(outcome, Failed) for outcome in kept),
-            rejected=report.rejected + sum(isinstance(outcome, Rejected) for outcome in kept),
-            returned=report.returned + sum(isinstance(outcome, Returned) for outcome in kept),
-            lost=report.lost + len(lost),
-        )
+        tally = self._tally
+        tally.lost += len(lost)
+        for outcome in kept:
+            match outcome:
+                case Delivered():
+                    tally.delivered += 1
+                    tally.delivered_bytes += outcome.lease.packet.size
+                case Failed():
+                    tally.failed += 1
+                case Rejected():
+                    tally.rejected += 1
+                case Returned():
+                    tally.returned += 1
         self._gate.learn(kept)
         for outcome in kept:
             self._tell(outcome)
@@ -176,39 +252,51 @@ class Drain:
         if now - self._renewed_at < self._policy.lease / 3:
             return
         self._renewed_at = now
-        lost = {
-            lease.delivery_id
-            for lease in self._outbox.renew([*self._ready, *self._running.values()], self._policy.lease)
-        }
+        with self._lock:
+            held = [*self._ready, *self._running.values()]
+        lost = {lease.delivery_id for lease in self._outbox.renew(held, self._policy.lease)}
         # What another courier holds now must not be started here; what runs already ends and is refused.
-        self._ready = deque(lease for lease in self._ready if lease.delivery_id not in lost)
+        with self._lock:
+            self._ready = deque(lease for lease in self._ready if lease.delivery_id not in lost)
 
     def _finish(self) -> None:
         """Let what is under way end, for the time of grace."""
-        self._give_back(list(self._ready))
-        self._ready.clear()
+        with self._lock:
+            self._steady = False
+            unstarted, self._ready = self._ready, deque()
+        self._give_back(unstarted)
         ends_at = self._clock.monotonic() + self._policy.grace
-        while self._running:
+        while self._running or self._ended:
+            self._alive()
             left = ends_at - self._clock.monotonic()
             if self._stop.is_set() and left <= 0:
                 return
-            self._collect(max(left, 0.01) if self._stop.is_set() else self._policy.lease / 3)
+            self._collect(
+                max(left, 0.01) if self._stop.is_set() else min(self._policy.lease / 3, _BEAT_SECONDS)
+            )
             self._renew()
 
-    def _give_back(self, leases: Sequence[Lease]) -> None:
+    def _give_back(self, leases: Collection[Lease]) -> None:
         if leases:
             self._write([Returned(lease=lease) for lease in leases])
 
     def _tell(self, outcome: Outcome) -> None:
         packet_id, name = outcome.lease.packet.packet_id, self._destination
-        facts = {"packet_id": packet_id, "destination": name}
         if isinstance(outcome, Delivered):
-            log.info("delivered %s to %s", packet_id, name, extra={"facts": {"event": "delivered", **facts}})
+            if log.isEnabledFor(logging.INFO):
+                facts = {"event": "delivered", "packet_id": packet_id, "destination": name}
+                log.info("delivered %s to %s", packet_id, name, extra={"facts": facts})
             notify(self._observers, lambda one: one.delivered(packet_id, name))
         elif isinstance(outcome, Rejected | Failed):
             event = "rejected" if isinstance(outcome, Rejected) else "failed"
             code, reason = outcome.code, outcome.reason
-            facts |= {"event": event, "code": code, "reason": reason}
+            facts = {
+                "event": event,
+                "packet_id": packet_id,
+                "destination": name,
+                "code": code,
+                "reason": reason,
+            }
             log.warning("%s %s at %s: %s: %s", event, packet_id, name, code, reason, extra={"facts": facts})
             if event == "rejected":
                 notify(self._observers, lambda one: one.rejected(packet_id, name, code, reason))

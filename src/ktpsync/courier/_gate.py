@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ktpsync.courier")
 
 _LONGEST_CLOSED_MS = 300_000
+_FRESH_SECONDS = 0.2
 
 
 @frozen(kw_only=True)
@@ -34,11 +35,14 @@ class Opening:
 
     Args:
         limit: Deliveries at a time; 0 is none.
-        why: Why none: ``paused``, ``throttled``, ``window`` or ``unreachable``.
+        why: Why none: ``paused``, ``throttled``, ``window`` or ``unreachable``; of a whole drain also ``empty``
+            or ``stopped``.
         wait: Seconds until asking again makes sense; ``None``: when a person has acted.
+        steady: Whether all goes well at full pace.
     """
 
     limit: int = 0
+    steady: bool = False
     why: str = ""
     wait: float | None = None
 
@@ -65,12 +69,22 @@ class Gate:
         self._bucket = bucket
         self._observers = observers
         self._pace = Pace()
+        self._most = policy.concurrency
+        self._fresh_until = 0.0
 
     def ask(self) -> Opening:
-        """Return how many deliveries may run now; probes the destination where that is due."""
+        """Return how many deliveries may run now; probes the destination where that is due.
+
+        While all goes well, the shared state is looked at a few times a second, not for every packet.
+        """
+        now = self._clock.monotonic()
+        if now < self._fresh_until:
+            return self._open()
+        self._fresh_until = 0.0
         state = self._outbox.destination(self._destination)
         policy = with_settings(self._policy, state)
         self._bucket.rate = policy.rate
+        self._most = policy.concurrency
         closed = self._closed(state, policy)
         if closed is None and state.breaker in {"open", "probing"}:
             reached = self._probe()
@@ -83,12 +97,18 @@ class Gate:
         if state.breaker != "closed":
             # One packet at a time until the destination has taken one.
             self._pace = Pace()
+        else:
+            self._fresh_until = now + _FRESH_SECONDS
         self._pace = evolve(self._pace, limit=min(self._pace.limit, policy.concurrency))
-        return Opening(limit=self._pace.limit)
+        return self._open()
+
+    def _open(self) -> Opening:
+        return Opening(limit=self._pace.limit, steady=self._pace.limit >= self._most)
 
     def pause(self, error: AuthError) -> None:
         """Stop the destination for all couriers; said once, by whoever is first."""
         name = self._destination
+        self._fresh_until = 0.0
         if self._outbox.pause(name, reason=str(error)):
             log.error(
                 "%s does not accept the credentials and is stopped; correct and resume it: %s", name, error
@@ -99,7 +119,9 @@ class Gate:
         """Adapt the pace to how attempts ended."""
         for outcome in outcomes:
             if isinstance(outcome, Delivered):
-                self._pace = after_success(self._pace, self._policy.concurrency)
+                self._pace = after_success(self._pace, self._most)
+            else:
+                self._fresh_until = 0.0
         if any(
             isinstance(outcome, Returned) and (outcome.unavailable or outcome.retry_after_ms is not None)
             for outcome in outcomes

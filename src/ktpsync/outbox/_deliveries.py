@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+
+from ktpsync.clock import utc_text
 from ktpsync.errors import CorruptError, UnknownPacketError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._receipts import receipt_json
@@ -14,6 +16,8 @@ from ktpsync.outbox._values import Delivered, Failed, Lease, Rejected, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
@@ -42,8 +46,10 @@ UPDATE ktpsync_delivery
 SET owner = :owner, fence = fence + 1, attempts = attempts + 1, due_ms = {now} + :lease
 WHERE id IN (SELECT id FROM due)
 RETURNING id, packet_id, fence, urgent, attempts, failures, failing_ms, last_failure_ms, size,
-  (SELECT p.sha256 FROM ktpsync_packet p WHERE p.packet_id = ktpsync_delivery.packet_id) AS sha256
+  (SELECT p.sha256 FROM ktpsync_packet p WHERE p.packet_id = CAST(ktpsync_delivery.packet_id AS TEXT)) AS sha256
 """
+"""Without the CAST, SQLite does not know the column's type in RETURNING and reads all packets for each row."""
+
 _HELD = "WHERE id = :id AND fence = :fence AND state = 'open'"
 _DELIVERED = f"""
 UPDATE ktpsync_delivery SET state = 'delivered', owner = NULL, receipt = :receipt, settled_ms = {{now}},
@@ -60,6 +66,7 @@ UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, code = :code, reas
 _RETURNED = f"""
 UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1 {_HELD}
 """
+_STILL_OPEN = "SELECT id, fence FROM ktpsync_delivery WHERE state = 'open' AND id IN :ids"
 _RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD}"
 _UNPARK = """
 UPDATE ktpsync_delivery SET due_ms = {now} + CASE WHEN owner IS NULL THEN 0 ELSE :lease END
@@ -139,23 +146,43 @@ class Deliveries:
         for outcome in outcomes:
             if isinstance(outcome, Delivered):
                 check_receipt(outcome)
-        lost = []
-        kept: list[Outcome] = []
-        told: list[AuditEntry] = []
         at_ms = self._clock.now_ms()
         with self._database.write() as connection:
-            for outcome in outcomes:
-                statement, bound = _written(outcome)
-                bound |= {"id": outcome.lease.delivery_id, "fence": outcome.lease.fence, "now": now}
-                if connection.execute(self._database.sql(statement), bound).rowcount == 0:
-                    lost.append(outcome.lease)
-                    continue
-                kept.append(outcome)
-                if not isinstance(outcome, Returned):
-                    told.append(_told(outcome, at_ms))
+            write = self._write_one if len(outcomes) == 1 else self._write_batch
+            kept = write(connection, outcomes, now)
+            told = [_told(outcome, at_ms) for outcome in kept if not isinstance(outcome, Returned)]
             told += self._destinations.learn(connection, dest, kept)
             self._audit.append(connection, told)
-        return lost
+        if len(kept) == len(outcomes):
+            return []
+        written = {outcome.lease.delivery_id for outcome in kept}
+        return [outcome.lease for outcome in outcomes if outcome.lease.delivery_id not in written]
+
+    def _write_one(
+        self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
+    ) -> Sequence[Outcome]:
+        """Write a single outcome: its statement tells whether the lease was still held."""
+        statement, bound = _written(outcomes[0], now)
+        return outcomes if connection.execute(self._database.sql(statement), bound).rowcount else []
+
+    def _write_batch(
+        self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
+    ) -> Sequence[Outcome]:
+        """Write outcomes with one statement a kind; which leases are still held is read first, under a lock."""
+        lock = " ORDER BY id FOR UPDATE" if self._database.kind == "postgresql" else ""
+        query = self._database.sql(_STILL_OPEN + lock).bindparams(bindparam("ids", expanding=True))
+        ids = [outcome.lease.delivery_id for outcome in outcomes]
+        fences = {row.id: row.fence for row in connection.execute(query, {"ids": ids}).all()}
+        kept = [
+            outcome for outcome in outcomes if fences.get(outcome.lease.delivery_id) == outcome.lease.fence
+        ]
+        grouped: dict[str, list[dict[str, str | int | None]]] = {}
+        for outcome in kept:
+            statement, bound = _written(outcome, now)
+            grouped.setdefault(statement, []).append(bound)
+        for statement, rows in grouped.items():
+            connection.execute(self._database.sql(statement), rows)
+        return kept
 
     def next_due_ms(self, dest: str) -> int | None:
         """Return when the next delivery is due or its lease ends; ``None`` if all are settled."""
@@ -235,32 +262,37 @@ def plain(text: str) -> str:
     return _PERSON_NUMBER.sub("[16 digits]", line)[:_REASON_LIMIT]
 
 
-def _written(outcome: Outcome) -> tuple[str, dict[str, str | int | None]]:
+def _written(outcome: Outcome, now: int | None) -> tuple[str, dict[str, str | int | None]]:
+    """Return the statement that writes an outcome, and its values."""
+    bound: dict[str, str | int | None] = {
+        "id": outcome.lease.delivery_id,
+        "fence": outcome.lease.fence,
+        "now": now,
+    }
     if isinstance(outcome, Delivered):
-        return _DELIVERED, {"receipt": receipt_json(outcome.receipt)}
+        return _DELIVERED, bound | {"receipt": receipt_json(outcome.receipt)}
     if isinstance(outcome, Failed):
-        return _FAILED, {
+        return _FAILED, bound | {
             "delay": min(outcome.delay_ms, HORIZON_MS),
             "failing": outcome.failing_ms,
             "code": outcome.code,
             "reason": plain(outcome.reason),
         }
     if isinstance(outcome, Rejected):
-        return _REJECTED, {"code": outcome.code, "reason": plain(outcome.reason)}
-    return _RETURNED, {"delay": outcome.delay_ms}
+        return _REJECTED, bound | {"code": outcome.code, "reason": plain(outcome.reason)}
+    return _RETURNED, bound | {"delay": outcome.delay_ms}
 
 
 def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:
     packet_id, destination = outcome.lease.packet.packet_id, outcome.lease.destination
     if isinstance(outcome, Delivered):
-        receipt = json.loads(receipt_json(outcome.receipt))
         return entry(
             "delivered",
             at_ms=at_ms,
             packet_id=packet_id,
             destination=destination,
-            sha256=receipt["sha256"],
-            stored_at=receipt["stored_at"],
+            sha256=outcome.receipt.sha256,
+            stored_at=utc_text(outcome.receipt.stored_at),
         )
     event = "failed" if isinstance(outcome, Failed) else "rejected"
     return entry(

@@ -20,6 +20,7 @@ from ktpsync.errors import (
     UnknownPacketError,
 )
 from ktpsync.outbox import DeliveryState, DestinationSpec, Limits, Outbox, state_diagram
+from ktpsync.outbox._deliveries import _CLAIM
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
 if TYPE_CHECKING:
@@ -386,3 +387,15 @@ def test_the_diagram_in_the_documentation_is_the_codes_own() -> None:
     """The states in the documentation are generated from the code."""
     page = Path(__file__).parents[3] / "docs" / "explanation" / "outbox.md"
     assert state_diagram() in page.read_text(encoding="utf-8")
+
+
+def test_a_claim_reads_only_what_it_takes(tmp_path: Path) -> None:
+    """On SQLite, however many packets there are and wherever the due ones stand, no claim looks through them all."""
+    with Outbox.open(tmp_path / "outbox.db", tmp_path / "spool") as outbox:
+        claim = _CLAIM.format(now=":now", lock="")
+        bound = {"dest": "central", "now": 0, "count": 1, "owner": "x", "lease": 1}
+        with outbox._database.read() as connection:
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {claim}"), bound).all()
+    steps = [row.detail for row in plan if "ktpsync_" in row.detail or row.detail.endswith(" p")]
+    assert 4 == len(steps)
+    assert [] == [step for step in steps if not step.startswith("SEARCH")]

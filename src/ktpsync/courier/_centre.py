@@ -7,6 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from ktpsync.courier._observer import notify
+from ktpsync.courier._pause import pause
+from ktpsync.errors import AuthError
 from ktpsync.outbox import HoldingsApplied
 
 if TYPE_CHECKING:
@@ -32,19 +34,28 @@ def poll_statuses(
     Returns:
         How many changes were new.
 
+    A centre that does not accept the credentials is stopped, as by a courier.
+
     Raises:
         BackendError: The centre did not answer; what was taken before stays.
     """
     new = 0
     while True:
         cursor = outbox.destination(destination).cursor
-        page = backend.statuses(cursor)
+        try:
+            page = backend.statuses(cursor)
+        except AuthError as error:
+            pause(outbox, destination, error, observers)
+            raise
         applied = outbox.apply_statuses(destination, page)
         new += len(applied.changes)
         for change, previous in applied.changes:
             facts = {"event": "status", "packet_id": change.packet_id, "status": change.status}
             log.info("status %s %s", change.packet_id, change.status, extra={"facts": facts})
             notify(observers, _teller(change, previous))
+        for packet_id in applied.resent:
+            facts = {"event": "resend", "packet_id": packet_id, "destination": destination}
+            log.info("%s asks for %s again", destination, packet_id, extra={"facts": facts})
         if not page.more or page.cursor == cursor:
             return new
 

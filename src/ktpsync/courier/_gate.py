@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ktpsync.courier._observer import notify
 from ktpsync.courier._pace import Pace, after_success, after_trouble
+from ktpsync.courier._pause import pause
 from ktpsync.courier._policy import with_settings
 from ktpsync.errors import AuthError, BackendError
 from ktpsync.outbox import LONGEST_THROTTLE_MS, Delivered, Returned
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from ktpsync.courier._rate import TokenBucket
     from ktpsync.outbox import DestinationState, Outbox, Outcome
     from ktpsync.plugins import Backend
-
-log = logging.getLogger("ktpsync.courier")
 
 _LONGEST_CLOSED_MS = 300_000
 _FRESH_SECONDS = 0.2
@@ -106,14 +103,9 @@ class Gate:
         return Opening(limit=self._pace.limit, steady=self._pace.limit >= self._most)
 
     def pause(self, error: AuthError) -> None:
-        """Stop the destination for all couriers; said once, by whoever is first."""
-        name = self._destination
+        """Stop the destination for all couriers."""
         self._fresh_until = 0.0
-        if self._outbox.pause(name, reason=str(error)):
-            log.error(
-                "%s does not accept the credentials and is stopped; correct and resume it: %s", name, error
-            )
-            notify(self._observers, lambda one: one.paused(name, str(error)))
+        pause(self._outbox, self._destination, error, self._observers)
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
         """Adapt the pace to how attempts ended."""

@@ -118,7 +118,7 @@ class Destinations:
     def tasks(self) -> Iterator[Task]:
         """Yield what the service does for centres besides delivering."""
         for name in self._settings.destinations:
-            yield Task(name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll, name))
+            yield Task(name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll_if_open, name))
 
     def poll_all(self) -> int:
         """Take the statuses that are new at all centres."""
@@ -187,6 +187,12 @@ class Destinations:
         """Let the next probe be now, whatever was agreed on before: a person is waiting."""
         if self._outbox.destination(name).breaker != "closed":
             self._outbox.probe_soon(name)
+
+    def _poll_if_open(self, name: str) -> None:
+        """Poll a centre that works: whether it is back, couriers find out."""
+        state = self._outbox.destination(name)
+        if state.paused is None and state.breaker == "closed":
+            self._poll(name)
 
     def _poll(self, name: str) -> int:
         backend = self.backend(name)

@@ -35,6 +35,9 @@ FINAL_STATUSES = frozenset(
 )
 """The centre's statuses after which it needs the packet no more. An unknown status is never final."""
 
+RESEND_STATUSES = frozenset({"PACKET_RETRY"})
+"""The centre's statuses with which it asks for the packet again: the same bytes under the same id."""
+
 _SEEN = """
 INSERT INTO ktpsync_status (packet_id, status, changed_ms, note)
 VALUES (:packet_id, :status, :changed_ms, :note) ON CONFLICT DO NOTHING
@@ -52,6 +55,12 @@ _MISSING = """
 UPDATE ktpsync_delivery SET state = 'open', owner = NULL, fence = fence + 1, receipt = NULL, settled_ms = NULL,
   due_ms = {now}
 WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
+"""
+_AGAIN = """
+UPDATE ktpsync_delivery SET state = 'open', owner = NULL, fence = fence + 1, receipt = NULL, settled_ms = NULL,
+  due_ms = {now}
+WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
+  AND (SELECT p.status FROM ktpsync_packet p WHERE p.packet_id = :packet_id) = :status
 """
 _CONFLICT = """
 UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, fence = fence + 1, settled_ms = {now},
@@ -78,7 +87,7 @@ class Central:
         self._destinations = destinations
         self._clock = clock
 
-    def apply_statuses(self, dest: str, page: StatusPage) -> StatusApplied:
+    def apply_statuses(self, dest: str, page: StatusPage, *, now: int | None) -> StatusApplied:
         """Keep a page's changes and its cursor in one transaction; what was known already changes nothing."""
         changes: list[tuple[StatusChange, str | None]] = []
         unknown: list[str] = []
@@ -113,8 +122,29 @@ class Central:
                 self._database.sql("UPDATE ktpsync_destination SET cursor = :cursor WHERE dest = :dest"),
                 {"cursor": page.cursor, "dest": dest},
             )
+            asked = [change for change, _ in changes if change.status in RESEND_STATUSES]
+            resent = self._send_again(connection, dest, asked, now)
+            told += [
+                entry(
+                    "resend", at_ms=self._clock.now_ms(), packet_id=packet_id, destination=dest, by="status"
+                )
+                for packet_id in resent
+            ]
             self._audit.append(connection, told)
-        return StatusApplied(changes=tuple(changes), unknown=tuple(unknown))
+        return StatusApplied(changes=tuple(changes), unknown=tuple(unknown), resent=tuple(resent))
+
+    def _send_again(
+        self, connection: Connection, dest: str, asked: Iterable[StatusChange], now: int | None
+    ) -> list[str]:
+        """Open the deliveries again that the centre asks for, unless a later status says that it has gone on."""
+        resent = []
+        for change in asked:
+            bound = {"packet_id": change.packet_id, "dest": dest, "status": change.status, "now": now}
+            if connection.execute(self._database.sql(_AGAIN), bound).rowcount:
+                resent.append(change.packet_id)
+        if resent:
+            self._destinations.count(connection, dest, -len(resent))
+        return resent
 
     def to_reconcile(self, dest: str) -> Iterator[SealedPacket]:
         """Yield every packet with a delivery to a destination, in constant memory."""

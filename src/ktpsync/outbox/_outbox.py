@@ -462,10 +462,15 @@ class Outbox:
     def apply_statuses(self, destination: str, page: StatusPage) -> StatusApplied:
         """Keep a page of the centre's feed and its cursor, in one transaction.
 
+        A packet that the centre asks for again (``PACKET_RETRY``) is pending again, with its history kept.
+
         Returns:
             The changes that were new. Observers are to be told of these, once this has returned.
         """
-        return self._central.apply_statuses(destination, page)
+        applied = self._central.apply_statuses(destination, page, now=self._now())
+        if applied.resent:
+            self._wake()
+        return applied
 
     def to_reconcile(self, destination: str) -> Iterator[SealedPacket]:
         """Yield every packet that a destination was, or is to be, given."""

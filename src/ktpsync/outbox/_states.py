@@ -44,7 +44,7 @@ TRANSITIONS: tuple[tuple[DeliveryState | None, DeliveryState, str], ...] = (
     (DeliveryState.LEASED, DeliveryState.DELIVERED, "reconcile: held"),
     (DeliveryState.PENDING, DeliveryState.REJECTED, "reconcile: conflict"),
     (DeliveryState.LEASED, DeliveryState.REJECTED, "reconcile: conflict"),
-    (DeliveryState.DELIVERED, DeliveryState.PENDING, "reconcile: missing, requeue"),
+    (DeliveryState.DELIVERED, DeliveryState.PENDING, "reconcile: missing, requeue, status asks again"),
     (DeliveryState.DELIVERED, DeliveryState.REJECTED, "reconcile: conflict"),
     (DeliveryState.REJECTED, DeliveryState.PENDING, "requeue"),
     (DeliveryState.REJECTED, DeliveryState.DELIVERED, "reconcile: held"),

@@ -323,10 +323,12 @@ class StatusApplied:
     Args:
         changes: The changes that were new, each with the status before.
         unknown: Ids of packets that this outbox does not know.
+        resent: Ids of packets that the centre has asked for again; they are pending.
     """
 
     changes: Sequence[tuple[StatusChange, str | None]]
     unknown: Sequence[str] = Factory(tuple)
+    resent: Sequence[str] = Factory(tuple)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,178 @@
+"""What a centre says of packets: its feed of statuses, and what each change sets going."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ktpsync.courier import Courier, CourierPolicy, poll_statuses
+from ktpsync.errors import AuthError, UnavailableError
+from ktpsync.outbox import DeliveryState
+from ktpsync.plugins import CentralBackend, Health, Holding, Receipt, StatusChange, StatusPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ktpsync.packet import SealedPacket
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Centre(CentralBackend):
+    """A centre with a feed of two changes a page, whose cursor is the number of changes read."""
+
+    def __init__(self) -> None:
+        self.feed: list[StatusChange] = []
+        self.taken: list[tuple[str, bytes]] = []
+        self.asked: list[str | None] = []
+        self.down: Exception | None = None
+
+    def deliver(self, packet: SealedPacket) -> Receipt:
+        """Take it."""
+        with packet.open() as file:
+            self.taken.append((packet.packet_id, file.read()))
+        return Receipt(packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=START)
+
+    def check(self) -> Health:
+        """Always well."""
+        return Health(summary="well")
+
+    def statuses(self, cursor: str | None) -> StatusPage:
+        """Give two changes."""
+        self.asked.append(cursor)
+        if self.down is not None:
+            raise self.down
+        start = int(cursor or 0)
+        page = self.feed[start : start + 2]
+        return StatusPage(
+            changes=page, cursor=str(start + len(page)), more=start + len(page) < len(self.feed)
+        )
+
+    def reconcile(self, packets: Iterable[SealedPacket]) -> Iterator[Holding]:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def say(self, packet_id: str, status: str) -> None:
+        """Add a change to the feed, each a day after the one before."""
+        moment = START + timedelta(days=len(self.feed))
+        self.feed.append(StatusChange(packet_id=packet_id, status=status, changed_at=moment))
+
+
+class Ear:
+    """Hears of statuses and stops, and looks at what the outbox says at that moment."""
+
+    def __init__(self, station: Any) -> None:
+        self.station = station
+        self.heard: list[tuple[str, ...]] = []
+
+    def delivered(self, packet_id: str, destination: str) -> None:
+        """Not of interest."""
+
+    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
+        """Not of interest."""
+
+    def paused(self, destination: str, reason: str) -> None:
+        """Hear of a stop."""
+        self.heard.append(("paused", destination, reason))
+
+    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
+        """Hear of a status; another process already sees it in the trail."""
+        told = [item.detail for item in self.station.outbox.audit.entries(packet_id=packet_id)]
+        assert any(f'"status":"{status}"' in detail for detail in told)
+        self.heard.append((packet_id, status, str(previous)))
+
+
+@pytest.fixture
+def centre() -> Centre:
+    """A centre."""
+    return Centre()
+
+
+def test_the_feed_is_followed_to_its_end_and_each_change_is_told_once(station: Any, centre: Centre) -> None:
+    """Page by page behind the kept cursor; unknown statuses and packets are no error; the next poll tells nothing again."""
+    ear = Ear(station)
+    packet_id = station.submit().packet.packet_id
+    for status in ("RECEIVED_AT_CENTRAL", "A_STATUS_OF_NEXT_YEAR", "PRINT_READY_RECORD"):
+        centre.say(packet_id, status)
+    centre.say("of-another-office", "PROCESSING")
+
+    assert 3 == poll_statuses(station.outbox, "central", centre, [ear])
+    assert 0 == poll_statuses(station.outbox, "central", centre, [ear])
+    assert [None, "2", "4"] == centre.asked
+    assert [
+        (packet_id, "RECEIVED_AT_CENTRAL", "None"),
+        (packet_id, "A_STATUS_OF_NEXT_YEAR", "RECEIVED_AT_CENTRAL"),
+        (packet_id, "PRINT_READY_RECORD", "A_STATUS_OF_NEXT_YEAR"),
+    ] == ear.heard
+    assert "PRINT_READY_RECORD" == station.outbox.status(packet_id).registration_status
+
+
+def test_a_feed_that_breaks_off_goes_on_where_it_was(station: Any, centre: Centre) -> None:
+    """What was taken stays taken; a feed that begins anew tells no change twice."""
+    ear = Ear(station)
+    packet_id = station.submit().packet.packet_id
+    centre.say(packet_id, "RECEIVED_AT_CENTRAL")
+    poll_statuses(station.outbox, "central", centre, [ear])
+    centre.say(packet_id, "PROCESSING")
+    centre.down = UnavailableError("reset")
+    with pytest.raises(UnavailableError):
+        poll_statuses(station.outbox, "central", centre, [ear])
+    centre.down = None
+    assert 1 == poll_statuses(station.outbox, "central", centre, [ear])
+    with station.outbox._database.write() as connection:  # as after a restore from an older backup
+        sql = station.outbox._database.sql
+        connection.execute(sql("UPDATE ktpsync_destination SET cursor = NULL WHERE dest = 'central'"))
+    assert 0 == poll_statuses(station.outbox, "central", centre, [ear])
+    assert ["RECEIVED_AT_CENTRAL", "PROCESSING"] == [status for _, status, _ in ear.heard]
+
+
+def test_packet_retry_sends_the_same_bytes_again(station: Any, centre: Centre) -> None:
+    """The centre asks for a packet again: it is delivered again byte for byte, once, with its history kept."""
+    courier = Courier(
+        station.outbox, "central", centre, policy=CourierPolicy(concurrency=1), clock=station.clock
+    )
+    asked, other = (station.submit(data).packet.packet_id for data in (b"asked for", b"other"))
+    courier.drain()
+    centre.say(asked, "PACKET_RETRY")
+    poll_statuses(station.outbox, "central", centre)
+    (waiting, *_) = station.outbox.summary()
+    assert (1, 1) == (waiting.pending, waiting.delivered)
+
+    assert (1, 0) == (courier.drain().delivered, courier.drain().delivered)
+    poll_statuses(station.outbox, "central", centre)
+    assert 0 == courier.drain().delivered
+    assert [(asked, b"asked for"), (other, b"other"), (asked, b"asked for")] == centre.taken
+    status = station.outbox.status(asked)
+    assert DeliveryState.DELIVERED is status.deliveries[0].state
+    events = [item.event for item in status.history if item.destination == "central"]
+    assert ["delivered", "status", "resend", "delivered"] == events
+    assert () == station.outbox.audit.verify().problems
+
+    centre.say(asked, "PACKET_RETRY")
+    assert 1 == poll_statuses(station.outbox, "central", centre)
+    assert 1 == courier.drain().delivered
+
+
+def test_packet_retry_that_the_centre_has_left_behind_sends_nothing(station: Any, centre: Centre) -> None:
+    """A feed read late or from its start repeats old wishes; the latest word counts."""
+    courier = Courier(station.outbox, "central", centre, clock=station.clock)
+    packet_id = station.submit().packet.packet_id
+    courier.drain()
+    centre.say(packet_id, "PACKET_RETRY")
+    centre.say(packet_id, "PRINT_READY_RECORD")
+    poll_statuses(station.outbox, "central", centre)
+    assert 0 == courier.drain().delivered
+    assert 1 == len(centre.taken)
+
+
+def test_credentials_refused_by_the_feed_stop_the_destination(station: Any, centre: Centre) -> None:
+    """A feed that does not accept the token stops the destination as a refused packet does, and says so once."""
+    ear = Ear(station)
+    centre.down = AuthError("token expired")
+    for _ in range(2):
+        with pytest.raises(AuthError):
+            poll_statuses(station.outbox, "central", centre, [ear])
+    assert [("paused", "central", "token expired")] == ear.heard
+    assert "token expired" == station.outbox.destination("central").paused

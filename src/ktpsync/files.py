@@ -205,6 +205,22 @@ def remove_leftovers(folder: Path, *, older_than: float, now: float) -> None:
                     os.unlink(entry.path)  # noqa: PTH108 - quick
 
 
+def adopt(temporary: Path, path: Path) -> None:
+    """Give a file that was written whole under another name its final name, durably.
+
+    Args:
+        temporary: The file, on the same file system.
+        path: The final name, whose folder must exist. An existing file is replaced.
+
+    Raises:
+        OSError: The medium did not take the bytes; the file has its final name or still its old one.
+    """
+    with temporary.open("r+b") as file:
+        fsync_file(file)
+    temporary.replace(path)
+    fsync_folder(path.parent)
+
+
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Create a folder and its missing parents, durably. An existing one is left as it is.
 

@@ -185,7 +185,7 @@ def test_what_was_answered_with_201_survives_a_kill(tmp_path: Path) -> None:
         "central.serve(central.CentralSettings(folder=folder / 'centre', faults=True, tokens={'token-a': 'office-a'},\n"
         "    identities=[age.read_identity_file(folder / 'identity.txt')],\n"
         "    stations=[StationPublicKey.from_pem((folder / 'station.pem').read_bytes())]),\n"
-        "    ready=lambda port: print(port, flush=True))"
+        "    ready=lambda url: print(url, flush=True))"
     )
 
     def start() -> tuple[subprocess.Popen[str], str]:
@@ -193,7 +193,7 @@ def test_what_was_answered_with_201_survives_a_kill(tmp_path: Path) -> None:
             [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        return process, f"http://127.0.0.1:{process.stdout.readline().strip()}/"
+        return process, process.stdout.readline().strip()
 
     packets = [sealed(make_enrollment(seed, size=4000)) for seed in range(5)]
     process, url = start()

@@ -8,7 +8,8 @@ are recorded twice, and tells statuses as offices know them.
 from __future__ import annotations
 
 from ktpsync.central._app import create_app
+from ktpsync.central._openapi import openapi
 from ktpsync.central._serve import running, serve
-from ktpsync.central._settings import CentralSettings
+from ktpsync.central._settings import CentralSettings, OAuthClient, Tls
 
-__all__ = ["CentralSettings", "create_app", "running", "serve"]
+__all__ = ["CentralSettings", "OAuthClient", "Tls", "create_app", "openapi", "running", "serve"]

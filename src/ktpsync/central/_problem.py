@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
@@ -13,8 +15,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-OTHER_BYTES = "urn:ktpsync:problem:other-bytes"
-DAMAGED = "urn:ktpsync:problem:damaged-in-transit"
+OTHER_BYTES: Final = "urn:ktpsync:problem:other-bytes"
+DAMAGED: Final = "urn:ktpsync:problem:damaged-in-transit"
+EXPIRED: Final = "urn:ktpsync:problem:expired-token"
+MISMATCHING_OFFSET: Final = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
+COMPLETED_UPLOAD: Final = "https://iana.org/assignments/http-problem-types#completed-upload"
+INCONSISTENT_LENGTH: Final = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length"
+
+_log = logging.getLogger("ktpsync.central")
 
 
 class Problem(Exception):  # noqa: N818 - named as in RFC 9457
@@ -42,9 +50,18 @@ class Problem(Exception):  # noqa: N818 - named as in RFC 9457
         self.headers = headers
 
 
-async def answer_problem(_request: Request, problem: Exception) -> Response:
-    """Return the answer for a :class:`Problem` (a Starlette exception handler)."""
-    assert isinstance(problem, Problem)
+async def answer_problem(_request: Request, error: Exception) -> Response:
+    """Return the answer for whatever a request ended with (a Starlette exception handler)."""
+    match error:
+        case Problem():
+            problem = error
+        case HTTPException():
+            problem = Problem(error.status_code, _WORDS.get(error.status_code, ""), headers=error.headers)
+        case OSError():
+            _log.error("The centre's disk: %s", error)
+            problem = Problem(507, "The centre cannot store anything at the moment. Send it again later.")
+        case _:
+            problem = Problem(500, "The centre has trouble of its own. Send it again later.")
     document = {
         "type": problem.problem_type,
         "title": HTTPStatus(problem.status).phrase,
@@ -54,3 +71,6 @@ async def answer_problem(_request: Request, problem: Exception) -> Response:
     return JSONResponse(
         document, status_code=problem.status, headers=problem.headers, media_type="application/problem+json"
     )
+
+
+_WORDS: Final = {404: "There is nothing at this address.", 405: "This address does not take this method."}

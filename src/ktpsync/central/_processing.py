@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import packet
+from ktpsync.central._store import ADJUDICATE, Outcomes
 from ktpsync.errors import KtpsyncError
 from ktpsync.keys import IndexKey
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 UNIQUE: Final = "PRINT_READY_RECORD"
 DUPLICATE: Final = "DUPLICATE_RECORD"
 FAILED: Final = "ENROLL_FAILURE_AT_CENTRAL"
+
+_OUTCOMES: Final = Outcomes(unique=UNIQUE, duplicate=DUPLICATE, doubtful=ADJUDICATE)
 
 _BATCH: Final = 100
 _IDLE_SECONDS: Final = 5.0
@@ -81,11 +84,8 @@ class Processing:
             self._store.refuse(held, FAILED, "The packet was sealed under another id.")
             return
         enrollment = opened.enrollment
-        traits = [self._key.digest("nik", str(enrollment.nik).encode("ascii"))]
-        traits += [
+        nik = self._key.digest("nik", str(enrollment.nik).encode("ascii"))
+        biometrics = [
             self._key.digest("biometric", digest.encode("ascii")) for digest in enrollment.biometric_digests()
         ]
-        note = "The person was recorded before."
-        self._store.enrol(
-            held, traits, replaces=enrollment.replaces, unique=UNIQUE, duplicate=DUPLICATE, note=note
-        )
+        self._store.enrol(held, nik, biometrics, replaces=enrollment.replaces, outcome=_OUTCOMES)

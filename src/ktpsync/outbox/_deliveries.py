@@ -75,10 +75,10 @@ WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND due_ms > {now} + 
 _NEXT = """
 SELECT MIN(due_ms) FROM (
   SELECT * FROM (SELECT due_ms FROM ktpsync_delivery
-    WHERE dest = :dest AND state = 'open' AND urgent = 0 ORDER BY due_ms LIMIT 1) a
+    WHERE dest = :dest AND state = 'open' AND urgent = 0 ORDER BY due_ms LIMIT 1) ordinary
   UNION ALL
   SELECT * FROM (SELECT due_ms FROM ktpsync_delivery
-    WHERE dest = :dest AND state = 'open' AND urgent = 1 ORDER BY due_ms LIMIT 1) b) first_ones
+    WHERE dest = :dest AND state = 'open' AND urgent = 1 ORDER BY due_ms LIMIT 1) hurried) first_ones
 """
 _BY_PERSON = """
 UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due_ms = {now},

@@ -236,6 +236,8 @@ class Intake:
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
             connection.execute(sql(_DELIVERIES), deliveries)
+            if chained:
+                self._storage.count(connection, sum(int(row["size"] or 0) for row in deliveries))
         self._audit.append(connection, told, chained=chained)
         return results
 

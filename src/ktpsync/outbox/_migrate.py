@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ktpsync.outbox._database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision of the schema, which this release reads and writes."""
 
 _ADVISORY_LOCK = 5_227_100_148

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from pathlib import Path
 from random import Random, SystemRandom
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 ORPHAN_AGE_MS = 24 * 3_600_000
 """How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
+
+_ORPHAN_PAGE = 500
 
 
 class Outbox:
@@ -181,7 +184,7 @@ class Outbox:
         Raises:
             DigestError: ``sealed`` does not have this digest; nothing was stored.
             ReferenceConflictError: Another enrollment has this reference; nothing was stored.
-            StationFullError: The disk has no room; nothing was stored.
+            StationFullError: The disk has no room, or a limit is reached; nothing was stored.
             ConfigError: ``connection`` does not lead to this outbox.
         """
         submission = Submission(
@@ -206,7 +209,7 @@ class Outbox:
             For each submission, in order, what :meth:`submit` would have returned or raised.
 
         Raises:
-            StationFullError: The disk has no room; nothing was stored.
+            StationFullError: The disk has no room, or a limit is reached; nothing was stored.
         """
         results = self._intake.submit_many(submissions, self._now(), connection)
         self._wake()
@@ -219,14 +222,20 @@ class Outbox:
             How many packets' files were removed.
         """
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
-        return sum(
-            self.spool.discard_orphan(packet_id, before_ms=before_ms)
-            for packet_id in self.spool.old_files(before_ms)
-            if not self._views.spooled(packet_id)
-        )
+        removed = 0
+        old_files = self.spool.old_files(before_ms)
+        while packet_ids := list(itertools.islice(old_files, _ORPHAN_PAGE)):
+            needed = self._views.spooled(packet_ids)
+            removed += sum(
+                self.spool.discard_orphan(packet_id, before_ms=before_ms)
+                for packet_id in packet_ids
+                if packet_id not in needed
+            )
+        return removed
 
     def storage(self) -> StorageView:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
+        self._storage.recount(now=True)
         ages = [one.oldest_at for one in self.summary() if one.oldest_at is not None]
         return self._storage.view(round(min(ages).timestamp() * 1000) if ages else None)
 
@@ -274,6 +283,7 @@ class Outbox:
             owner: Who holds them; this opened outbox if not given.
         """
         self.audit.chain()
+        self._storage.recount()
         return self._deliveries.claim(
             destination, limit=limit, lease_ms=round(lease * 1000), owner=owner or self.owner, now=self._now()
         )
@@ -295,7 +305,9 @@ class Outbox:
         Raises:
             CorruptError: A receipt does not name its packet's digest; nothing was written.
         """
-        return self._deliveries.apply(destination, outcomes, now=self._now())
+        lost = self._deliveries.apply(destination, outcomes, now=self._now())
+        self._storage.recount()
+        return lost
 
     def settle(self, lease: Lease, receipt: Receipt) -> None:
         """Write down that a packet is delivered.
@@ -456,6 +468,10 @@ class Outbox:
     def summary(self) -> list[DestinationSummary]:
         """Return counts per destination."""
         return self._views.summary()
+
+    def registration_statuses(self) -> dict[str, int]:
+        """Return how many packets have which of the centre's statuses; those without one are left out."""
+        return self._views.registration_statuses()
 
     # --- centre ---
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import TextClause
     from sqlalchemy.engine import Connection
@@ -35,34 +34,36 @@ EXISTS (SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = 
     AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
 """
 _PURGEABLE = f"""
-SELECT p.packet_id FROM ktpsync_packet p
-WHERE p.location <> 'purged' AND p.status IN ({", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))})
-  AND p.status_ms <= :before AND {_VERIFIED_COPY}
+SELECT p.packet_id, p.status_ms FROM ktpsync_packet p
+WHERE p.status = :status AND p.location = :location AND p.status_ms <= :before
+  AND (p.status_ms, p.packet_id) > (:after_ms, :after_id) AND {_VERIFIED_COPY}
   AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
     WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND d.state = 'delivered')
   AND NOT EXISTS (SELECT 1 FROM ktpsync_destination t WHERE t.kind = 'courier' AND t.required = 1
     AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d
       WHERE d.packet_id = p.packet_id AND d.dest = t.dest AND d.state = 'delivered'))
-ORDER BY p.packet_id LIMIT :count
+ORDER BY p.status_ms, p.packet_id LIMIT :count
 """
 _OFFLOADABLE = f"""
 SELECT p.packet_id, p.size FROM ktpsync_packet p
-WHERE p.location = 'spool' AND {_VERIFIED_COPY} ORDER BY p.packet_id LIMIT :count
+WHERE p.location = 'spool' AND p.packet_id > :after AND {_VERIFIED_COPY} ORDER BY p.packet_id LIMIT :count
 """
 _OFFLOADABLE_FROM = """
 SELECT p.packet_id, p.size FROM ktpsync_packet p
-WHERE p.location = 'spool' AND (SELECT COUNT(*) FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
+WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
     AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
   AND EXISTS (SELECT 1 FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
     AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :at_hand)
 ORDER BY p.packet_id LIMIT :count
 """
-_BACKLOG = """
-SELECT COALESCE(SUM(p.size), 0) FROM ktpsync_packet p WHERE p.packet_id IN (
-  SELECT d.packet_id FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
-  WHERE d.state = 'open' AND t.kind = 'courier' AND t.required = 1)
+_REQUIRED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND required = 1 AND active = 1"
+_WAITING = """
+SELECT COALESCE(SUM(size), 0) AS size, MIN(id) AS oldest FROM ktpsync_delivery WHERE state = 'open' AND dest = :dest
 """
-_RECOUNT_SHARE = 20
+_CREATED = """
+SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d ON d.packet_id = p.packet_id WHERE d.id = :id
+"""
+_RECOUNT_SECONDS = 10.0
 _PAGE = 500
 
 
@@ -73,13 +74,18 @@ class Limits:
     Args:
         reserve: Bytes that stay free on the spool's disk: a submission that would go below is refused.
         warn: Bytes free below which :meth:`Outbox.storage` warns.
-        max_backlog: Sealed bytes not yet delivered everywhere above which submissions are refused; ``None``: no limit.
+        max_backlog: Sealed bytes waiting for one required destination above which submissions are refused;
+            ``None``: no limit.
+        max_age_days: Age of the oldest packet waiting for a required destination above which submissions are
+            refused; ``None``: no limit. The age is told by the station's clock, so a clock that is set years
+            ahead reaches the limit at once.
         warn_age_days: Age of the oldest packet not yet delivered from which on :meth:`Outbox.storage` warns.
     """
 
     reserve: int = 200 << 20
     warn: int = 2 << 30
     max_backlog: int | None = None
+    max_age_days: float | None = None
     warn_age_days: float = 30.0
 
 
@@ -111,9 +117,7 @@ class Storage:
         self._audit = audit
         self._clock = clock
         self._limits = limits
-        self._lock = threading.Lock()
-        self._backlog: int | None = None
-        self._added = 0
+        self._counted_at: float | None = None
 
     def admit(self, size: int) -> None:
         """Refuse a submission for which there is no room.
@@ -127,21 +131,65 @@ class Storage:
                 f"The disk of the spool has {free >> 20} MiB left and {self._limits.reserve >> 20} MiB are kept in "
                 "reserve. Nothing was stored; offload packets that a verified backup holds, or free some room."
             )
-        most = self._limits.max_backlog
-        if most is None:
+        if not self._counts:
             return
-        with self._lock:
-            self._added += size
-            full = self._backlog is None or self._backlog + self._added > most
-            if full or self._added > most // _RECOUNT_SHARE:
-                self._backlog, self._added = self._count_backlog(), size
-            assert self._backlog is not None
-            if self._backlog + self._added > most:
-                self._added -= size
-                raise StationFullError(
-                    f"{self._backlog >> 20} MiB wait to be delivered and {most >> 20} MiB are allowed. Nothing was "
-                    "stored; see why the destinations take nothing, or raise the limit."
-                )
+        backlog, oldest_ms = self._known_backlog()
+        most, longest = self._limits.max_backlog, self._limits.max_age_days
+        if most is not None and backlog + size > most:
+            raise StationFullError(
+                f"{backlog >> 20} MiB wait to be delivered and {most >> 20} MiB are allowed. Nothing was "
+                "stored; see why the destinations take nothing, or raise the limit."
+            )
+        age = 0.0 if oldest_ms is None else (self._clock.now_ms() - oldest_ms) / _DAY_MS
+        if longest is not None and age > longest:
+            raise StationFullError(
+                f"The oldest packet has been waiting for {age:.0f} days and {longest:g} are allowed. Nothing was "
+                "stored; see why the destinations take nothing and whether this machine's clock is right, or raise "
+                "the limit."
+            )
+
+    def count(self, connection: Connection, size: int) -> None:
+        """Add what a submission brings to the known size of the backlog, in its transaction."""
+        if self._counts:
+            connection.execute(
+                self._database.sql("UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"),
+                {"size": size},
+            )
+
+    def recount(self, *, now: bool = False) -> None:
+        """Count the backlog anew for the limits, every few seconds at most. Submissions never count it."""
+        if not self._counts:
+            return
+        monotonic = self._clock.monotonic()
+        if not now and self._counted_at is not None and monotonic - self._counted_at < _RECOUNT_SECONDS:
+            return
+        self._counted_at = monotonic
+        sql = self._database.sql
+        with self._database.write() as connection:
+            size, oldest_ms = 0, None
+            for dest in connection.execute(sql(_REQUIRED)).scalars().all():
+                row = connection.execute(sql(_WAITING), {"dest": dest}).one()
+                size = max(size, int(row.size))
+                if row.oldest is not None:
+                    created_ms = connection.execute(sql(_CREATED), {"id": row.oldest}).scalar_one()
+                    oldest_ms = created_ms if oldest_ms is None else min(oldest_ms, created_ms)
+            connection.execute(
+                sql("UPDATE ktpsync_outbox SET backlog = :size, oldest_ms = :oldest WHERE id = 1"),
+                {"size": size, "oldest": oldest_ms},
+            )
+
+    @property
+    def _counts(self) -> bool:
+        return self._limits.max_backlog is not None or self._limits.max_age_days is not None
+
+    def _known_backlog(self) -> tuple[int, int | None]:
+        query = self._database.sql("SELECT backlog, oldest_ms FROM ktpsync_outbox WHERE id = 1")
+        with self._database.read() as connection:
+            row = connection.execute(query).one()
+        if row.backlog is not None:
+            return int(row.backlog), row.oldest_ms
+        self.recount(now=True)
+        return self._known_backlog()
 
     def view(self, oldest_ms: int | None) -> StorageView:
         """Return the room there is and for how long it lasts."""
@@ -173,27 +221,35 @@ class Storage:
 
     def purge(self, *, retention_ms: int, who: str) -> list[str]:
         """Drop the bytes that nobody needs any more; see :meth:`Outbox.purge`."""
-        purged: list[str] = []
+        with self._database.read() as connection:
+            # The centre's clock, as far as its feed has come: this station's own may be off by years.
+            centre_ms = connection.execute(
+                self._database.sql("SELECT MAX(status_ms) FROM ktpsync_packet WHERE status IS NOT NULL")
+            ).scalar()
+        if centre_ms is None:
+            return []
+        before = min(centre_ms, self._clock.now_ms()) - retention_ms
+        return [
+            packet_id
+            for status in sorted(FINAL_STATUSES)
+            for location in ("spool", "offloaded")
+            for packet_id in self._purge(status, location, before, who)
+        ]
+
+    def _purge(self, status: str, location: str, before: int, who: str) -> Iterator[str]:
+        bound: dict[str, str | int] = {"status": status, "location": location, "before": before}
+        bound |= {"count": _PAGE, "after_ms": -1, "after_id": ""}
         while True:
             with self._database.write() as connection:
-                # The centre's clock, as far as its feed has come: this station's own may be off by years.
-                centre_ms = connection.execute(
-                    self._database.sql("SELECT MAX(status_ms) FROM ktpsync_packet")
-                ).scalar()
-                if centre_ms is None:
-                    return purged
-                before = min(centre_ms, self._clock.now_ms()) - retention_ms
-                ids = (
-                    connection.execute(self._database.sql(_PURGEABLE), {"before": before, "count": _PAGE})
-                    .scalars()
-                    .all()
-                )
+                rows = connection.execute(self._database.sql(_PURGEABLE), bound).all()
+                ids = [row.packet_id for row in rows]
                 told = self._move(connection, ids, "purged", who)
                 self._audit.append(connection, [*told, *self._cancel_open(connection, ids, who)])
             self._drop(ids)
-            purged += ids
-            if len(ids) < _PAGE:
-                return purged
+            yield from ids
+            if len(rows) < _PAGE:
+                return
+            bound |= {"after_ms": rows[-1].status_ms, "after_id": rows[-1].packet_id}
 
     def offload(
         self, *, wanted: int, who: str, repositories: Mapping[str, bool] | None = None, copies: int = 1
@@ -201,9 +257,10 @@ class Storage:
         """Drop spool bytes that a verified backup has; see :meth:`Outbox.offload`."""
         statement, bound = self._offloadable(repositories, copies)
         freed = 0
+        after = ""
         while freed < wanted:
             with self._database.write() as connection:
-                rows = connection.execute(statement, bound).all()
+                rows = connection.execute(statement, bound | {"after": after}).all()
                 ids: list[str] = []
                 for row in rows:
                     if freed >= wanted:
@@ -214,6 +271,7 @@ class Storage:
             self._drop(ids)
             if len(rows) < _PAGE:
                 break
+            after = rows[-1].packet_id
         return freed
 
     def _offloadable(
@@ -264,10 +322,6 @@ class Storage:
         # After the commit: a crash before leaves files that the collector finds, never a row without its bytes.
         for packet_id in ids:
             self._spool.discard(packet_id)
-
-    def _count_backlog(self) -> int:
-        with self._database.read() as connection:
-            return int(connection.execute(self._database.sql(_BACKLOG)).scalar_one())
 
 
 def _first_id_ms(ms: int) -> str:

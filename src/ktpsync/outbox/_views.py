@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import UnknownPacketError
 from ktpsync.outbox._audit import from_row
@@ -13,7 +15,7 @@ from ktpsync.outbox._values import DeliveryView, DestinationSummary, PacketStatu
 from ktpsync.plugins import StatusChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
@@ -27,10 +29,11 @@ _DELIVERY = (
     "d.settled_ms"
 )
 _OPEN_COUNTS = """
-SELECT dest, COUNT(*) AS waiting, SUM(CASE WHEN owner IS NOT NULL AND due_ms > :now THEN 1 ELSE 0 END) AS leased,
-  SUM(size) AS bytes, MIN(packet_id) AS oldest
-FROM ktpsync_delivery WHERE state = 'open' GROUP BY dest
+SELECT COUNT(*) AS waiting, SUM(CASE WHEN owner IS NOT NULL AND due_ms > :now THEN 1 ELSE 0 END) AS leased,
+  SUM(size) AS bytes, MIN(id) AS oldest
+FROM ktpsync_delivery WHERE state = 'open' AND dest = :dest
 """
+_REJECTED_COUNT = "SELECT COUNT(*) FROM ktpsync_delivery WHERE state = 'rejected' AND dest = :dest"
 _PAGE = 1000
 
 
@@ -94,18 +97,13 @@ class Views:
             history=tuple(from_row(item) for item in history),
         )
 
-    def spooled(self, packet_id: str) -> bool:
-        """Return whether a row says that the spool has a packet's bytes."""
+    def spooled(self, packet_ids: Sequence[str]) -> set[str]:
+        """Return those of these packets whose bytes the spool has, as their rows say."""
+        statement = self._database.sql(
+            "SELECT packet_id FROM ktpsync_packet WHERE location = 'spool' AND packet_id IN :ids"
+        ).bindparams(sa.bindparam("ids", expanding=True))
         with self._database.read() as connection:
-            return (
-                connection.execute(
-                    self._database.sql(
-                        "SELECT 1 FROM ktpsync_packet WHERE packet_id = :packet_id AND location = 'spool'"
-                    ),
-                    {"packet_id": packet_id},
-                ).first()
-                is not None
-            )
+            return set(connection.execute(statement, {"ids": list(packet_ids)}).scalars())
 
     def find(self, *, reference: str | None, person: bytes | None) -> list[PacketView]:
         """Return the packets with a reference, or of a person, oldest first."""
@@ -153,42 +151,50 @@ class Views:
             after = rows[-1].id
 
     def summary(self) -> list[DestinationSummary]:
-        """Return counts per destination. Reads what is open, never what is settled."""
+        """Return counts per destination. Reads the index of what is open, never what is settled."""
         sql = self._database.sql
         states = self._destinations.states()
+        now_ms = self._clock.now_ms()
         with self._database.read(consistent=True) as connection:
-            counts = {
-                row.dest: row for row in connection.execute(sql(_OPEN_COUNTS), {"now": self._clock.now_ms()})
-            }
-            rejected = {
-                row.dest: row.n
-                for row in connection.execute(
-                    sql(
-                        "SELECT dest, COUNT(*) AS n FROM ktpsync_delivery WHERE state = 'rejected' GROUP BY dest"
-                    )
-                )
-            }
             found = []
             for state in states:
-                row = counts.get(state.name)
+                bound = {"dest": state.name, "now": now_ms}
+                row = connection.execute(sql(_OPEN_COUNTS), bound).one()
+                rejected = connection.execute(sql(_REJECTED_COUNT), bound).scalar_one()
                 found.append(
                     DestinationSummary(
                         state=state,
-                        pending=row.waiting - row.leased if row else 0,
-                        leased=row.leased if row else 0,
-                        rejected=rejected.get(state.name, 0),
+                        pending=row.waiting - (row.leased or 0),
+                        leased=row.leased or 0,
+                        rejected=rejected,
                         delivered=state.delivered,
-                        open_bytes=int(row.bytes) if row else 0,
-                        oldest_at=utc_from_ms(self._created(connection, row.oldest)) if row else None,
+                        open_bytes=int(row.bytes or 0),
+                        oldest_at=None
+                        if row.oldest is None
+                        else utc_from_ms(self._created(connection, row.oldest)),
                     )
                 )
         return found
 
-    def _created(self, connection: Connection, packet_id: str) -> int:
+    def registration_statuses(self) -> dict[str, int]:
+        """Return how many packets have which registration status; those without one are left out."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                self._database.sql(
+                    "SELECT status, COUNT(*) AS n FROM ktpsync_packet WHERE status IS NOT NULL "
+                    "GROUP BY status ORDER BY status"
+                )
+            )
+            return {row.status: row.n for row in rows}
+
+    def _created(self, connection: Connection, delivery_id: int) -> int:
         return int(
             connection.execute(
-                self._database.sql("SELECT created_ms FROM ktpsync_packet WHERE packet_id = :packet_id"),
-                {"packet_id": packet_id},
+                self._database.sql(
+                    "SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d "
+                    "ON d.packet_id = p.packet_id WHERE d.id = :id"
+                ),
+                {"id": delivery_id},
             ).scalar_one()
         )
 

@@ -366,9 +366,21 @@ def test_a_full_station_refuses_before_anything_is_written(station: Any, tmp_pat
     with pytest.raises(StationFullError, match="wait to be delivered"):
         station.submit(bytes(30))
     (lease,) = station.claim()
+    station.clock.advance(11)
     station.outbox.settle(lease, station.receipt(lease.packet))
     station.submit(bytes(30))
     assert 4 == len(list(station.outbox.packets()))
+    with pytest.raises(StationFullError, match="wait to be delivered"):
+        station.submit(bytes(30))
+    station.outbox = opened(Limits(reserve=0, max_age_days=30))
+    station.submit(bytes(30))
+    station.clock.advance(31 * 86_400)
+    with pytest.raises(StationFullError, match="31 days and 30 are allowed"):
+        station.submit(bytes(30))
+    for lease in station.claim(limit=10):
+        station.outbox.settle(lease, station.receipt(lease.packet))
+    station.outbox.storage()
+    assert station.submit(bytes(30)).created
 
 
 def test_storage_forecasts_and_warns(station: Any) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,6 +193,31 @@ def test_a_wrong_token_stops_the_destination_and_says_so(tmp_path: Path) -> None
     assert (0, 0, 1, True) == (stopped.delivered, stopped.rejected, stopped.waiting, stopped.person)
     assert "Renew the token" in stopped.reason
     assert (1, 0) == (resumed.delivered, resumed.waiting)
+
+
+def test_a_destination_that_cannot_be_used_stops_no_other(tmp_path: Path, disk: Path) -> None:
+    """A mistake in one destination's settings is told, and the others get their packets."""
+    places = disk_place("destinations", "usb-a", disk) + '[destinations.b]\nbackend = "disk"\nsurprise = 1\n'
+    config = ktpsync.init_office(tmp_path / "office", recipients=[RECIPIENT], places=places)
+    with ktpsync.Office.open(config) as office:
+        office.submit(small(1))
+        good, broken = office.sync().destinations
+        assert (1, 0, None) == (good.delivered, good.waiting, good.unusable)
+        assert (0, 1, True) == (broken.delivered, broken.waiting, broken.person)
+        assert isinstance(broken.unusable, ConfigError)
+        assert "surprise" in broken.reason
+
+        office.submit(small(2))
+        stop = threading.Event()
+        service = threading.Thread(target=office.run, args=(stop,))
+        service.start()
+        deadline = time.monotonic() + 60
+        while office.outbox.destination("usb-a").delivered < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stop.set()
+        service.join()
+        assert 2 == office.outbox.destination("usb-a").delivered
+        assert 0 == office.outbox.destination("b").delivered
 
 
 def test_backup_verify_restore_reconcile(tmp_path: Path, disk: Path) -> None:

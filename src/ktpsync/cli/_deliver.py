@@ -11,13 +11,13 @@ import click
 
 import ktpsync
 from ktpsync.cli._command import command, config_option
-from ktpsync.cli._exit import Exit
+from ktpsync.cli._exit import Exit, exit_code
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.cli._output import Output
-    from ktpsync.office import SyncReport
+    from ktpsync.office import DestinationReport, SyncReport
 
 
 @click.command()
@@ -33,7 +33,7 @@ def sync(output: Output, config: Path) -> Exit:
         "Delivered",
         ["destination", "delivered", "rejected", "still waiting", "why"],
         [
-            [line.name, line.delivered, line.rejected, line.waiting, line.reason or "-"]
+            [line.name, line.delivered, line.rejected, line.waiting, _why(line)]
             for line in report.destinations
         ],
     )
@@ -53,6 +53,9 @@ def sync(output: Output, config: Path) -> Exit:
             ]
         }
     )
+    for line in report.destinations:
+        if line.unusable is not None:
+            click.echo(f"ktpsync: {line.unusable}", err=True)
     return _sync_exit(report)
 
 
@@ -114,7 +117,14 @@ def resume(output: Output, destination: str, who: str, config: Path) -> Exit:
     return Exit.DONE
 
 
+def _why(line: DestinationReport) -> str:
+    return "it cannot be used" if line.unusable is not None else line.reason or "-"
+
+
 def _sync_exit(report: SyncReport) -> Exit:
+    for line in report.destinations:
+        if line.unusable is not None:
+            return exit_code(line.unusable)
     if report.person:
         return Exit.PERSON
     return Exit.WAITING if report.waiting else Exit.DONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +13,7 @@ from attrs import evolve
 
 from ktpsync.config import DESTINATION_KEYS
 from ktpsync.courier import Courier, Task, poll_statuses, reconcile
-from ktpsync.errors import BackendError, ConfigError, UnknownDestinationError
+from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.plugins import BackendContext, CentralBackend
 
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
     from ktpsync.courier import DrainReport
+    from ktpsync.errors import KtpsyncError
     from ktpsync.office._layout import DataFolder
-    from ktpsync.outbox import Outbox
+    from ktpsync.outbox import DestinationSummary, Outbox
     from ktpsync.plugins import Backend, PluginRegistry
+
+log = logging.getLogger("ktpsync.office")
+
+_UNUSABLE = (ConfigError, PluginError, BackendError)
+"""What making a backend may raise. It stops this destination, never the others."""
 
 _STATUS_SECONDS = 60.0
 _MOMENT_SECONDS = 6.0
@@ -112,13 +120,24 @@ class Destinations:
             return SyncReport(destinations=tuple(reports))
 
     def couriers(self) -> list[Courier]:
-        """Return a courier for each destination."""
-        return [self._courier(name, ()) for name in self._settings.destinations]
+        """Return a courier for each destination that can be used; the others are logged."""
+        usable = []
+        for name in self._settings.destinations:
+            try:
+                usable.append(self._courier(name, ()))
+            except _UNUSABLE as error:
+                facts = {"event": "unusable", "destination": name, "reason": str(error)}
+                log.error("%s cannot be used; its packets wait: %s", name, error, extra={"facts": facts})  # noqa: TRY400 - the message says it all
+        return usable
 
     def tasks(self) -> Iterator[Task]:
         """Yield what the service does for centres besides delivering."""
         for name in self._settings.destinations:
-            yield Task(name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll_if_open, name))
+            with contextlib.suppress(*_UNUSABLE):
+                self.backend(name)
+                yield Task(
+                    name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll_if_open, name)
+                )
 
     def poll_all(self) -> int:
         """Take the statuses that are new at all centres."""
@@ -156,7 +175,10 @@ class Destinations:
         )
 
     def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
-        courier = self._courier(name, (_Counting(on_delivered),))
+        try:
+            courier = self._courier(name, (_Counting(on_delivered),))
+        except _UNUSABLE as error:
+            return self._unusable(name, error)
         self._ask_now(name)
         drained = self._drain_patiently(courier)
         trouble = ""
@@ -200,8 +222,23 @@ class Destinations:
             return 0
         return poll_statuses(self._outbox, name, backend, (_Telling(self._registry),))
 
+    def _unusable(self, name: str, error: KtpsyncError) -> DestinationReport:
+        line = self._summary(name)
+        return DestinationReport(
+            name=name,
+            delivered=0,
+            rejected=0,
+            waiting=line.pending + line.leased,
+            reason=str(error),
+            person=True,
+            unusable=error,
+        )
+
+    def _summary(self, name: str) -> DestinationSummary:
+        return next(line for line in self._outbox.summary() if line.state.name == name)
+
     def _report(self, name: str, drained: DrainReport, trouble: str) -> DestinationReport:
-        line = next(line for line in self._outbox.summary() if line.state.name == name)
+        line = self._summary(name)
         waiting = line.pending + line.leased
         reason = trouble
         if waiting:

@@ -161,14 +161,12 @@ class Office:
     def sync(self, *, on_delivered: Callable[[], None] = lambda: None) -> SyncReport:
         """Deliver to all destinations what is due, once, and take the centre's statuses.
 
-        A destination that was believed unreachable is asked again now: somebody wants it.
+        A destination that was believed unreachable is asked again now: somebody wants it. One that cannot be
+        used at all, because its settings have problems or its plugin is refused, does not keep the others
+        from being served; its report says why.
 
         Args:
             on_delivered: Called after each delivery, from whatever thread made it.
-
-        Raises:
-            PluginError: A destination's backend cannot be used.
-            ConfigError: A destination's settings have problems.
         """
         return self._destinations.sync(on_delivered)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from ktpsync.errors import KtpsyncError
+
 
 @frozen(kw_only=True)
 class DestinationReport:
@@ -15,7 +17,8 @@ class DestinationReport:
         rejected: Packets it refused for good.
         waiting: Packets that still wait for it.
         reason: Why they wait; empty if none does.
-        person: Whether a person must look: it is paused, or something was rejected.
+        person: Whether a person must look: it is unusable, paused, or something was rejected.
+        unusable: Why it cannot be used at all: its settings have problems or its plugin is refused.
     """
 
     name: str
@@ -24,6 +27,7 @@ class DestinationReport:
     waiting: int
     reason: str = ""
     person: bool = False
+    unusable: KtpsyncError | None = None
 
 
 @frozen(kw_only=True)

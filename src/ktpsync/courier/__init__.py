@@ -5,6 +5,7 @@ from __future__ import annotations
 from ktpsync.courier._centre import poll_statuses, reconcile
 from ktpsync.courier._courier import Courier
 from ktpsync.courier._drain import DrainReport
+from ktpsync.courier._estimate import Estimate, Speed, estimate
 from ktpsync.courier._events import JsonFormatter
 from ktpsync.courier._observer import Observer
 from ktpsync.courier._pace import Pace
@@ -16,13 +17,16 @@ __all__ = [
     "Courier",
     "CourierPolicy",
     "DrainReport",
+    "Estimate",
     "JsonFormatter",
     "Observer",
     "Pace",
     "Service",
+    "Speed",
     "Task",
     "TokenBucket",
     "Window",
+    "estimate",
     "poll_statuses",
     "reconcile",
 ]

@@ -10,6 +10,7 @@ from ktpsync.clock import SystemClock
 from ktpsync.courier._attempt import Attempts
 from ktpsync.courier._drain import Drain
 from ktpsync.courier._gate import Gate
+from ktpsync.courier._meter import Meter
 from ktpsync.courier._policy import CourierPolicy
 from ktpsync.courier._rate import TokenBucket
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.courier._drain import DrainReport
+    from ktpsync.courier._estimate import Speed
     from ktpsync.courier._observer import Observer
     from ktpsync.outbox import Outbox
     from ktpsync.plugins import Backend
@@ -38,6 +40,7 @@ class Courier:
         clock: The clock to ask.
         random: Where jitter comes from.
         observers: Who is told.
+        speed: What the destination was seen to take before.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Courier:
         clock: Clock | None = None,
         random: Random | None = None,
         observers: Sequence[Observer] = (),
+        speed: Speed | None = None,
     ) -> None:
         self.destination = destination
         self.alive_at: float | None = None
@@ -57,6 +61,7 @@ class Courier:
         self._policy = policy or CourierPolicy()
         self._clock = clock or SystemClock()
         self._observers = tuple(observers)
+        self._meter = Meter(speed)
         bucket = TokenBucket(self._clock, self._policy.rate)
         self._attempts = Attempts(
             backend,
@@ -75,6 +80,11 @@ class Courier:
             bucket=bucket,
             observers=self._observers,
         )
+
+    @property
+    def speed(self) -> Speed:
+        """What the destination was seen to take."""
+        return self._meter.speed
 
     def drain(self, stop: threading.Event | None = None) -> DrainReport:
         """Deliver what is due until nothing is, or the destination does not take more now.
@@ -95,6 +105,7 @@ class Courier:
             observers=self._observers,
             stop=stop or threading.Event(),
             alive=self._beat,
+            meter=self._meter,
         ).run()
 
     def _beat(self) -> None:

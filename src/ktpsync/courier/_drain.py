@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.courier._attempt import Attempts
     from ktpsync.courier._gate import Gate
+    from ktpsync.courier._meter import Meter
     from ktpsync.courier._observer import Observer
     from ktpsync.courier._policy import CourierPolicy
     from ktpsync.errors import AuthError
@@ -97,6 +98,7 @@ class Drain:
         observers: Sequence[Observer],
         stop: threading.Event,
         alive: Callable[[], None],
+        meter: Meter,
     ) -> None:
         self._outbox = outbox
         self._destination = destination
@@ -107,6 +109,9 @@ class Drain:
         self._observers = observers
         self._stop = stop
         self._alive = alive
+        self._meter = meter
+        self._metered_at = clock.monotonic()
+        self._metered_bytes = 0
         self._workers = Workers(f"ktpsync-{destination}")
         self._limit = 0
         self._ready: deque[Lease] = deque()
@@ -128,6 +133,7 @@ class Drain:
                 self._limit = 0
                 abandoned = [*self._ready, *self._running.values()]
             self._give_back(abandoned)
+            self._measure()
             self._workers.end(wait=not self._running)
         tally = self._tally
         return DrainReport(
@@ -244,6 +250,8 @@ class Drain:
                 case Returned():
                     tally.returned += 1
         self._gate.learn(kept)
+        if self._clock.monotonic() - self._metered_at >= 1:
+            self._measure()
         for outcome in kept:
             self._tell(outcome)
 
@@ -275,6 +283,15 @@ class Drain:
                 max(left, 0.01) if self._stop.is_set() else min(self._policy.lease / 3, _BEAT_SECONDS)
             )
             self._renew()
+
+    def _measure(self) -> None:
+        """Count the speed. One second at least, so that waits between commits even out."""
+        now = self._clock.monotonic()
+        sent = self._tally.delivered_bytes - self._metered_bytes
+        if sent:
+            self._meter.add(sent, now - self._metered_at, self._gate.rate)
+            self._metered_bytes = self._tally.delivered_bytes
+            self._metered_at = now
 
     def _give_back(self, leases: Collection[Lease]) -> None:
         if leases:

@@ -8,9 +8,9 @@ from attrs import evolve, frozen
 
 from ktpsync.courier._pace import Pace, after_success, after_trouble
 from ktpsync.courier._pause import pause
-from ktpsync.courier._policy import with_settings
+from ktpsync.courier._policy import throttled_ms, with_settings
 from ktpsync.errors import AuthError, BackendError
-from ktpsync.outbox import LONGEST_THROTTLE_MS, Delivered, Returned
+from ktpsync.outbox import Delivered, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,11 @@ class Gate:
         self._most = policy.concurrency
         self._fresh_until = 0.0
 
+    @property
+    def rate(self) -> float | None:
+        """The limit in bytes per second that is in force."""
+        return self._bucket.rate
+
     def ask(self) -> Opening:
         """Return how many deliveries may run now; probes the destination where that is due.
 
@@ -124,10 +129,8 @@ class Gate:
         now_ms = self._clock.now_ms()
         if state.paused is not None:
             return Opening(why="paused")
-        throttled_ms = state.throttled_until_ms - now_ms
-        # Longer than that was never asked for: the clock has jumped back since.
-        if 0 < throttled_ms <= LONGEST_THROTTLE_MS:
-            return Opening(why="throttled", wait=throttled_ms / 1000)
+        if wait_ms := throttled_ms(state, now_ms):
+            return Opening(why="throttled", wait=wait_ms / 1000)
         if policy.window is not None and (closed_ms := policy.window.opens_in_ms(now_ms)):
             return Opening(why="window", wait=closed_ms / 1000)
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from ktpsync.errors import ConfigError
-from ktpsync.outbox import RetryPolicy
+from ktpsync.outbox import LONGEST_THROTTLE_MS, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +105,13 @@ def with_settings(policy: CourierPolicy, state: DestinationState) -> CourierPoli
         text = settings["window"]
         changed = evolve(changed, window=Window.parse(text) if text else None)
     return changed
+
+
+def throttled_ms(state: DestinationState, now_ms: int) -> int:
+    """Return for how long the destination still asks for patience, in milliseconds; 0 if it does not."""
+    left_ms = state.throttled_until_ms - now_ms
+    # Longer than that was never asked for: the clock has jumped back since.
+    return left_ms if 0 < left_ms <= LONGEST_THROTTLE_MS else 0
 
 
 def _number(settings: Mapping[str, str], name: str) -> float:

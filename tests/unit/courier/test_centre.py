@@ -13,11 +13,18 @@ from ktpsync.outbox import DeliveryState
 from ktpsync.plugins import CentralBackend, Health, Holding, Receipt, StatusChange, StatusPage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from ktpsync.packet import SealedPacket
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def new_database(tmp_path: Path) -> Callable[[], Path]:
+    """SQLite alone: what is tested here does not depend on the store."""
+    return lambda: tmp_path / "outbox.db"
 
 
 class Centre(CentralBackend):

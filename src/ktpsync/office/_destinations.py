@@ -15,7 +15,7 @@ from ktpsync.config import DESTINATION_KEYS
 from ktpsync.courier import Courier, Task, poll_statuses, reconcile
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
-from ktpsync.plugins import BackendContext, CentralBackend
+from ktpsync.plugins import BackendContext, Capability, CentralBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,7 +160,7 @@ class Destinations:
     def _centres(self) -> Iterator[tuple[str, CentralBackend]]:
         for name in self._settings.destinations:
             backend = self.backend(name)
-            if isinstance(backend, CentralBackend):
+            if isinstance(backend, CentralBackend) and Capability.RECONCILE in backend.capabilities:
                 yield name, backend
 
     def _courier(self, name: str, observers: Sequence[_Counting]) -> Courier:
@@ -218,7 +218,7 @@ class Destinations:
 
     def _poll(self, name: str) -> int:
         backend = self.backend(name)
-        if not isinstance(backend, CentralBackend):
+        if not isinstance(backend, CentralBackend) or Capability.STATUSES not in backend.capabilities:
             return 0
         return poll_statuses(self._outbox, name, backend, (_Telling(self._registry),))
 

@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 
 class Capability(Enum):
-    """What a backend can do beyond delivering. A claim is tested by the conformance kit."""
+    """What some backends of a kind can do and others cannot. The conformance kit tests both.
 
-    STORAGE = "storage"
-    """Stores, reads, lists and deletes objects: a :class:`StorageBackend`."""
-
-    CENTRAL = "central"
-    """Tells registration statuses and which packets it holds: a :class:`CentralBackend`."""
+    What is claimed must work. What is not claimed raises :class:`ktpsync.errors.UnsupportedError`.
+    """
 
     RESUMABLE = "resumable"
-    """An interrupted delivery goes on where it stopped."""
+    """An interrupted delivery goes on where it stopped (any backend)."""
+
+    PARTS = "parts"
+    """A part of an object can be read without the rest: :meth:`StorageBackend.open_part`."""
+
+    STATUSES = "statuses"
+    """Tells what became of packets: :meth:`CentralBackend.statuses`."""
+
+    RECONCILE = "reconcile"
+    """Says which packets it holds: :meth:`CentralBackend.reconcile`."""
 
 
 @frozen(kw_only=True)

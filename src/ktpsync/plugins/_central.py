@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
+from ktpsync.errors import UnsupportedError
 from ktpsync.plugins._backend import Backend, Capability
 from ktpsync.plugins._values import Receipt
 
@@ -75,20 +75,31 @@ class Holding:
 
 
 class CentralBackend(Backend):
-    """A backend that takes packets and later tells what became of them."""
+    """A backend that takes packets and later tells what became of them.
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.CENTRAL})
+    A centre that lacks one of the two claims only the other, and leaves its method as it is here.
+    """
 
-    @abstractmethod
-    def statuses(self, cursor: str | None) -> StatusPage:
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.STATUSES, Capability.RECONCILE})
+
+    def statuses(self, cursor: str | None) -> StatusPage:  # noqa: ARG002 - the interface
         """Return what changed after a cursor; ``None`` starts from the beginning.
 
         Asking again with the same cursor gives the same changes again, and perhaps more.
-        """
 
-    @abstractmethod
-    def reconcile(self, packets: Iterable[SealedPacket]) -> Iterable[Holding]:
+        Raises:
+            UnsupportedError: The centre tells no statuses (:attr:`Capability.STATUSES` is not claimed).
+            BackendError: The centre did not answer.
+        """
+        raise UnsupportedError(f"A {type(self).__name__} cannot tell registration statuses.")
+
+    def reconcile(self, packets: Iterable[SealedPacket]) -> Iterable[Holding]:  # noqa: ARG002 - the interface
         """Say for each packet whether the centre holds it with this digest. No bytes are sent.
 
         The packets' ``open`` is not called. One answer for each packet, in any order.
+
+        Raises:
+            UnsupportedError: The centre cannot be asked (:attr:`Capability.RECONCILE` is not claimed).
+            BackendError: The centre did not answer.
         """
+        raise UnsupportedError(f"A {type(self).__name__} cannot say which packets it holds.")

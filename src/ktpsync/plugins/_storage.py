@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import frozen
 
-from ktpsync.errors import CorruptError, NotFoundError
-from ktpsync.plugins._backend import Backend, Capability
+from ktpsync.errors import CorruptError, NotFoundError, UnsupportedError
+from ktpsync.plugins._backend import Backend
 from ktpsync.plugins._values import Receipt
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ class StorageBackend(Backend):
     backend of this kind.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.STORAGE})
-
     @abstractmethod
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         """Store an object whole and durably, or not at all; create only if absent.
@@ -90,6 +88,23 @@ class StorageBackend(Backend):
         Raises:
             NotFoundError: No such object.
         """
+
+    def open_part(self, key: str, start: int, size: int) -> BinaryIO:  # noqa: ARG002 - the interface
+        """Return a binary file object over a part of an object. The caller closes it.
+
+        A restore of single packets takes them out of packs of 64 MiB this way. Optional: a backend that can
+        do it claims :attr:`Capability.PARTS`.
+
+        Args:
+            key: Which object.
+            start: The first byte.
+            size: How many bytes; fewer come where the object ends before.
+
+        Raises:
+            NotFoundError: No such object.
+            UnsupportedError: The storage gives only whole objects.
+        """
+        raise UnsupportedError(f"A {type(self).__name__} reads only whole objects, not parts of {key}.")
 
     @abstractmethod
     def stat(self, key: str) -> ObjectInfo:

@@ -1,4 +1,4 @@
-"""For the tests of apps and plugins: made-up enrollments, and the conformance kit for backends.
+"""For the tests of apps and plugins: made-up enrollments, the conformance kit, and backends that fail on purpose.
 
 The names are loaded on first use, so that importing this pulls in neither pytest nor hypothesis.
 """
@@ -9,20 +9,56 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ktpsync.testing._contract import BackendContract, StorageContract, made_up_packet
+    from ktpsync.testing._central_contract import CentralContract
+    from ktpsync.testing._contract import BackendContract
     from ktpsync.testing._factory import make_enrollment
+    from ktpsync.testing._faulty import (
+        Fault,
+        FaultyBackend,
+        FaultyCentral,
+        FaultyStorage,
+        answer_lost,
+        fails,
+        throttled,
+        unreachable,
+    )
+    from ktpsync.testing._made_up import made_up_packet
+    from ktpsync.testing._storage_contract import StorageContract
 
 _HOME = {
-    "BackendContract": "ktpsync.testing._contract",
-    "StorageContract": "ktpsync.testing._contract",
-    "made_up_packet": "ktpsync.testing._contract",
-    "make_enrollment": "ktpsync.testing._factory",
+    "BackendContract": "_contract",
+    "CentralContract": "_central_contract",
+    "Fault": "_faulty",
+    "FaultyBackend": "_faulty",
+    "FaultyCentral": "_faulty",
+    "FaultyStorage": "_faulty",
+    "StorageContract": "_storage_contract",
+    "answer_lost": "_faulty",
+    "fails": "_faulty",
+    "made_up_packet": "_made_up",
+    "make_enrollment": "_factory",
+    "throttled": "_faulty",
+    "unreachable": "_faulty",
 }
 
-__all__ = ["BackendContract", "StorageContract", "made_up_packet", "make_enrollment"]
+__all__ = [
+    "BackendContract",
+    "CentralContract",
+    "Fault",
+    "FaultyBackend",
+    "FaultyCentral",
+    "FaultyStorage",
+    "StorageContract",
+    "answer_lost",
+    "fails",
+    "made_up_packet",
+    "make_enrollment",
+    "throttled",
+    "unreachable",
+]
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ktpsync.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(f"ktpsync.testing.{_HOME[name]}"), name)

@@ -1,0 +1,273 @@
+"""The conformance kit's part for storage: what the five methods must do."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ktpsync.errors import (
+    BackendError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from ktpsync.plugins import Capability, StorageBackend, packet_key
+from ktpsync.testing._contract import BackendContract
+from ktpsync.testing._made_up import TricklingSource, breaking_source, made_up_packet
+
+if TYPE_CHECKING:
+    from ktpsync.plugins import Backend, ObjectInfo
+
+_ODD_KEYS = ("../a", "/a", "a/../b", "", "a//b", "a/", "a b", "ä", ".a", "a\\b", "a\n", "C:a")
+
+
+class StorageContract(BackendContract):
+    """What every storage backend must do besides. Inherit it and give a fixture ``backend``."""
+
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        """Return the storage backend under test, connected to a real and empty place."""
+        raise NotImplementedError("give a fixture 'backend' in your subclass")
+
+    @staticmethod
+    def put(backend: StorageBackend, key: str, content: bytes) -> ObjectInfo:
+        """Store bytes under a key."""
+        digest = hashlib.sha256(content).hexdigest()
+        return backend.put(key, io.BytesIO(content), size=len(content), sha256=digest)
+
+    @staticmethod
+    def get(backend: StorageBackend, key: str) -> bytes:
+        """Return an object's bytes."""
+        with backend.open(key) as file:
+            return file.read()
+
+    # --- whole objects ---
+
+    def test_what_was_put_is_read(self, backend: StorageBackend) -> None:
+        """The bytes come back as they were, all at once or in pieces."""
+        content = bytes(range(256)) * 1000
+        self.put(backend, "folder/a.bin", content)
+
+        assert content == self.get(backend, "folder/a.bin")
+        with backend.open("folder/a.bin") as file:
+            pieces = iter(lambda: file.read(10_000), b"")
+            assert content == b"".join(pieces)
+
+    def test_put_tells_what_is_stored(self, backend: StorageBackend) -> None:
+        """Key, size, moment, and the digest that was verified."""
+        info = self.put(backend, "folder/a.txt", b"content")
+
+        assert ("folder/a.txt", 7, hashlib.sha256(b"content").hexdigest()) == (
+            info.key,
+            info.size,
+            info.sha256,
+        )
+        assert info.modified.utcoffset() is not None
+
+    def test_stat_and_list_tell_the_same(self, backend: StorageBackend) -> None:
+        """Size and moment do not depend on who asks, the moment to the second."""
+        put = self.put(backend, "folder/a.txt", b"content")
+        stat = backend.stat("folder/a.txt")
+        (listed,) = backend.list()
+
+        assert [(info.key, info.size) for info in (stat, listed)] == [("folder/a.txt", 7)] * 2
+        assert max(abs((info.modified - put.modified).total_seconds()) for info in (stat, listed)) < 1
+        assert {stat.sha256, listed.sha256} <= {None, put.sha256}
+
+    def test_delivered_packets_are_stored_under_their_key(self, backend: StorageBackend) -> None:
+        """A person finds a packet by its id."""
+        packet = made_up_packet()
+        backend.deliver(packet)
+
+        assert self.get(backend, packet_key(packet.packet_id)) == b"sealed bytes"
+
+    def test_missing_objects_are_not_found(self, backend: StorageBackend) -> None:
+        """Nothing is there before something is put."""
+        with pytest.raises(NotFoundError):
+            backend.stat("a")
+        with pytest.raises(NotFoundError):
+            backend.open("a")
+        assert not backend.exists("a")
+        assert list(backend.list()) == []
+
+    # --- put: whole and right, or not at all; create only if absent ---
+
+    def test_put_keeps_what_is_there(self, backend: StorageBackend) -> None:
+        """Other bytes under a used key are refused, as many or more; the same bytes are fine."""
+        first = self.put(backend, "a", b"first")
+
+        assert first == self.put(backend, "a", b"first")
+        for content in (b"other", b"of another size", b""):
+            with pytest.raises(ConflictError):
+                self.put(backend, "a", content)
+        assert self.get(backend, "a") == b"first"
+
+    def test_put_of_wrong_bytes_leaves_no_object(self, backend: StorageBackend) -> None:
+        """An object appears whole and right, or not at all."""
+        digest = hashlib.sha256(b"abc").hexdigest()
+        for given, size, sha256 in (
+            (b"abc", 3, "0" * 64),
+            (b"ab", 3, digest),
+            (b"abcd", 3, digest),
+            (b"", 3, digest),
+        ):
+            with pytest.raises(CorruptError):
+                backend.put("a", io.BytesIO(given), size=size, sha256=sha256)
+
+        assert not backend.exists("a")
+        assert list(backend.list()) == []
+        self.put(backend, "a", b"abc")
+
+    def test_put_with_a_failing_source_leaves_no_object(self, backend: StorageBackend) -> None:
+        """A source that breaks in the middle changes nothing, and the next put works."""
+        content = b"x" * 300_000
+        digest = hashlib.sha256(content).hexdigest()
+        for good in (0, 200_000):
+            with pytest.raises(Exception, match="the spool's disk failed"):
+                backend.put("a", breaking_source(content, good), size=len(content), sha256=digest)  # type: ignore[arg-type]
+
+        assert not backend.exists("a")
+        assert list(backend.list()) == []
+        self.put(backend, "a", content)
+        assert content == self.get(backend, "a")
+
+    def test_an_unfinished_put_is_not_seen(self, backend: StorageBackend) -> None:
+        """While bytes are still coming, nobody finds the object; a reader never gets half of it."""
+        content = b"x" * 300_000
+        seen: list[object] = []
+
+        def look(_: int) -> None:
+            seen.extend(info.key for info in backend.list())
+            if backend.exists("a/b"):
+                seen.append("a/b")
+
+        source = TricklingSource(content, 100_000, before_each=look)
+        backend.put("a/b", source, size=len(content), sha256=hashlib.sha256(content).hexdigest())  # type: ignore[arg-type]
+
+        assert seen == []
+        assert [info.key for info in backend.list()] == ["a/b"]
+
+    def test_put_takes_a_source_that_trickles(self, backend: StorageBackend) -> None:
+        """A source need not be seekable, nor give as much as was asked for."""
+        content = bytes(range(256)) * 100
+        digest = hashlib.sha256(content).hexdigest()
+
+        backend.put("a", TricklingSource(content), size=len(content), sha256=digest)  # type: ignore[arg-type]
+
+        assert content == self.get(backend, "a")
+
+    def test_readers_do_not_disturb_one_another(self, backend: StorageBackend) -> None:
+        """Each open file has a position of its own."""
+        self.put(backend, "a", b"0123456789")
+
+        with backend.open("a") as one, backend.open("a") as other:
+            assert (one.read(5), other.read(), one.read()) == (b"01234", b"0123456789", b"56789")
+
+    # --- list and delete ---
+
+    def test_list_gives_all_whole_objects_under_a_prefix(self, backend: StorageBackend) -> None:
+        """A prefix need not end at a slash."""
+        keys = ["packs/a.tar", "packs/b.tar", "packs2/c.tar", "snapshots/20260101-x.json"]
+        for key in keys:
+            self.put(backend, key, key.encode())
+
+        assert keys == sorted(info.key for info in backend.list())
+        assert keys[:2] == sorted(info.key for info in backend.list("packs/"))
+        assert keys[:3] == sorted(info.key for info in backend.list("packs"))
+        assert [info.key for info in backend.list("packs/b")] == ["packs/b.tar"]
+        assert list(backend.list("nothing/")) == []
+        assert [len(keys[0])] == [info.size for info in backend.list("packs/a")]
+
+    def test_delete_is_idempotent(self, backend: StorageBackend) -> None:
+        """Removing what is gone is no error, others stay, and the key can be used again."""
+        self.put(backend, "a", b"first")
+        self.put(backend, "ab", b"stays")
+        backend.delete("a")
+        backend.delete("a")
+
+        assert not backend.exists("a")
+        assert [info.key for info in backend.list()] == ["ab"]
+        self.put(backend, "a", b"second")
+        assert self.get(backend, "a") == b"second"
+
+    def test_a_folder_that_was_emptied_can_be_used_again(self, backend: StorageBackend) -> None:
+        """Objects come and go in one folder, also at one time."""
+        for number in range(3):
+            self.put(backend, f"folder/{number}", b"x")
+            backend.delete(f"folder/{number}")
+        start = threading.Barrier(4)
+
+        def run(number: int) -> None:
+            start.wait()
+            self.put(backend, f"deep/er/{number}", b"x")
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert [f"deep/er/{number}" for number in range(4)] == sorted(info.key for info in backend.list())
+
+    # --- keys ---
+
+    @pytest.mark.parametrize("key", _ODD_KEYS)
+    def test_odd_keys_reach_nothing(self, backend: StorageBackend, key: str) -> None:
+        """A key cannot leave the place: see :func:`ktpsync.plugins.valid_key`."""
+        with pytest.raises(NotFoundError):
+            backend.open(key)
+        with pytest.raises(NotFoundError):
+            backend.stat(key)
+        with pytest.raises(BackendError):
+            self.put(backend, key, b"x")
+
+        assert list(backend.list()) == []
+
+    # --- what not every storage can do ---
+
+    def test_parts_of_objects_are_read(self, backend: StorageBackend) -> None:
+        """Where it is claimed; otherwise it says that it cannot."""
+        self.put(backend, "a", b"0123456789")
+        if Capability.PARTS not in backend.capabilities:
+            with pytest.raises(UnsupportedError):
+                backend.open_part("a", 0, 1)
+            return
+
+        def part(start: int, size: int) -> bytes:
+            with backend.open_part("a", start, size) as file:
+                return file.read()
+
+        assert [part(*where) for where in ((0, 1), (3, 3), (8, 100), (10, 1), (4, 0), (0, 10))] == [
+            b"0",
+            b"345",
+            b"89",
+            b"",
+            b"",
+            b"0123456789",
+        ]
+        with pytest.raises(NotFoundError):
+            backend.open_part("b", 0, 1)
+
+    # --- trouble ---
+
+    def test_an_unreachable_place_is_unavailable(self, unreachable_backend: Backend) -> None:
+        """Whatever is asked of it."""
+        assert isinstance(unreachable_backend, StorageBackend)
+        backend = unreachable_backend
+        for ask in (
+            backend.check,
+            lambda: backend.deliver(made_up_packet()),
+            lambda: self.put(backend, "a", b"x"),
+            lambda: backend.open("a"),
+            lambda: backend.stat("a"),
+            lambda: list(backend.list()),
+            lambda: backend.delete("a"),
+        ):
+            with pytest.raises(UnavailableError):
+                ask()

@@ -32,6 +32,13 @@ class TestS3(StorageContract):
         with make({**s3_settings, "prefix": "office-3578/"}) as backend:
             yield backend  # type: ignore[misc]  # the S3 backend is storage
 
+    @pytest.fixture
+    def unreachable_backend(self) -> Iterator[StorageBackend]:
+        """Return a backend whose endpoint does not listen."""
+        settings = {"bucket": "b", "endpoint": "http://127.0.0.1:9", "access_key": "a", "secret_key": "b"}
+        with make({**settings, "addressing": "path"}) as backend:
+            yield backend  # type: ignore[misc]  # the S3 backend is storage
+
     def test_list_has_more_than_a_page(self, backend: StorageBackend) -> None:
         """Listings go on after the first thousand."""
         for number in range(1005):

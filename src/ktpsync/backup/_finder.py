@@ -6,12 +6,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync import files
 from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key, pack_of_key
 from ktpsync.backup._pack import read_packets
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, UnknownPacketError
+from ktpsync.plugins import Capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,8 +55,7 @@ class PacketFinder:
             if sha256 not in {None, entry.sha256}:
                 continue
             try:
-                with self._repository.storage.open(pack_key(name)) as source:
-                    ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
+                sealed = self._sealed(name, entry)
             except (NotFoundError, OSError):
                 continue
             if sealed is not None:
@@ -75,6 +75,18 @@ class PacketFinder:
             BackendError: The storage cannot be reached.
         """
         return io.BytesIO(self.read(packet_id))
+
+    def _sealed(self, name: str, entry: PacketEntry) -> bytes | None:
+        """Return a packet's bytes out of a pack if they are intact; of the rest no more is read than must be."""
+        storage = self._repository.storage
+        if Capability.PARTS in storage.capabilities:
+            with storage.open_part(pack_key(name), entry.offset, entry.size) as source:
+                entry = evolve(entry, offset=0)
+                ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
+        else:
+            with storage.open(pack_key(name)) as source:
+                ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
+        return sealed
 
     def _places(self, packet_id: str) -> Iterator[tuple[str, PacketEntry]]:
         if self._names is None:

@@ -8,10 +8,11 @@ every write.
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, Literal, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, ClassVar, Final, Literal, cast
 
 import boto3
 from attrs import frozen
@@ -21,7 +22,7 @@ from botocore.exceptions import ClientError
 from ktpsync import files
 from ktpsync.backends.s3._failures import error_code, status_of, translated
 from ktpsync.errors import ConflictError, CorruptError, NotFoundError
-from ktpsync.plugins import Duration, Health, ObjectInfo, Secret, StorageBackend, valid_key
+from ktpsync.plugins import Capability, Duration, Health, ObjectInfo, Secret, StorageBackend, valid_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _SHA256_KEY: Final = "ktpsync-sha256"
 _PRECONDITION_FAILED: Final = 412
 _CONFLICT: Final = 409
+_RANGE_NOT_SATISFIABLE: Final = 416
 _SPOOLED: Final = 8 << 20
 
 
@@ -72,6 +74,8 @@ class S3Backend(StorageBackend):
         settings: Where.
         context: The destination's name.
     """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PARTS})
 
     def __init__(self, settings: S3Settings, context: BackendContext) -> None:
         self._settings = settings
@@ -130,6 +134,25 @@ class S3Backend(StorageBackend):
         """See the base class."""
         with translated(self._name, key):
             answer = self._client.get_object(Bucket=self._settings.bucket, Key=self._full(key))
+        return cast("BinaryIO", answer["Body"])
+
+    def open_part(self, key: str, start: int, size: int) -> BinaryIO:
+        """See the base class."""
+        if size == 0:
+            self.stat(key)
+            return io.BytesIO()
+        wanted = f"bytes={start}-{start + size - 1}"
+        with translated(self._name, key):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._settings.bucket, Key=self._full(key), Range=wanted
+                )
+            except ClientError as error:
+                if status_of(error) == _RANGE_NOT_SATISFIABLE:
+                    return io.BytesIO()
+                raise
+            if "ContentRange" not in answer:  # a server that knows no ranges gives the whole object
+                return io.BytesIO(answer["Body"].read()[start : start + size])
         return cast("BinaryIO", answer["Body"])
 
     def stat(self, key: str) -> ObjectInfo:

@@ -57,7 +57,7 @@ class SealedPacket:
     _opener: Callable[[], BinaryIO] = field(repr=False, eq=False)
 
     def open(self) -> BinaryIO:
-        """Return a new binary file object over the sealed bytes. The caller closes it.
+        """Return a new binary file object over the sealed bytes; it can seek. The caller closes it.
 
         Raises:
             OSError: The bytes cannot be read.

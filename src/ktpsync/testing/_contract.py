@@ -141,7 +141,7 @@ class BackendContract:
         packet = made_up_packet(content)
 
         for good in (0, 200_000):
-            opener = partial(breaking_source, content, good)
+            opener = partial(breaking_source, content, good, seekable=True)
             with pytest.raises(Exception, match=r"."):
                 backend.deliver(reading_from(packet, opener))
 
@@ -152,7 +152,7 @@ class BackendContract:
         content = bytes(range(256)) * 100
         packet = made_up_packet(content)
 
-        receipt = backend.deliver(reading_from(packet, lambda: TricklingSource(content)))
+        receipt = backend.deliver(reading_from(packet, lambda: TricklingSource(content, seekable=True)))
 
         assert (packet.sha256, packet.size) == (receipt.sha256, receipt.size)
 

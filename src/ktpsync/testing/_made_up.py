@@ -33,20 +33,37 @@ def reading_from(
 
 
 class TricklingSource(io.RawIOBase):
-    """Gives a few bytes at a time and cannot seek, as a pipe does.
+    """Gives a few bytes at a time, as a pipe does.
 
     Args:
         content: What it gives.
         at_most: Bytes for each read.
-        before_each: Called before each read, with how many bytes were given so far.
+        seekable: Whether it can seek: the bytes of a packet can, those given to ``put`` need not.
+        before_each: Called before each read, with the position.
     """
 
     def __init__(
-        self, content: bytes, at_most: int = 1000, *, before_each: Callable[[int], None] = lambda _: None
+        self,
+        content: bytes,
+        at_most: int = 1000,
+        *,
+        seekable: bool = False,
+        before_each: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._content = io.BytesIO(content)
         self._at_most = at_most
+        self._seekable = seekable
         self._before_each = before_each
+
+    def seekable(self) -> bool:
+        """Return whether it can seek."""
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position, where that is possible."""
+        if not self._seekable:
+            raise io.UnsupportedOperation("seek")
+        return self._content.seek(offset, whence)
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -58,19 +75,20 @@ class TricklingSource(io.RawIOBase):
         return self._content.readinto(memoryview(buffer)[: self._at_most])
 
 
-def breaking_source(content: bytes, good: int) -> TricklingSource:
+def breaking_source(content: bytes, good: int, *, seekable: bool = False) -> TricklingSource:
     """Return a source that gives some bytes and then fails, as a disk does that is pulled out.
 
     Args:
         content: What it would give.
         good: How many bytes come before it fails, at least.
+        seekable: Whether it can seek.
     """
 
     def fail(given: int) -> None:
         if given >= good:
             raise OSError("the spool's disk failed")
 
-    return TricklingSource(content, max(good, 1), before_each=fail)
+    return TricklingSource(content, max(good, 1), seekable=seekable, before_each=fail)
 
 
 class CountedOpener:

@@ -37,7 +37,7 @@ class HttpBackend(CentralBackend):
         context: The destination's name and the clock.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.CENTRAL, Capability.RESUMABLE})
+    capabilities: ClassVar[frozenset[Capability]] = CentralBackend.capabilities | {Capability.RESUMABLE}
 
     def __init__(self, settings: HttpSettings, context: BackendContext) -> None:
         self._unchecked = settings.danger_accept_any_certificate

@@ -6,6 +6,7 @@ Catch by what you want to do next, never by the text of a message::
     ├── ConfigError                 the configuration file or an argument is wrong
     ├── RecordError
     │   ├── ValidationError         an enrollment has problems; all are listed
+    │   ├── NikError                the text cannot be a NIK
     │   └── SchemaError             JSON that is not an enrollment of a known version
     ├── KeyFileError                a key file is missing, damaged or readable by others
     ├── AgeError                    (age v1, C2SP age.md)
@@ -93,6 +94,19 @@ class ValidationError(RecordError):
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"
         super().__init__(f"The enrollment has {count} {noun}; correct and submit again:\n{lines}")
+
+
+class NikError(RecordError, ValueError):
+    """The text cannot be a NIK. The message holds no digit of it.
+
+    Args:
+        message: Which rule it breaks.
+        code: The problem's code, such as ``nik.day``.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class SchemaError(RecordError):

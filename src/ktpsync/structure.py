@@ -21,6 +21,13 @@ class ExpectedError(ValueError):
     """A value is not what stands in the message, such as ``a whole number``. Never holds the value."""
 
 
+class NotAnObjectError(ExpectedError):
+    """A value is not an object with fields."""
+
+    def __init__(self) -> None:
+        super().__init__("an object with fields")
+
+
 @frozen
 class Misfit:
     """One place where a document does not fit its class.
@@ -115,7 +122,7 @@ def _object(converter: cattrs.Converter, cls: type[T]) -> Callable[[object, type
 
     def hook(value: object, kind: type[T]) -> T:
         if not isinstance(value, Mapping):
-            raise ExpectedError("an object with fields")
+            raise NotAnObjectError
         made: T = structure(value, kind)
         return made
 

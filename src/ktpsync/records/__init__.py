@@ -11,15 +11,32 @@ Facts and sources of the rules stand at each rule.
 
 from __future__ import annotations
 
-from ktpsync.records._biodata import Address, Biodata, Occupation
-from ktpsync.records._biometrics import Biometrics, Eye, Finger, Missing, MissingReason, Sample
+from ktpsync.records._biodata import Address, Biodata, Foreigner, Occupation, Parent
+from ktpsync.records._biometrics import Biometrics, Missing, MissingReason, Sample
+from ktpsync.records._codes import occupations
+from ktpsync.records._content import Content, inspect
 from ktpsync.records._enrollment import Capture, Document, DocumentKind, Enrollment, Kind
 from ktpsync.records._folder import load_folder, save_folder
 from ktpsync.records._formats import Format
 from ktpsync.records._json import SCHEMA, from_json, to_json
 from ktpsync.records._nik import Nik
+from ktpsync.records._places import Eye, Finger
 from ktpsync.records._problems import Problem, Severity
-from ktpsync.records._terms import BloodType, Citizenship, Education, MaritalStatus, Religion, Sex, Term
+from ktpsync.records._regions import region_name
+from ktpsync.records._schema import json_schema
+from ktpsync.records._sources import Source, check_sources, find_sources
+from ktpsync.records._terms import (
+    BloodType,
+    Citizenship,
+    Disability,
+    Education,
+    FamilyRelation,
+    MaritalStatus,
+    Religion,
+    Sex,
+    StayPermit,
+    Term,
+)
 from ktpsync.records._validation import problems, validate
 
 __all__ = [
@@ -30,12 +47,16 @@ __all__ = [
     "BloodType",
     "Capture",
     "Citizenship",
+    "Content",
+    "Disability",
     "Document",
     "DocumentKind",
     "Education",
     "Enrollment",
     "Eye",
+    "FamilyRelation",
     "Finger",
+    "Foreigner",
     "Format",
     "Kind",
     "MaritalStatus",
@@ -43,15 +64,24 @@ __all__ = [
     "MissingReason",
     "Nik",
     "Occupation",
+    "Parent",
     "Problem",
     "Religion",
     "Sample",
     "Severity",
     "Sex",
+    "Source",
+    "StayPermit",
     "Term",
+    "check_sources",
+    "find_sources",
     "from_json",
+    "inspect",
+    "json_schema",
     "load_folder",
+    "occupations",
     "problems",
+    "region_name",
     "save_folder",
     "to_json",
     "validate",

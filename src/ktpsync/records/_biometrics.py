@@ -7,33 +7,17 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from typing import TypeVar
 
 from attrs import field, frozen
 
+from ktpsync.records._content import Content, inspect
+from ktpsync.records._entry import entry
 from ktpsync.records._formats import Format
 from ktpsync.records._moment import aware
+from ktpsync.records._places import Eye, Finger
 
-
-class Finger(Enum):
-    """The ten fingers."""
-
-    RIGHT_THUMB = "right-thumb"
-    RIGHT_INDEX = "right-index"
-    RIGHT_MIDDLE = "right-middle"
-    RIGHT_RING = "right-ring"
-    RIGHT_LITTLE = "right-little"
-    LEFT_THUMB = "left-thumb"
-    LEFT_INDEX = "left-index"
-    LEFT_MIDDLE = "left-middle"
-    LEFT_RING = "left-ring"
-    LEFT_LITTLE = "left-little"
-
-
-class Eye(Enum):
-    """The two eyes."""
-
-    RIGHT = "right"
-    LEFT = "left"
+Place = TypeVar("Place", Finger, Eye)
 
 
 class MissingReason(Enum):
@@ -59,14 +43,30 @@ class Sample:
     """
 
     data: bytes = field(repr=False)
-    quality: int | None = None
-    device: str | None = None
-    captured_at: datetime | None = field(default=None, validator=aware)
+    quality: int | None = field(
+        default=None,
+        metadata=entry(
+            "Mutu", "78", "For fingers on the scale of NFIQ 2.", bounds=(0, 100, "sample.quality-range")
+        ),
+    )
+    device: str | None = field(default=None, metadata=entry("Alat Perekam", "ACME F-10"))
+    captured_at: datetime | None = field(
+        default=None,
+        validator=aware,
+        metadata=entry(
+            "Waktu Perekaman", "2017-03-17T09:31:20+07:00", "Default: the enrollment's captured_at."
+        ),
+    )
 
     @property
     def format(self) -> Format | None:
         """The format that the bytes announce, or ``None``."""
         return Format.of(self.data)
+
+    @functools.cached_property
+    def content(self) -> Content | None:
+        """What the bytes say of themselves, or ``None`` where they are in no known format."""
+        return inspect(self.data)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -84,9 +84,27 @@ class Missing:
         note: In words; needed where the reason is ``other``.
     """
 
-    reason: MissingReason
-    permanent: bool = False
-    note: str = field(default="", repr=False)
+    reason: MissingReason = field(metadata=entry("Alasan", "amputated"))
+    permanent: bool = field(default=False, metadata=entry("Permanen", "true", "Default: false."))
+    note: str = field(
+        default="",
+        repr=False,
+        metadata=entry("Catatan", "lahir tanpa jari", "Needed where the reason is other.", may_be_empty=True),
+    )
+
+
+def _fingers(entries: Mapping[Finger, Sample | Missing]) -> Mapping[Finger, Sample | Missing]:
+    return _in_order(Finger, entries)
+
+
+def _irises(entries: Mapping[Eye, Sample | Missing]) -> Mapping[Eye, Sample | Missing]:
+    return _in_order(Eye, entries)
+
+
+def _in_order(
+    places: type[Place], entries: Mapping[Place, Sample | Missing]
+) -> Mapping[Place, Sample | Missing]:
+    return {place: entries[place] for place in places if place in entries}
 
 
 @frozen(kw_only=True)
@@ -100,7 +118,13 @@ class Biometrics:
         signature: The signature.
     """
 
-    fingers: Mapping[Finger, Sample | Missing]
-    irises: Mapping[Eye, Sample | Missing]
-    face: Sample | Missing
-    signature: Sample | Missing
+    fingers: Mapping[Finger, Sample | Missing] = field(
+        converter=_fingers,
+        metadata=entry("Sidik Jari", rule="Each of the ten: a sample or the reason why there is none."),
+    )
+    irises: Mapping[Eye, Sample | Missing] = field(
+        converter=_irises,
+        metadata=entry("Iris Mata", rule="Each of the two: a sample or the reason why there is none."),
+    )
+    face: Sample | Missing = field(metadata=entry("Foto Wajah"))
+    signature: Sample | Missing = field(metadata=entry("Tanda Tangan"))

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeVar, cast, get_args, get_origin
 
-from ktpsync.clock import utc_text
+from cattrs.cols import list_structure_factory, mapping_structure_factory
+
+from ktpsync.errors import NikError
+from ktpsync.records import _moment
 from ktpsync.records._nik import Nik
-from ktpsync.records._problems import Problem, problem
-from ktpsync.structure import ExpectedError, UnknownFieldError, misfits, new_converter
+from ktpsync.records._places import Eye, Finger
+from ktpsync.records._problems import Perhaps, Problem, problem
+from ktpsync.structure import NotAnObjectError, UnknownFieldError, misfits, new_converter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import cattrs
+
+T = TypeVar("T")
+
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT: Final = re.compile(_moment.PATTERN)
 
 
 class CodedError(ValueError):
@@ -21,21 +34,35 @@ class CodedError(ValueError):
 
     Args:
         code: The code.
+        values: What its message names.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, **values: object) -> None:
         self.code = code
+        self.values = values
         super().__init__(code)
 
 
 def new_records_converter() -> cattrs.Converter:
     """Return a converter for the models, without samples."""
     converter = new_converter()
+    converter.register_structure_hook(str, _exactly(str, "json.not-text"))
+    converter.register_structure_hook(bool, _exactly(bool, "json.not-yes-or-no"))
+    converter.register_structure_hook(int, _whole)
     converter.register_structure_hook(date, _date)
-    converter.register_structure_hook(datetime, _moment)
+    converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(Nik, _nik)
+    converter.register_structure_hook_func(_is_enum, _choice)
+    converter.register_structure_hook(Finger, _place)
+    converter.register_structure_hook(Eye, _place)
+    converter.register_structure_hook_factory(
+        lambda kind: _is_made_of(kind, tuple), lambda kind: _list_of(converter, kind)
+    )
+    converter.register_structure_hook_factory(
+        lambda kind: _is_made_of(kind, Mapping), lambda kind: _places_of(converter, kind)
+    )
     converter.register_unstructure_hook(date, date.isoformat)
-    converter.register_unstructure_hook(datetime, utc_text)
+    converter.register_unstructure_hook(datetime, _moment.moment_text)
     converter.register_unstructure_hook(Nik, str)
     return converter
 
@@ -43,38 +70,116 @@ def new_records_converter() -> cattrs.Converter:
 def problems_of(error: BaseException) -> Iterator[Problem]:
     """Yield a problem for each thing that structuring found, with its path in the JSON."""
     for misfit in misfits(error):
+        path = misfit.path or "enrollment"
         match misfit.error:
             case UnknownFieldError(suggestion=suggestion):
-                words = f"; perhaps {suggestion!r}" if suggestion else ""
-                yield problem(misfit.path, "json.field-unknown", suggestion=words)
+                yield problem(path, "json.field-unknown", {"suggestion": Perhaps(suggestion or "")})
             case KeyError():
-                yield problem(misfit.path, "json.field-missing")
-            case CodedError(code=code):
-                yield problem(misfit.path, code)
-            case found:
-                expected = str(found) if isinstance(found, ExpectedError) else "of the right kind"
-                yield problem(misfit.path or "enrollment", "json.value-invalid", expected=expected)
+                yield problem(path, "json.field-missing")
+            case CodedError(code=code, values=values):
+                yield problem(path, code, values)
+            case NikError(code=code):
+                yield problem(path, code)
+            case NotAnObjectError():
+                yield problem(path, "json.not-an-object")
+            case _:
+                yield problem(path, "json.value-invalid")
+
+
+def _exactly(kind: type[T], code: str) -> Callable[[object, object], T]:
+    def structure(value: object, _: object) -> T:
+        if not isinstance(value, kind):
+            raise CodedError(code)
+        return value
+
+    return structure
+
+
+def _whole(value: object, _: object) -> int:
+    # In JSON 80 and 80.0 are the same number.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CodedError("json.not-a-whole-number")
+    return value
 
 
 def _date(value: object, _: object) -> date:
     try:
-        return date.fromisoformat(value if isinstance(value, str) else "")
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            return date.fromisoformat(value)
     except ValueError:
-        raise ExpectedError("a date of the calendar such as 1990-08-17") from None
+        pass
+    raise CodedError("json.not-a-date")
 
 
-def _moment(value: object, _: object) -> datetime:
+def _time(value: object, _: object) -> datetime:
     try:
-        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ExpectedError("a time with its zone such as 2017-03-17T09:30:00+07:00")
-    return moment
+        pass
+    raise CodedError("json.not-a-time")
 
 
 def _nik(value: object, _: object) -> Nik:
+    # A document for machines has one spelling; Nik itself also takes what people type.
+    if not isinstance(value, str):
+        raise CodedError("json.not-text")
+    nik = Nik(value)
+    if nik.digits != value:
+        raise CodedError("nik.digits")
+    return nik
+
+
+def _is_made_of(kind: object, container: type) -> bool:
+    return bool(get_origin(kind) == container)
+
+
+def _is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
+def _choice(value: object, kind: type[Enum]) -> Enum:
     try:
-        return Nik(value if isinstance(value, str) else "")
-    except ValueError as error:
-        raise ExpectedError(f"a NIK: {error}") from None
+        return kind(value)
+    except ValueError:
+        raise CodedError("json.not-a-choice", choices=choices(kind)) from None
+
+
+def choices(kind: type[Enum]) -> str:
+    """Return an enumeration's values, for people."""
+    return ", ".join(str(member.value) for member in kind)
+
+
+def _place(value: object, kind: type[Enum]) -> Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        names = [str(member.value) for member in kind]
+        close = difflib.get_close_matches(str(value), names, n=1)
+        raise UnknownFieldError(close[0] if close else None) from None
+
+
+def _list_of(converter: cattrs.Converter, kind: type) -> Callable[[object, object], tuple[object, ...]]:
+    structure = list_structure_factory(cast("type", list[get_args(kind)[0]]), converter)  # type: ignore[misc]
+
+    def hook(value: object, _: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise CodedError("json.not-a-list")
+        return tuple(structure(value, list))
+
+    return hook
+
+
+def _places_of(converter: cattrs.Converter, kind: type) -> Callable[[object, object], Mapping[Enum, object]]:
+    structure = cast(
+        "Callable[[object, object], Mapping[Enum, object]]", mapping_structure_factory(kind, converter)
+    )
+
+    def hook(value: object, _: object) -> Mapping[Enum, object]:
+        if not isinstance(value, Mapping):
+            raise NotAnObjectError
+        return structure(value, kind)
+
+    return hook

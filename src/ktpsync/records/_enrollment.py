@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, field, frozen
 
 from ktpsync.records._biodata import Biodata
 from ktpsync.records._biometrics import Biometrics, Sample
+from ktpsync.records._entry import entry
 from ktpsync.records._moment import aware
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ktpsync.records._nik import Nik
+
+PACKET_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""A UUIDv7 in its canonical form (RFC 9562), as a regular expression."""
 
 
 class Kind(Enum):
@@ -51,8 +57,12 @@ class Document:
         scan: PDF, JPEG or PNG.
     """
 
-    kind: DocumentKind
+    kind: DocumentKind = field(metadata=entry("Jenis Dokumen", "family-card"))
     scan: Sample
+
+
+def _in_a_row(documents: Iterable[Document]) -> tuple[Document, ...]:
+    return tuple(documents)
 
 
 @frozen(kw_only=True)
@@ -65,15 +75,26 @@ class Capture:
         operator: The operator's login or number.
         captured_at: When (aware).
         supervisor: Who approved it, where that is done.
+        witness: Who was present and vouches, such as for somebody who cannot sign.
         software: Name and version of the capture program.
     """
 
-    office: str
-    station: str
-    operator: str = field(repr=False)
-    captured_at: datetime = field(validator=aware)
-    supervisor: str | None = field(default=None, repr=False)
-    software: str | None = None
+    office: str = field(
+        metadata=entry("Kode Kantor", "3578", "Kemendagri's code of the regency or city.", digits=4)
+    )
+    station: str = field(metadata=entry("Nama Alat", "loket-2", longest=60))
+    operator: str = field(repr=False, metadata=entry("Operator", "op-17", longest=60))
+    captured_at: datetime = field(
+        validator=aware,
+        metadata=entry(
+            "Waktu Perekaman", "2017-03-17T09:30:00+07:00", "With its time zone. A time in the future warns."
+        ),
+    )
+    supervisor: str | None = field(
+        default=None, repr=False, metadata=entry("Disetujui Oleh", "spv-3", longest=60)
+    )
+    witness: str | None = field(default=None, repr=False, metadata=entry("Saksi", "wit-9", longest=60))
+    software: str | None = field(default=None, metadata=entry("Aplikasi", "Loket 4.2", longest=60))
 
 
 @frozen(kw_only=True)
@@ -90,13 +111,30 @@ class Enrollment:
         replaces: The packet that this one replaces, for the kinds that do.
     """
 
-    biodata: Biodata
-    biometrics: Biometrics
-    capture: Capture
-    kind: Kind = Kind.FIRST
-    documents: tuple[Document, ...] = Factory(tuple)
-    reference: str | None = None
-    replaces: str | None = None
+    biodata: Biodata = field(metadata=entry("Biodata"))
+    biometrics: Biometrics = field(metadata=entry("Biometrik"))
+    capture: Capture = field(metadata=entry("Perekaman"))
+    kind: Kind = field(default=Kind.FIRST, metadata=entry("Jenis Perekaman", "first", "Default: first."))
+    documents: tuple[Document, ...] = field(
+        default=Factory(tuple), converter=_in_a_row, metadata=entry("Dokumen", rule="At most 20.")
+    )
+    reference: str | None = field(
+        default=None,
+        metadata=entry(
+            "Referensi",
+            "2017-03-17/0042",
+            "The app's own id, unique in the office. Kept in clear: never a NIK or family card number. An import needs it.",
+        ),
+    )
+    replaces: str | None = field(
+        default=None,
+        metadata=entry(
+            "Menggantikan Paket",
+            "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001",
+            "The packet id that is replaced; needed for re-recording and correction, empty for first.",
+            pattern=(PACKET_ID, "replaces.not-a-packet-id"),
+        ),
+    )
 
     @property
     def nik(self) -> Nik:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import SchemaError
 from ktpsync.files import make_folder, write_atomic
+from ktpsync.records._converter import CodedError
 from ktpsync.records._json import from_json, to_json
+from ktpsync.records._rules_samples import MAX_SAMPLE_MIB
 
 if TYPE_CHECKING:
     from ktpsync.records._enrollment import Enrollment
+    from ktpsync.records._json import Read
 
 ENROLLMENT_NAME: Final = "enrollment.json"
+_MAX_DOCUMENT_MIB: Final = 1
 
 
 def load_folder(folder: Path) -> Enrollment:
@@ -25,6 +29,24 @@ def load_folder(folder: Path) -> Enrollment:
         SchemaError: There is no readable ``enrollment.json`` of a known schema.
         ValidationError: Fields or files are missing, unknown or malformed; all of them are listed.
     """
+    path = folder / ENROLLMENT_NAME
+    try:
+        if path.stat().st_size > _MAX_DOCUMENT_MIB << 20:
+            raise SchemaError(f"{path} has more than {_MAX_DOCUMENT_MIB} MiB; it is no enrollment.")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise SchemaError(f"{folder} has no {ENROLLMENT_NAME}; name the folder of one enrollment.") from None
+    except OSError as error:
+        raise SchemaError(f"{path} cannot be read: {error.strerror}.") from error
+    return from_json(data, files_in(folder))
+
+
+def files_in(folder: Path) -> Read:
+    """Return a function that reads files by their names relative to a folder, and none outside it.
+
+    Args:
+        folder: The folder.
+    """
     root = folder.resolve()
 
     def read(name: str) -> bytes:
@@ -32,15 +54,15 @@ def load_folder(folder: Path) -> Enrollment:
         path = (root / relative).resolve()
         if relative.is_absolute() or not path.is_relative_to(root):
             raise ValueError(name)
+        if not path.exists():
+            raise FileNotFoundError(name)
+        if not path.is_file():
+            raise OSError(name)
+        if path.stat().st_size > MAX_SAMPLE_MIB << 20:
+            raise CodedError("sample.too-large", limit=MAX_SAMPLE_MIB)
         return path.read_bytes()
 
-    try:
-        data = (root / ENROLLMENT_NAME).read_bytes()
-    except FileNotFoundError:
-        raise SchemaError(f"{folder} has no {ENROLLMENT_NAME}; name the folder of one enrollment.") from None
-    except OSError as error:
-        raise SchemaError(f"{folder / ENROLLMENT_NAME} cannot be read: {error.strerror}.") from error
-    return from_json(data, read)
+    return read
 
 
 def save_folder(enrollment: Enrollment, folder: Path) -> None:

@@ -47,3 +47,9 @@ _MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"\x89PNG\r\n\x1a\n", Format.PNG),
     (b"%PDF-", Format.PDF),
 )
+
+PICTURES: Final = frozenset({Format.JPEG, Format.JPEG_2000, Format.PNG})
+FINGER_FORMATS: Final = PICTURES | {Format.WSQ, Format.FINGER_IMAGE, Format.FINGER_MINUTIAE}
+IRIS_FORMATS: Final = PICTURES | {Format.IRIS_IMAGE}
+FACE_FORMATS: Final = PICTURES | {Format.FACE_IMAGE}
+DOCUMENT_FORMATS: Final = frozenset({Format.PDF, Format.JPEG, Format.PNG})

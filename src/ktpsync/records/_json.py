@@ -12,21 +12,24 @@ import cattrs
 from attrs import frozen
 
 from ktpsync.errors import SchemaError, ValidationError
+from ktpsync.records import _versions
 from ktpsync.records._biometrics import Missing, Sample
 from ktpsync.records._converter import CodedError, new_records_converter, problems_of
 from ktpsync.records._enrollment import Document, DocumentKind, Enrollment
 from ktpsync.records._formats import Format
-from ktpsync.structure import ExpectedError
 
-SCHEMA: Final = "ktpsync.enrollment/1"
+SCHEMA: Final = f"{_versions.FAMILY}/{_versions.CURRENT}"
 
 Read = Callable[[str], bytes]
 """Returns the bytes of a named file; raises FileNotFoundError where there is none."""
 
 
 @frozen(kw_only=True)
-class _FileEntry:
-    """How a sample stands in the JSON: a file's name, and what is said of its bytes."""
+class FileEntry:
+    """How a sample stands in the JSON: a file's name, and what is said of its bytes.
+
+    What is said and does not hold is an error; what is not said is not checked.
+    """
 
     file: str
     format: Format | None = None
@@ -37,30 +40,32 @@ class _FileEntry:
     captured_at: datetime | None = None
 
 
+@frozen(kw_only=True)
+class DocumentEntry(FileEntry):
+    """How a document stands in the JSON."""
+
+    kind: DocumentKind
+
+
 _reader: ContextVar[Read] = ContextVar("_reader")
-_names: ContextVar[Mapping[int, str]] = ContextVar("_names")
 
 
 def to_json(enrollment: Enrollment) -> tuple[bytes, dict[str, bytes]]:
     """Return ``enrollment.json`` and the files it names, by name; always the same for the same enrollment.
 
     Args:
-        enrollment: The enrollment.
+        enrollment: The enrollment; it must be valid.
 
     Returns:
         The JSON's bytes, and the bytes of each named file (not copied).
     """
-    samples = dict(_named_samples(enrollment))
-    token = _names.set({id(sample): name for name, sample in samples.items()})
-    try:
-        body = _CONVERTER.unstructure(enrollment)
-        named = set(_names.get().values())
-    finally:
-        _names.reset(token)
+    files: dict[str, bytes] = {}
+    body = cast("dict[str, object]", _CONVERTER.unstructure(enrollment))
+    for stem, entry, described in _places(enrollment, body):
+        described["file"] = name = f"{stem}.{'bin' if entry.format is None else entry.format.value}"
+        files[name] = entry.data
     text = json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, indent=1)
-    return text.encode("utf-8"), {
-        name: sample.data for name, sample in sorted(samples.items()) if name in named
-    }
+    return text.encode("utf-8"), dict(sorted(files.items()))
 
 
 def from_json(data: bytes, read: Read) -> Enrollment:
@@ -75,7 +80,19 @@ def from_json(data: bytes, read: Read) -> Enrollment:
         SchemaError: It is not JSON, or not of a schema version that this release reads.
         ValidationError: Fields or files are missing, unknown or malformed; all of them are listed.
     """
-    body = _parse(data)
+    return structured(_versions.upgraded(_parse(data)), read)
+
+
+def structured(body: Mapping[str, object], read: Read) -> Enrollment:
+    """Return the enrollment that a document of the current version describes; see :func:`from_json`.
+
+    Args:
+        body: Its fields.
+        read: Returns the bytes of a named file.
+
+    Raises:
+        ValidationError: Fields or files are missing, unknown or malformed; all of them are listed.
+    """
     token = _reader.set(read)
     try:
         return _CONVERTER.structure(body, Enrollment)
@@ -85,47 +102,61 @@ def from_json(data: bytes, read: Read) -> Enrollment:
         _reader.reset(token)
 
 
-def _parse(data: bytes) -> dict[str, object]:
+def _parse(data: bytes) -> object:
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_no_field_twice)
+        # A lone half of a surrogate pair is no character; nothing that holds one can be written again.
+        if b"\\ud" in data or b"\\uD" in data:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         where = (
             f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         )
         raise SchemaError(f"The enrollment is not readable JSON in UTF-8{where}; export it again.") from None
-    found = document.pop("schema", None) if isinstance(document, dict) else None
-    if found != SCHEMA:
-        said = f"says {str(found)[:40]!r}" if found is not None else "has no field 'schema'"
-        raise SchemaError(
-            f"The JSON {said}; this release reads {SCHEMA!r}. If it comes from a newer ktpsync, upgrade this one."
-        )
-    return cast("dict[str, object]", document)
+    return document
 
 
-def _named_samples(enrollment: Enrollment) -> Iterator[tuple[str, Sample]]:
-    """Yield the canonical file name and the sample of every place that has one."""
+def _no_field_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Two programs would each take another one of the two.
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field is there twice")
+    return fields
+
+
+def _places(
+    enrollment: Enrollment, body: dict[str, object]
+) -> Iterator[tuple[str, Sample, dict[str, object]]]:
+    """Yield the canonical file name without ending, the sample, and its place in the JSON."""
     biometrics = enrollment.biometrics
-    entries: list[tuple[str, Sample | Missing]] = [
-        *((f"biometrics/finger-{finger.value}", entry) for finger, entry in biometrics.fingers.items()),
-        *((f"biometrics/iris-{eye.value}", entry) for eye, entry in biometrics.irises.items()),
-        ("biometrics/face", biometrics.face),
-        ("biometrics/signature", biometrics.signature),
+    places = cast("dict[str, dict[str, object]]", body["biometrics"])
+    entries: list[tuple[str, Sample | Missing, object]] = [
+        *(
+            (f"biometrics/finger-{finger.value}", entry, places["fingers"][finger.value])
+            for finger, entry in biometrics.fingers.items()
+        ),
+        *(
+            (f"biometrics/iris-{eye.value}", entry, places["irises"][eye.value])
+            for eye, entry in biometrics.irises.items()
+        ),
+        ("biometrics/face", biometrics.face, places["face"]),
+        ("biometrics/signature", biometrics.signature, places["signature"]),
     ]
-    for stem, entry in entries:
+    for stem, entry, described in entries:
         if isinstance(entry, Sample):
-            yield f"{stem}.{_ending(entry)}", entry
-    for number, document in enumerate(enrollment.documents, start=1):
-        yield f"documents/{document.kind.value}-{number}.{_ending(document.scan)}", document.scan
+            yield stem, entry, cast("dict[str, object]", described)
+    described_documents = cast("list[dict[str, object]]", body.get("documents", []))
+    for number, (document, described) in enumerate(
+        zip(enrollment.documents, described_documents, strict=True), start=1
+    ):
+        yield f"documents/{document.kind.value}-{number}", document.scan, described
 
 
-def _ending(sample: Sample) -> str:
-    return "bin" if sample.format is None else sample.format.value
-
-
-def _load(value: object) -> Sample:
-    entry = _CONVERTER.structure(value, _FileEntry)
+def _sample_of(entry: FileEntry) -> Sample:
     try:
         data = _reader.get()(entry.file)
+    except CodedError:
+        raise
     except FileNotFoundError:
         raise CodedError("file.missing") from None
     except ValueError:
@@ -143,22 +174,22 @@ def _load(value: object) -> Sample:
 
 
 def _describe(sample: Sample) -> dict[str, object]:
-    entry = _FileEntry(
-        file=_names.get()[id(sample)],
-        format=sample.format,
-        sha256=sample.sha256,
-        size=len(sample.data),
-        quality=sample.quality,
-        device=sample.device,
-        captured_at=sample.captured_at,
-    )
-    return cast("dict[str, object]", _CONVERTER.unstructure(entry))
+    described = {
+        "file": "",  # its name follows from its place
+        "format": sample.format and sample.format.value,
+        "sha256": sample.sha256,
+        "size": len(sample.data),
+        "quality": sample.quality,
+        "device": sample.device,
+        "captured_at": sample.captured_at and _CONVERTER.unstructure(sample.captured_at),
+    }
+    return {name: value for name, value in described.items() if value is not None}
 
 
 def _load_entry(value: object, _: object) -> Sample | Missing:
     if isinstance(value, Mapping) and "missing" in value and len(value) == 1:
         return _CONVERTER.structure(value["missing"], Missing)
-    return _load(value)
+    return _sample_of(_CONVERTER.structure(value, FileEntry))
 
 
 def _describe_entry(entry: Sample | Missing) -> dict[str, object]:
@@ -168,10 +199,8 @@ def _describe_entry(entry: Sample | Missing) -> dict[str, object]:
 
 
 def _load_document(value: object, _: object) -> Document:
-    if not isinstance(value, Mapping):
-        raise ExpectedError("an object with fields")
-    rest = {key: item for key, item in value.items() if key != "kind"}
-    return Document(kind=_CONVERTER.structure(value.get("kind"), DocumentKind), scan=_load(rest))
+    entry = _CONVERTER.structure(value, DocumentEntry)
+    return Document(kind=entry.kind, scan=_sample_of(entry))
 
 
 def _describe_document(document: Document) -> dict[str, object]:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Any
 
     from attrs import Attribute
 
+PATTERN: Final = (
+    r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+"""RFC 3339 of the years 1900 to 2099, as a regular expression."""
+
+_YEARS: Final = range(1900, 2100)
+
 
 def aware(_instance: object, attribute: Attribute[Any], value: datetime | None) -> None:
-    """Refuse a datetime without a time zone (an attrs validator).
+    """Refuse a datetime without a time zone, or of another century (an attrs validator).
 
     Raises:
-        ValueError: It has none.
+        ValueError: It is one.
     """
-    if value is not None and value.tzinfo is None:
+    if value is None:
+        return
+    if value.utcoffset() is None:
         raise ValueError(f"{attribute.name} has no time zone; give one, such as +07:00 or Z")
+    if not _is_of_our_time(value):
+        raise ValueError(f"{attribute.name} is not in the years 1900 to 2099")
+
+
+def _is_of_our_time(value: datetime) -> bool:
+    try:
+        return value.astimezone(UTC).year in _YEARS
+    except OverflowError:
+        return False
+
+
+def moment_text(moment: datetime) -> str:
+    """Return an aware datetime as RFC 3339 text in UTC, with microseconds where it has any."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

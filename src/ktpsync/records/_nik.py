@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import calendar
 import re
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, date, datetime
+from typing import Final
 
 from attrs import field, frozen
 
+from ktpsync.errors import NikError
+from ktpsync.records._problems import problem
 from ktpsync.records._terms import Sex
-
-if TYPE_CHECKING:
-    from datetime import date
 
 _SEPARATORS: Final = re.compile(r"[ .\-]")
 _SIXTEEN_DIGITS: Final = re.compile(r"[0-9]{16}")
 _FEMALE_OFFSET: Final = 40
 _CENTURIES: Final = (1900, 2000)
+
+PATTERN: Final = (
+    "[0-9]{6}"
+    "(?:"
+    "(?:0[1-9]|1[0-9]|2[0-8]|4[1-9]|5[0-9]|6[0-8])(?:0[1-9]|1[0-2])[0-9]{2}"
+    "|(?:29|30|69|70)(?:0[13-9]|1[0-2])[0-9]{2}"
+    "|(?:31|71)(?:0[13578]|1[02])[0-9]{2}"
+    "|(?:29|69)02(?:[02468][048]|[13579][26])"
+    ")"
+    "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+)
+"""The same rules as a regular expression, for the JSON Schema; of 1900 and 2000 only 2000 was a leap year."""
 
 
 def _digits(text: str) -> str:
@@ -24,20 +36,24 @@ def _digits(text: str) -> str:
 
 
 def _check(_: object, __: object, digits: str) -> None:
+    code = _wrong(digits)
+    if code is not None:
+        raise NikError(problem("nik", code).message, code=code)
+
+
+def _wrong(digits: str) -> str | None:
+    """Return the code of what is wrong with the digits, if anything is."""
     if not _SIXTEEN_DIGITS.fullmatch(digits):
-        raise ValueError("a NIK has 16 digits")
+        return "nik.digits"
     if digits[12:] == "0000":
-        raise ValueError("a NIK's serial number, its last four digits, starts at 0001")
-    day, month, year = int(digits[6:8]) % 100, int(digits[8:10]), int(digits[10:12])
+        return "nik.serial"
+    day, month, year = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
     if day > _FEMALE_OFFSET:
         day -= _FEMALE_OFFSET
     if not 1 <= month <= 12:  # noqa: PLR2004 - months of a year
-        raise ValueError("a NIK's digits 9 and 10 are a month, 01 to 12")
+        return "nik.month"
     longest = max(calendar.monthrange(century + year, month)[1] for century in _CENTURIES)
-    if not 1 <= day <= longest:
-        raise ValueError(
-            "a NIK's digits 7 to 10 are a day and month of the calendar; women's days are plus 40"
-        )
+    return None if 1 <= day <= longest else "nik.day"
 
 
 @frozen
@@ -51,15 +67,25 @@ class Nik:
         digits: 16 digits; spaces, dots and hyphens are dropped.
 
     Raises:
-        ValueError: It cannot be a NIK. The message holds no digit of it.
+        NikError: It cannot be a NIK. The message holds no digit of it.
     """
 
     digits: str = field(converter=_digits, validator=_check)
 
     @property
     def region(self) -> str:
-        """The six digits of province, regency or city, and district."""
+        """The six digits of province, regency or city, and district, where the number was first given."""
         return self.digits[:6]
+
+    @property
+    def province(self) -> str:
+        """The two digits of the province."""
+        return self.digits[:2]
+
+    @property
+    def regency(self) -> str:
+        """The four digits of province and regency or city."""
+        return self.digits[:4]
 
     @property
     def sex(self) -> Sex:
@@ -70,6 +96,19 @@ class Nik:
     def serial(self) -> int:
         """The serial number among those born on that day in that district."""
         return int(self.digits[12:])
+
+    def possible_birth_dates(self, *, by: date | None = None) -> tuple[date, ...]:
+        """Return the dates that the digits can stand for, the earliest first: the year has two digits only.
+
+        Args:
+            by: No date after this one is possible; default: today in UTC.
+        """
+        last = datetime.now(UTC).date() if by is None else by
+        day, month, year = int(self.digits[6:8]), int(self.digits[8:10]), int(self.digits[10:12])
+        day -= _FEMALE_OFFSET if self.sex is Sex.FEMALE else 0
+        years = (century + year for century in _CENTURIES)
+        dates = (date(one, month, day) for one in years if day <= calendar.monthrange(one, month)[1])
+        return tuple(one for one in dates if one <= last)
 
     def may_be_born_on(self, day: date) -> bool:
         """Return whether the digits stand for this date, in whatever century."""

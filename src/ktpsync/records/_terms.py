@@ -1,6 +1,7 @@
 """Terms with their codes, as on the card, on form F-1.01 and in village administration software.
 
-Source of the codes: OpenSID's enumerations; that the ministry's own register uses the same is unverified.
+Source of the codes: OpenSID's enumerations (``app/Enums`` of github.com/OpenSID/OpenSID); that the ministry's own
+register uses the same is unverified.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class BloodType(Term):
 
 
 class Religion(Term):
-    """Agama."""
+    """Agama; the seventh since the constitutional ruling of 2017."""
 
     ISLAM = ("ISLAM", 1)
     PROTESTANT = ("KRISTEN", 2)
@@ -68,15 +69,52 @@ class MaritalStatus(Term):
     WIDOWED = ("CERAI MATI", 4)
 
 
+class FamilyRelation(Term):
+    """Status hubungan dalam keluarga, as on the family card."""
+
+    HEAD = ("KEPALA KELUARGA", 1)
+    HUSBAND = ("SUAMI", 2)
+    WIFE = ("ISTRI", 3)
+    CHILD = ("ANAK", 4)
+    CHILD_IN_LAW = ("MENANTU", 5)
+    GRANDCHILD = ("CUCU", 6)
+    PARENT = ("ORANG TUA", 7)
+    PARENT_IN_LAW = ("MERTUA", 8)
+    OTHER_RELATIVE = ("FAMILI LAIN", 9)
+    HOUSEHOLD_HELP = ("PEMBANTU", 10)
+    OTHER = ("LAINNYA", 11)
+
+
+class Disability(Term):
+    """Penyandang disabilitas."""
+
+    PHYSICAL = ("FISIK", 1)
+    BLIND = ("NETRA", 2)
+    DEAF_OR_MUTE = ("RUNGU/WICARA", 3)
+    MENTAL = ("MENTAL", 4)
+    PHYSICAL_AND_MENTAL = ("FISIK DAN MENTAL", 5)
+    OTHER = ("LAINNYA", 6)
+    NONE = ("TIDAK", 7)
+
+
 class Citizenship(Term):
     """Kewarganegaraan."""
 
     INDONESIAN = ("WNI", 1)
     FOREIGN = ("WNA", 2)
+    DUAL = ("DUA KEWARGANEGARAAN", 3)
+    """Of children only, until 18 or married (UU 12/2006 art. 6)."""
+
+
+class StayPermit(Enum):
+    """Izin tinggal of a foreigner."""
+
+    TEMPORARY = "KITAS"
+    PERMANENT = "KITAP"
 
 
 class Education(Term):
-    """Pendidikan."""
+    """Pendidikan terakhir: highest completed, or what comes closest."""
 
     NONE = ("TIDAK/BELUM SEKOLAH", 1)
     SOME_PRIMARY = ("BELUM TAMAT SD/SEDERAJAT", 2)

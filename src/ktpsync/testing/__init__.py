@@ -1,6 +1,7 @@
 """For the tests of apps and plugins: made-up enrollments, the conformance kit, and backends that fail on purpose.
 
-The names are loaded on first use, so that importing this pulls in neither pytest nor hypothesis.
+Made-up enrollments and samples need nothing but ktpsync. The strategies need Hypothesis, the conformance kit needs
+pytest: ``pip install 'ktpsync[testing]'`` brings both. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktpsync.testing._central_contract import CentralContract
     from ktpsync.testing._contract import BackendContract
-    from ktpsync.testing._factory import make_enrollment
+    from ktpsync.testing._factory import make_enrollment, make_nik
     from ktpsync.testing._faulty import (
         Fault,
         FaultyBackend,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         throttled,
         unreachable,
     )
+    from ktpsync.testing._images import make_sample
     from ktpsync.testing._made_up import made_up_packet
     from ktpsync.testing._storage_contract import StorageContract
+    from ktpsync.testing._strategies import enrollments, niks
 
 _HOME = {
     "BackendContract": "_contract",
@@ -34,9 +37,13 @@ _HOME = {
     "FaultyStorage": "_faulty",
     "StorageContract": "_storage_contract",
     "answer_lost": "_faulty",
+    "enrollments": "_strategies",
     "fails": "_faulty",
     "made_up_packet": "_made_up",
     "make_enrollment": "_factory",
+    "make_nik": "_factory",
+    "make_sample": "_images",
+    "niks": "_strategies",
     "throttled": "_faulty",
     "unreachable": "_faulty",
 }
@@ -50,9 +57,13 @@ __all__ = [
     "FaultyStorage",
     "StorageContract",
     "answer_lost",
+    "enrollments",
     "fails",
     "made_up_packet",
     "make_enrollment",
+    "make_nik",
+    "make_sample",
+    "niks",
     "throttled",
     "unreachable",
 ]

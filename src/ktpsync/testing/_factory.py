@@ -15,52 +15,32 @@ from ktpsync.records import (
     Biometrics,
     BloodType,
     Capture,
+    Disability,
     Education,
     Enrollment,
     Eye,
+    FamilyRelation,
     Finger,
+    Format,
     MaritalStatus,
     Nik,
     Occupation,
+    Parent,
     Religion,
     Sample,
     Sex,
 )
-from ktpsync.testing._images import png, stamped
+from ktpsync.testing import _people
+from ktpsync.testing._images import SMALLEST_SAMPLE, make_sample, stamped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_DEFAULT_BYTES: Final = 200_000
-_GIVEN: Final = {
-    Sex.MALE: ("AGUS", "BAMBANG", "DEDI", "EKO", "FAJAR", "HENDRA", "JOKO", "RIZKI", "SLAMET", "WAHYU"),
-    Sex.FEMALE: ("AYU", "DEWI", "FITRI", "INDAH", "KARTIKA", "LESTARI", "NURUL", "PUTRI", "RATNA", "SITI"),
-}
-_FAMILY: Final = (
-    "HIDAYAT",
-    "KURNIAWAN",
-    "NUGROHO",
-    "PRATAMA",
-    "SANTOSO",
-    "SAPUTRA",
-    "SETIAWAN",
-    "WIBOWO",
-    "WIJAYA",
-)
-_PLACES: Final = (
-    ("357801", "KARANGPILANG", "KOTA SURABAYA", "JAWA TIMUR", "60221"),
-    ("357802", "WONOCOLO", "KOTA SURABAYA", "JAWA TIMUR", "60237"),
-    ("317101", "GAMBIR", "KOTA ADM. JAKARTA PUSAT", "DKI JAKARTA", "10110"),
-    ("327301", "SUKASARI", "KOTA BANDUNG", "JAWA BARAT", "40151"),
-)
-_OCCUPATIONS: Final = (
-    ("WIRASWASTA", 88),
-    ("MENGURUS RUMAH TANGGA", 2),
-    ("PELAJAR/MAHASISWA", 3),
-    ("LAINNYA", 89),
-)
+DEFAULT_BYTES: Final = 200_000
+_FEMALE_OFFSET: Final = 40
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+")
+_IN_BRACKETS: Final = re.compile(r" *\([^)]*\)")
 
 
 def make_enrollment(
@@ -68,9 +48,12 @@ def make_enrollment(
 ) -> Enrollment:
     """Return a valid enrollment of a made-up person, always the same for the same arguments.
 
+    Fingers are ISO/IEC 19794-4 records, irises 19794-6 records, each declaring its position; face and signature are
+    PNG. The pictures are noise.
+
     Args:
         seed: Which enrollment.
-        size: Bytes of all synthetic biometrics together, about; default 200,000.
+        size: Bytes of all synthetic biometrics together; default 200,000, at least 4,000.
         sample_dir: A folder of real samples named like ``left_thumb.iso`` or ``rightIris.jp2``. Each is
             used with its capture time or comment changed, so that no two people share bytes. What the folder
             lacks is synthetic.
@@ -78,40 +61,15 @@ def make_enrollment(
     """
     person = seed if person is None else person
     random = Random(f"person {person}")  # noqa: S311 - reproducible, not secret
-    sex = random.choice((Sex.MALE, Sex.FEMALE))
-    born = date(1950, 1, 1) + timedelta(days=random.randrange(365 * 48))
-    region, district, regency, province, postal_code = random.choice(_PLACES)
-    name = f"{random.choice(_GIVEN[sex])} {random.choice(_FAMILY)}"
-    occupation, code = random.choice(_OCCUPATIONS)
-    biodata = Biodata(
-        nik=_nik(region, born, sex, person),
-        family_card_number=f"{region}{random.randrange(10**10):010}",
-        full_name=name,
-        place_of_birth=regency.removeprefix("KOTA "),
-        date_of_birth=born,
-        sex=sex,
-        address=Address(
-            street=f"JL. MAWAR NO. {random.randrange(1, 200)}",
-            rt=f"{random.randrange(1, 20):03}",
-            rw=f"{random.randrange(1, 20):03}",
-            village=district,
-            district=district,
-            regency=regency,
-            province=province,
-            postal_code=postal_code,
-        ),
-        religion=random.choice(tuple(Religion)),
-        marital_status=random.choice(tuple(MaritalStatus)),
-        occupation=Occupation(text=occupation, code=code, list_version="OpenSID"),
-        blood_type=random.choice(tuple(BloodType)),
-        education=random.choice(tuple(Education)),
-    )
+    biodata = _biodata(random, person)
+    office = biodata.address.regency_code
+    assert office is not None  # made-up people live somewhere
     moment = datetime(2017, 3, 17, 1, tzinfo=UTC) + timedelta(minutes=seed % 100_000)
     return Enrollment(
         biodata=biodata,
-        biometrics=_biometrics(random, person, size or _DEFAULT_BYTES, sample_dir),
+        biometrics=_biometrics(random, person, size or DEFAULT_BYTES, sample_dir),
         capture=Capture(
-            office=region[:4],
+            office=office,
             station="station-1",
             operator="operator-1",
             captured_at=moment,
@@ -121,25 +79,113 @@ def make_enrollment(
     )
 
 
-def _nik(region: str, born: date, sex: Sex, person: int) -> Nik:
-    day = born.day + (40 if sex is Sex.FEMALE else 0)
-    return Nik(f"{region}{day:02}{born:%m%y}{person % 9999 + 1:04}")
+def make_nik(region: str, born: date, sex: Sex, serial: int) -> Nik:
+    """Return the NIK with these parts.
+
+    Args:
+        region: Six digits of the district.
+        born: The birth date, 1900 to 2099.
+        sex: The sex.
+        serial: 1 to 9999.
+    """
+    day = born.day + (_FEMALE_OFFSET if sex is Sex.FEMALE else 0)
+    return Nik(f"{region}{day:02}{born:%m%y}{serial:04}")
+
+
+def _biodata(random: Random, person: int) -> Biodata:
+    region, regency, address = _address(random)
+    sex = random.choice((Sex.MALE, Sex.FEMALE))
+    born = date(1950, 1, 1) + timedelta(days=random.randrange(365 * 48))
+    status = random.choice(tuple(MaritalStatus))
+    wed = born + timedelta(days=365 * 17 + random.randrange(300))
+    return Biodata(
+        nik=make_nik(region, born, sex, person % 9999 + 1),
+        family_card_number=f"{region}{born:%d%m}15{random.randrange(1, 10_000):04}",
+        full_name=_name(random, sex, region),
+        place_of_birth=regency.removeprefix("KOTA "),
+        date_of_birth=born,
+        sex=sex,
+        address=address,
+        religion=random.choice(tuple(Religion)),
+        marital_status=status,
+        occupation=Occupation.of(random.choice(_people.OCCUPATION_CODES)),
+        blood_type=random.choice(tuple(BloodType)),
+        education=random.choice(tuple(Education)),
+        family_relation=random.choice(tuple(FamilyRelation)),
+        disability=Disability.NONE,
+        birth_certificate=f"{region[:4]}-LT-{born:%d%m%Y}-{random.randrange(1, 10_000):04}",
+        marriage_date=None if status is MaritalStatus.SINGLE else wed,
+        father=Parent(full_name=_name(random, Sex.MALE, region)),
+        mother=Parent(full_name=_name(random, Sex.FEMALE, region)),
+    )
+
+
+def _name(random: Random, sex: Sex, region: str) -> str:
+    last = _people.LAST_BY_PROVINCE.get(region[:2], _people.LAST)
+    given = random.sample(_people.GIVEN[sex], random.choice((1, 1, 2)))
+    return " ".join([*given, random.choice(last)])
+
+
+def _address(random: Random) -> tuple[str, str, Address]:
+    """Return the district's code, the regency's name, and an address there."""
+    district = random.choice(_districts())
+    regency = _form_name(district[:4]).removeprefix("KAB. ")
+    return (
+        district,
+        regency,
+        Address(
+            street=f"JL. {random.choice(_people.STREETS)} NO. {random.randrange(1, 200)}",
+            rt=f"{random.randrange(1, 20):03}",
+            rw=f"{random.randrange(1, 20):03}",
+            village=f"{random.choice(_people.VILLAGES)} {random.choice(_people.VILLAGES)}",
+            district=_form_name(district),
+            regency=regency,
+            province=_form_name(district[:2]),
+            postal_code=f"{random.randrange(10_000, 100_000)}",
+            province_code=district[:2],
+            regency_code=district[:4],
+            district_code=district,
+            village_code=f"{district}{random.choice((1, 2))}{random.randrange(1, 30):03}",
+        ),
+    )
+
+
+@functools.cache
+def _districts() -> tuple[str, ...]:
+    from ktpsync.records._regions import regions  # noqa: PLC0415 - loaded with the first person
+
+    return tuple(sorted(code for code in regions() if len(code) == 6))  # noqa: PLR2004 - a district's digits
+
+
+def _form_name(code: str) -> str:
+    name = records.region_name(code)
+    assert name is not None  # the codes are from the same list
+    return _IN_BRACKETS.sub("", name).upper()
 
 
 def _biometrics(random: Random, person: int, size: int, sample_dir: Path | None) -> Biometrics:
     real = {} if sample_dir is None else _samples(sample_dir)
     # A face takes about a third of an enrollment, an iris a twelfth, a finger a twentieth.
-    face, iris, finger, signature = size // 3, size // 12, size // 21, size // 60
+    iris, finger, signature = (max(size // part, SMALLEST_SAMPLE) for part in (12, 21, 60))
+    face = max(size - 10 * finger - 2 * iris - signature, SMALLEST_SAMPLE)
 
-    def sample(name: str, synthetic: int, quality: int | None = None) -> Sample:
-        data = stamped(real[name], person) if name in real else png(random.randbytes(max(synthetic, 64)))
+    def sample(
+        name: str, kind: Format, synthetic: int, place: Finger | Eye | None = None, quality: int | None = None
+    ) -> Sample:
+        if name in real:
+            data = stamped(real[name], person)
+        else:
+            data = make_sample(kind, size=synthetic, random=random, place=place, quality=quality or 80)
         return Sample(data=data, quality=quality, device="made-up device")
 
     return Biometrics(
-        fingers={entry: sample(entry.value, finger, random.randrange(40, 100)) for entry in Finger},
-        irises={entry: sample(f"{entry.value}-iris", iris) for entry in Eye},
-        face=sample("face", face),
-        signature=sample("signature", signature),
+        fingers={
+            place: sample(place.value, Format.FINGER_IMAGE, finger, place, random.randrange(40, 100))
+            for place in Finger
+        },
+        irises={place: sample(f"{place.value}-iris", Format.IRIS_IMAGE, iris, place) for place in Eye},
+        face=sample("face", Format.PNG, face),
+        signature=sample("signature", Format.PNG, signature),
     )
 
 
@@ -147,7 +193,8 @@ def _biometrics(random: Random, person: int, size: int, sample_dir: Path | None)
 def _samples(folder: Path) -> Mapping[str, bytes]:
     found = {}
     for path in sorted(folder.iterdir()):
-        data = path.read_bytes()
-        if path.is_file() and records.Format.of(data) is not None:
-            found["-".join(word.lower() for word in _WORD.findall(path.stem))] = data
+        if path.is_file():
+            data = path.read_bytes()
+            if records.Format.of(data) is not None:
+                found["-".join(word.lower() for word in _WORD.findall(path.stem))] = data
     return found

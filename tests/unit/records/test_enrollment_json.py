@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from ktpsync import records
 from ktpsync.errors import SchemaError, ValidationError
+from ktpsync.records import _versions
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -54,13 +57,15 @@ def test_every_problem_is_listed_with_its_path() -> None:
     expected = {
         ("biodata.full_name", "json.field-missing"),
         ("biodata.ful_name", "json.field-unknown"),
-        ("biodata.religion", "json.value-invalid"),
-        ("biodata.date_of_birth", "json.value-invalid"),
+        ("biodata.religion", "json.not-a-choice"),
+        ("biodata.date_of_birth", "json.not-a-date"),
         ("biometrics.fingers.left-thumb", "file.missing"),
-        ("capture.captured_at", "json.value-invalid"),
+        ("capture.captured_at", "json.not-a-time"),
     }
     assert expected == {(problem.path, problem.code) for problem in caught.value.problems}
     assert "perhaps 'full_name'" in str(caught.value)
+    unknown = next(found for found in caught.value.problems if found.code == "json.field-unknown")
+    assert unknown.translated("id").message == "Kolom ini tidak dikenal; mungkin maksudnya 'full_name'."
     assert "UNHEARD OF" not in str(caught.value)
 
 
@@ -95,6 +100,10 @@ def test_what_is_said_of_a_file_is_checked(field: str, value: object, code: str)
         b'{"schema": 1}',
         b"\xff\xfe",
         b"[" * 100_000,
+        b'{"schema": "ktpsync.enrollment/1", "schema": "ktpsync.enrollment/1"}',
+        b'{"schema": "ktpsync.enrollment/1", "reference": "\\ud800"}',
+        b'{"schema": "ktpsync.enrollment/1", "reference": ' + b"9" * 5000 + b"}",
+        b'{"schema": "ktpsync.enrollment/0"}',
     ],
 )
 def test_what_is_no_enrollment_is_a_schema_error(data: bytes) -> None:
@@ -131,3 +140,110 @@ def test_a_folder_without_an_enrollment_says_so(tmp_path: Path) -> None:
     """The error names the folder."""
     with pytest.raises(SchemaError, match=r"has no enrollment\.json"):
         records.load_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("biodata.full_name", 1, "json.not-text"),
+        ("biodata.nik", 1, "json.not-text"),
+        ("biodata.nik", "3171013102990001", "nik.day"),
+        ("biodata.nik", "3171 0117 0890 0001", "nik.digits"),
+        ("biodata.occupation.code", "88", "json.not-a-whole-number"),
+        ("biodata.occupation.code", True, "json.not-a-whole-number"),
+        ("biodata.occupation.code", 88.5, "json.not-a-whole-number"),
+        ("biodata.date_of_birth", "19900817", "json.not-a-date"),
+        ("capture.captured_at", "2017-03-17 09:30:00+07:00", "json.not-a-time"),
+        ("biodata.address", "JL. MAWAR", "json.not-an-object"),
+        ("biometrics.fingers", [], "json.not-an-object"),
+        ("biometrics.signature", None, "json.not-an-object"),
+        ("documents", {}, "json.not-a-list"),
+    ],
+)
+def test_a_value_of_another_type_is_named(path: str, value: object, code: str) -> None:
+    """Nothing is guessed: a number is no text, a text is no number."""
+    document, files = records.to_json(make_enrollment(1))
+    body = json.loads(document)
+    *groups, last = path.split(".")
+    inner = body
+    for group in groups:
+        inner = inner[group]
+    inner[last] = value
+
+    with pytest.raises(ValidationError) as caught:
+        records.from_json(json.dumps(body).encode(), reader(files))
+
+    assert [(path, code)] == [(problem.path, problem.code) for problem in caught.value.problems]
+
+
+def test_a_place_that_no_hand_has_is_named_with_a_suggestion() -> None:
+    """A misspelt finger would otherwise be a missing one."""
+    document, files = records.to_json(make_enrollment(1))
+    body = json.loads(document)
+    body["biometrics"]["fingers"]["left-tumb"] = body["biometrics"]["fingers"].pop("left-thumb")
+
+    with pytest.raises(ValidationError, match="perhaps 'left-thumb'") as caught:
+        records.from_json(json.dumps(body).encode(), reader(files))
+
+    assert ["json.field-unknown"] == [problem.code for problem in caught.value.problems]
+
+
+def test_the_same_enrollment_has_the_same_bytes() -> None:
+    """Whatever the order in which an app fills it, the zone of its times, and which samples are one object."""
+    first = make_enrollment(1, size=4000)
+    biometrics = first.biometrics
+    local = first.captured_at.astimezone(timezone(timedelta(hours=7)))
+    other = evolve(
+        first,
+        biometrics=evolve(biometrics, fingers=dict(reversed(biometrics.fingers.items()))),
+        capture=evolve(first.capture, captured_at=local),
+    )
+
+    assert first == other
+    assert records.to_json(first) == records.to_json(other)
+
+
+def test_one_sample_in_two_places_is_written_twice() -> None:
+    """Each place has a file of its own name, even if a program gives the same object for both."""
+    enrollment = make_enrollment(1, size=4000)
+    face = enrollment.biometrics.face
+    twice = evolve(enrollment, biometrics=evolve(enrollment.biometrics, signature=face))
+
+    document, files = records.to_json(twice)
+
+    assert files["biometrics/face.png"] == files["biometrics/signature.png"]
+    assert twice == records.from_json(document, reader(files))
+
+
+def test_microseconds_survive() -> None:
+    """What a program recorded is what it reads."""
+    enrollment = make_enrollment(1, size=4000)
+    moment = enrollment.captured_at.replace(microsecond=123_456)
+    precise = evolve(enrollment, capture=evolve(enrollment.capture, captured_at=moment))
+    document, files = records.to_json(precise)
+
+    assert precise == records.from_json(document, reader(files))
+
+
+def test_an_older_version_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When version 2 renames a field, one step turns a document of version 1 into one of version 2.
+
+    Here today's models play version 2; version 1 called the name "name".
+    """
+    enrollment = make_enrollment(1, size=4000)
+    document, files = records.to_json(enrollment)
+    old = json.loads(document)
+    old["biodata"]["name"] = old["biodata"].pop("full_name")
+
+    def name_becomes_full_name(body: dict[str, object]) -> dict[str, object]:
+        biodata = dict(body["biodata"])  # type: ignore[call-overload]
+        return {**body, "biodata": {"full_name": biodata.pop("name"), **biodata}}
+
+    monkeypatch.setattr(_versions, "CURRENT", 2)
+    monkeypatch.setattr(_versions, "STEPS", {1: name_becomes_full_name})
+
+    assert enrollment == records.from_json(json.dumps(old).encode(), reader(files))
+    new = json.dumps({**json.loads(document), "schema": "ktpsync.enrollment/2"}).encode()
+    assert enrollment == records.from_json(new, reader(files))
+    with pytest.raises(SchemaError, match="Upgrade ktpsync"):
+        records.from_json(b'{"schema": "ktpsync.enrollment/3"}', reader({}))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from datetime import date
 
 import pytest
 
 from ktpsync import records
+from ktpsync.errors import NikError
 from ktpsync.records import Nik, Sex
+from ktpsync.records._nik import PATTERN
 
 MALE, FEMALE = Sex.MALE, Sex.FEMALE
 
@@ -15,30 +19,54 @@ MALE, FEMALE = Sex.MALE, Sex.FEMALE
 @pytest.mark.parametrize(
     ("digits", "sex", "born"),
     [
-        ("3171011708900001", MALE, date(1990, 8, 17)),
-        ("3171015708900001", FEMALE, date(1990, 8, 17)),
-        ("3171012902000001", MALE, date(2000, 2, 29)),
-        ("3171016902040002", FEMALE, date(1904, 2, 29)),
-        ("3171016902040002", FEMALE, date(2004, 2, 29)),
-        ("3578014405920001", FEMALE, date(1992, 5, 4)),
-        ("9404011708900001", MALE, date(1990, 8, 17)),
-        ("9601015708950003", FEMALE, date(1995, 8, 17)),
-        ("6501011203010001", MALE, date(1901, 3, 12)),
-        ("6501011203010001", MALE, date(2001, 3, 12)),
-        ("9501010101900001", MALE, date(1990, 1, 1)),
-        ("9109011708900001", MALE, date(1990, 8, 17)),
-        ("9204011503850001", MALE, date(1985, 3, 15)),
-        ("9271010101900001", MALE, date(1990, 1, 1)),
-        ("3199011708900001", MALE, date(1990, 8, 17)),
+        ("3171011708900001", MALE, [date(1990, 8, 17)]),
+        ("3171015708900001", FEMALE, [date(1990, 8, 17)]),
+        ("3171012902000001", MALE, [date(2000, 2, 29)]),
+        ("3171016902040002", FEMALE, [date(1904, 2, 29), date(2004, 2, 29)]),
+        ("3578014405920001", FEMALE, [date(1992, 5, 4)]),
+        ("9404011708900001", MALE, [date(1990, 8, 17)]),
+        ("9601015708950003", FEMALE, [date(1995, 8, 17)]),
+        ("6501011203010001", MALE, [date(1901, 3, 12), date(2001, 3, 12)]),
+        ("9501010101900001", MALE, [date(1990, 1, 1)]),
+        ("9109011708900001", MALE, [date(1990, 8, 17)]),
+        ("9204011503850001", MALE, [date(1985, 3, 15)]),
+        ("9271010101900001", MALE, [date(1990, 1, 1)]),
+        ("3199011708900001", MALE, [date(1990, 8, 17)]),
     ],
 )
-def test_a_nik_tells_sex_and_possible_birth_dates(digits: str, sex: Sex, born: date) -> None:
-    """Valid numbers are accepted, whatever today's regions are."""
+def test_a_nik_tells_sex_and_possible_birth_dates(digits: str, sex: Sex, born: list[date]) -> None:
+    """Valid numbers are accepted, whatever today's regions are; what lies in the future is no birth date."""
     nik = Nik(digits)
 
     assert sex is nik.sex
-    assert nik.may_be_born_on(born)
+    assert tuple(born) == nik.possible_birth_dates(by=date(2026, 11, 25))
+    assert all(nik.may_be_born_on(day) for day in born)
     assert digits == str(nik)
+
+
+def test_without_a_day_the_possible_dates_are_those_until_today() -> None:
+    """An app that asks for no day means now."""
+    assert (date(1990, 8, 17),) == Nik("3171011708900001").possible_birth_dates()
+
+
+def test_a_nik_has_parts() -> None:
+    """Region of three depths, and the serial number; the names come from today's list."""
+    nik = Nik("3578014405920042")
+
+    assert ("35", "3578", "357801", 42) == (nik.province, nik.regency, nik.region, nik.serial)
+    assert ["Jawa Timur", "Kota Surabaya"] == [
+        records.region_name(code) for code in (nik.province, nik.regency)
+    ]
+    assert "Karang" in str(records.region_name(nik.region))
+    assert records.region_name("319901") is None
+
+
+@pytest.mark.parametrize(
+    "digits", ["9404011708900001", "9601015708950003", "9501010101900001", "6501011203010001"]
+)
+def test_regions_made_since_2012_are_known(digits: str) -> None:
+    """The new provinces of Papua and Kalimantan are in today's list."""
+    assert records.region_name(Nik(digits).region) is not None
 
 
 @pytest.mark.parametrize(
@@ -60,9 +88,10 @@ def test_a_nik_tells_sex_and_possible_birth_dates(digits: str, sex: Sex, born: d
 )
 def test_what_cannot_be_a_nik_is_refused_without_repeating_it(text: str) -> None:
     """Impossible dates, serial 0000 and other than 16 ASCII digits are errors; the message tells no digit."""
-    with pytest.raises(ValueError, match="NIK") as caught:
+    with pytest.raises(NikError, match="NIK") as caught:
         Nik(text)
 
+    assert isinstance(caught.value, ValueError)
     assert not text or text not in str(caught.value)
 
 
@@ -92,3 +121,21 @@ def test_an_old_or_unknown_region_is_a_warning(digits: str) -> None:
 
     assert ("nik.region-unknown", records.Severity.WARNING) in found
     records.validate(enrollment)
+
+
+@pytest.mark.parametrize("year", [0, 1, 2, 3, 4, 90, 96, 99])
+def test_the_schema_s_pattern_is_the_same_rule(year: int) -> None:
+    """Every day and month, and serials around zero: the regular expression says what the code says."""
+    differ = []
+    for day, month, serial in itertools.product(
+        range(100), range(14), ("0000", "0001", "0010", "0100", "1000")
+    ):
+        digits = f"317101{day:02}{month:02}{year:02}{serial}"
+        try:
+            accepted = bool(Nik(digits))
+        except NikError:
+            accepted = False
+        if accepted != bool(re.fullmatch(PATTERN, digits)):
+            differ.append(digits)
+
+    assert [] == differ

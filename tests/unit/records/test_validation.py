@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 
 import pytest
 from attrs import evolve
@@ -11,19 +12,39 @@ from ktpsync import records
 from ktpsync.errors import ValidationError
 from ktpsync.records import (
     Citizenship,
+    Document,
+    DocumentKind,
     Enrollment,
     Eye,
     Finger,
+    Foreigner,
+    Format,
     Kind,
+    MaritalStatus,
     Missing,
     MissingReason,
+    Nik,
+    Occupation,
+    Parent,
     Sample,
     Severity,
+    StayPermit,
 )
-from ktpsync.records._problems import CATALOGUE
-from ktpsync.testing import make_enrollment
+from ktpsync.records._catalogue import CATALOGUE, IN_SCHEMA
+from ktpsync.testing import make_enrollment, make_sample
 
-JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
+JPEG = make_sample(Format.JPEG, size=1500, random=Random(1))
+PACKET_ID = "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001"
+SCANS = (Format.PDF, Format.JPEG, Format.PNG)
+FOREIGNER = Foreigner(
+    nationality="JEPANG",
+    passport_number="TK1234567",
+    permit=StayPermit.PERMANENT,
+    permit_number="2D41JE0001-T",
+    permit_expires=date(2031, 5, 31),
+    passport_expires=date(2029, 10, 1),
+)
+FOREIGN = {"citizenship": Citizenship.FOREIGN, "valid_until": date(2031, 5, 31), "foreigner": FOREIGNER}
 
 
 def changed(**biodata: object) -> Enrollment:
@@ -37,6 +58,25 @@ def with_fingers(entry: Sample | Missing) -> Enrollment:
     enrollment = make_enrollment(1)
     fingers = {**enrollment.biometrics.fingers, Finger.LEFT_THUMB: entry}
     return evolve(enrollment, biometrics=evolve(enrollment.biometrics, fingers=fingers))
+
+
+def address(**parts: object) -> Enrollment:
+    """Return a valid enrollment with another address."""
+    return changed(address=evolve(make_enrollment(1).biodata.address, **parts))
+
+
+def with_documents(*scans: Sample) -> Enrollment:
+    """Return a valid enrollment with documents."""
+    documents = [Document(kind=DocumentKind.FAMILY_CARD, scan=scan) for scan in scans]
+    return evolve(make_enrollment(1), documents=documents)
+
+
+def other_sex() -> records.Sex:
+    """Return the sex that the person of the valid enrollment is not."""
+    return records.Sex.MALE if make_enrollment(1).biodata.sex is records.Sex.FEMALE else records.Sex.FEMALE
+
+
+REGENCY = make_enrollment(1).biodata.address.regency_code
 
 
 def codes(enrollment: Enrollment) -> set[tuple[str, str]]:
@@ -67,7 +107,7 @@ def test_made_up_enrollments_have_no_problems() -> None:
         ),
         (
             with_fingers(Sample(data=JPEG, quality=101)),
-            "biometrics.fingers.left-thumb",
+            "biometrics.fingers.left-thumb.quality",
             "sample.quality-range",
         ),
         (
@@ -75,9 +115,42 @@ def test_made_up_enrollments_have_no_problems() -> None:
             "biometrics.fingers.left-thumb",
             "missing.note-needed",
         ),
+        (changed(citizenship=Citizenship.FOREIGN), "biodata.foreigner", "foreigner.data-missing"),
+        (changed(marriage_date=date(1900, 1, 1)), "biodata.marriage_date", "date.impossible"),
+        (changed(divorce_date=date(2030, 1, 1)), "biodata.divorce_date", "date.impossible"),
+        (changed(mother=Parent(full_name="")), "biodata.mother.full_name", "name.empty"),
+        (changed(mother=Parent(full_name="A" * 61)), "biodata.mother.full_name", "name.too-long"),
+        (changed(full_name="ANI\nWATI"), "biodata.full_name", "text.characters"),
+        (changed(full_name="ANI \ud800"), "biodata.full_name", "text.characters"),
+        (changed(place_of_birth="A" * 201), "biodata.place_of_birth", "text.too-long"),
+        (changed(occupation=Occupation(text="X", code=0)), "biodata.occupation.code", "number.range"),
+        (address(rt="3"), "biodata.address.rt", "text.digits"),
+        (address(postal_code="6O221"), "biodata.address.postal_code", "text.digits"),
+        (address(province_code="32"), "biodata.address.regency_code", "region.codes-disagree"),
+        (address(regency_code="3271"), "biodata.address.district_code", "region.codes-disagree"),
+        (address(village_code="9999991001"), "biodata.address.village_code", "region.codes-disagree"),
+        (
+            with_fingers(Sample(data=JPEG + bytes(17 << 20))),
+            "biometrics.fingers.left-thumb",
+            "sample.too-large",
+        ),
+        (with_documents(Sample(data=b"GIF89a")), "documents[0]", "sample.format-unknown"),
+        (with_documents(Sample(data=b"")), "documents[0]", "sample.empty"),
+        (with_documents(Sample(data=b"\xff\xa0" + bytes(40))), "documents[0]", "document.format-unsuited"),
+        (with_documents(Sample(data=JPEG[:-9])), "documents[0]", "sample.truncated"),
+        (with_documents(Sample(data=JPEG + bytes(9 << 20))), "documents[0]", "sample.too-large"),
+        (with_documents(*[Sample(data=JPEG)] * 21), "documents", "documents.too-many"),
+        (with_documents(*[Sample(data=JPEG + bytes(7 << 20))] * 10), "biometrics", "enrollment.too-large"),
         (evolve(make_enrollment(1), kind=Kind.CORRECTION), "replaces", "replaces.needed"),
+        (evolve(make_enrollment(1), kind=Kind.RE_RECORDING), "replaces", "replaces.needed"),
+        (evolve(make_enrollment(1), replaces=PACKET_ID), "replaces", "replaces.not-for-first"),
+        (
+            evolve(make_enrollment(1), kind=Kind.CORRECTION, replaces="00000000-0000-4000-8000-000000000000"),
+            "replaces",
+            "replaces.not-a-packet-id",
+        ),
         (evolve(make_enrollment(1), replaces="x"), "replaces", "replaces.not-a-packet-id"),
-        (evolve(make_enrollment(1), reference="x" * 201), "reference", "reference.too-long"),
+        (evolve(make_enrollment(1), reference="x" * 201), "reference", "text.too-long"),
         (
             evolve(make_enrollment(1), reference=f"no {make_enrollment(1).nik}"),
             "reference",
@@ -98,12 +171,68 @@ def test_errors_block(enrollment: Enrollment, path: str, code: str) -> None:
         (changed(full_name="SUKARNO"), "name.one-word"),
         (changed(full_name="H. AHMAD SUBARJO"), "name.characters"),
         (changed(date_of_birth=date(1950, 12, 31)), "nik.birth-date-differs"),
+        (changed(sex=other_sex()), "nik.sex-differs"),
+        (
+            changed(date_of_birth=date(2002, 1, 1), marital_status=MaritalStatus.SINGLE, marriage_date=None),
+            "age.below-16",
+        ),
+        (changed(father=Parent(full_name="SUKARNO")), "name.one-word"),
+        (address(district_code=None, village_code=None), "region.code-missing"),
+        (address(district_code=f"{REGENCY}99", village_code=None), "region.code-unknown"),
+        (address(regency="SOMEWHERE ELSE"), "region.name-differs"),
+        (changed(occupation=Occupation(text="X", code=500)), "occupation.code-unknown"),
+        (changed(occupation=Occupation(text="X", code=88)), "occupation.text-differs"),
+        (changed(valid_until=date(2020, 1, 1)), "citizen.foreigner-data"),
+        (changed(foreigner=FOREIGNER), "citizen.foreigner-data"),
+        (
+            changed(**{**FOREIGN, "foreigner": evolve(FOREIGNER, permit=StayPermit.TEMPORARY)}),
+            "foreigner.permit-temporary",
+        ),
+        (
+            changed(**{**FOREIGN, "foreigner": evolve(FOREIGNER, passport_expires=date(2016, 1, 1))}),
+            "foreigner.expired",
+        ),
+        (changed(**{**FOREIGN, "valid_until": date(2040, 1, 1)}), "foreigner.expiry-after-permit"),
+        (with_fingers(Missing(reason=MissingReason.BLIND)), "missing.reason-unsuited"),
+        (
+            with_fingers(make_enrollment(1).biometrics.face),
+            "sample.repeated",
+        ),
+        (
+            evolve(make_enrollment(1), capture=evolve(make_enrollment(1).capture, office="9999")),
+            "capture.office-unknown",
+        ),
     ],
 )
 def test_warnings_do_not_block(enrollment: Enrollment, code: str) -> None:
     """Older names and corrected birth dates are accepted."""
     assert code in {problem.code for problem in records.problems(enrollment)}
     records.validate(enrollment)
+
+
+@pytest.mark.parametrize(
+    "enrollment",
+    [
+        changed(**FOREIGN),
+        changed(
+            date_of_birth=date(2002, 1, 1),
+            marital_status=MaritalStatus.MARRIED,
+            nik=Nik("3578010101020001"),
+            marriage_date=None,
+        ),
+        changed(occupation=Occupation(text="PENGRAJIN KERIS")),
+        with_documents(*(Sample(data=make_sample(kind, size=1500, random=Random(2))) for kind in SCANS)),
+        evolve(make_enrollment(1), kind=Kind.RE_RECORDING, replaces=PACKET_ID),
+        evolve(make_enrollment(1), kind=Kind.CORRECTION, replaces=PACKET_ID),
+        evolve(make_enrollment(1), kind=Kind.REPLACEMENT),
+        evolve(make_enrollment(1), kind=Kind.REPLACEMENT, replaces=PACKET_ID),
+    ],
+)
+def test_what_is_in_order_has_no_problems(enrollment: Enrollment) -> None:
+    """Foreigners, the married young, occupations in words, documents, and each kind of recording."""
+    found = [problem for problem in records.problems(enrollment) if not problem.code.startswith("nik.")]
+
+    assert [] == found
 
 
 def test_a_finger_is_never_silently_absent() -> None:
@@ -145,7 +274,11 @@ def test_messages_come_in_indonesian() -> None:
 
     assert english == indonesian
     assert english.message != indonesian.message
-    assert all(en and id_ and en != id_ for _, en, id_ in CATALOGUE.values())
+    assert english.translated("id").message == indonesian.message
+    assert all(
+        texts.english and texts.indonesian and texts.english != texts.indonesian
+        for texts in CATALOGUE.values()
+    )
 
 
 def test_repr_tells_nothing_of_the_person() -> None:
@@ -169,3 +302,9 @@ def test_the_same_person_has_the_same_biometrics_and_others_do_not() -> None:
     assert first.nik != other.nik
     assert not set(first.biometric_digests()) & set(other.biometric_digests())
     assert 12 == len(set(first.biometric_digests()))
+
+
+def test_every_code_is_of_one_severity_and_of_the_schema_or_not() -> None:
+    """The published table and the published schema speak of the same codes."""
+    assert IN_SCHEMA <= CATALOGUE.keys()
+    assert {"error", "warning"} == {texts.severity for texts in CATALOGUE.values()}

@@ -43,6 +43,19 @@ class Member:
 
 
 @frozen(kw_only=True)
+class Warned:
+    """Something unusual about the enrollment that a person may want to look at.
+
+    Args:
+        path: Where in ``enrollment.json``.
+        code: The problem's stable code.
+    """
+
+    path: str
+    code: str
+
+
+@frozen(kw_only=True)
 class Manifest:
     """What a packet says of itself.
 
@@ -52,6 +65,7 @@ class Manifest:
         created_at: When it was sealed, RFC 3339 in UTC with milliseconds.
         station_key_id: The key that signed this manifest.
         members: All other members, in the order of the zip.
+        warnings: What was unusual about the enrollment when it was sealed.
     """
 
     format: str
@@ -59,6 +73,7 @@ class Manifest:
     created_at: str = field(validator=matches_re(_UTC))
     station_key_id: str = field(validator=matches_re(_KEY_ID))
     members: tuple[Member, ...]
+    warnings: tuple[Warned, ...] = ()
 
 
 _CONVERTER = cattrs.Converter(forbid_extra_keys=True)

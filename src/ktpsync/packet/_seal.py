@@ -12,7 +12,7 @@ from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.discreet import discreet
 from ktpsync.errors import ContainerError, UnknownStationError
 from ktpsync.packet import _container, _manifest
-from ktpsync.packet._manifest import ENROLLMENT, MANIFEST, SIGNATURE, Manifest
+from ktpsync.packet._manifest import ENROLLMENT, MANIFEST, SIGNATURE, Manifest, Warned
 from ktpsync.packet._sealed import SealedPacket, new_packet_id
 from ktpsync.records import Enrollment
 
@@ -76,7 +76,8 @@ def seal(
         ContainerError: It is larger than a packet may be.
         AgeError: It cannot be encrypted to these recipients.
     """
-    records.validate(enrollment)
+    now = utc_from_ms(clock.now_ms())
+    warnings = records.validate(enrollment, now=now)
     document, attachments = records.to_json(enrollment)
     members = {ENROLLMENT: document, **attachments}
     packet_id = new_packet_id()
@@ -84,9 +85,10 @@ def seal(
         Manifest(
             format=_manifest.FORMAT,
             packet_id=packet_id,
-            created_at=utc_text(utc_from_ms(clock.now_ms())),
+            created_at=utc_text(now),
             station_key_id=station_key.public.key_id,
             members=_manifest.describe(members),
+            warnings=tuple(Warned(path=found.path, code=found.code) for found in warnings),
         )
     )
     container = _container.write({MANIFEST: manifest, SIGNATURE: station_key.sign(manifest), **members})

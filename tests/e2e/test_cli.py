@@ -205,7 +205,7 @@ def test_bad_folders_are_all_listed_and_none_is_submitted(office: Path) -> None:
     partly = run("submit", "captured", "--skip-bad")
 
     assert (BAD_INPUT, BAD_INPUT) == (refused.code, partly.code)
-    assert "biodata.nik: The value is not a NIK" in refused.err
+    assert "biodata.nik: A NIK's digits 7 to 10 are a day and month of the calendar" in refused.err
     assert "biometrics.face: The file it names is not there" in refused.err
     assert "2 of 3 have problems; none was submitted" in refused.err
     assert "3171013102990001" not in refused.err

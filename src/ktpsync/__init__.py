@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktpsync import age, errors, packet, records
     from ktpsync.backends.disk import init_disk
-    from ktpsync.office import Office, init_office, restore, verify_backup
+    from ktpsync.office import Office, extract_packets, init_office, restore, verify_backup
     from ktpsync.records import Enrollment
 
 _HOME = {
@@ -19,6 +19,7 @@ _HOME = {
     "Office": "ktpsync.office",
     "age": "ktpsync.age",
     "errors": "ktpsync.errors",
+    "extract_packets": "ktpsync.office",
     "init_disk": "ktpsync.backends.disk",
     "init_office": "ktpsync.office",
     "packet": "ktpsync.packet",
@@ -33,6 +34,7 @@ __all__ = [
     "Office",
     "age",
     "errors",
+    "extract_packets",
     "init_disk",
     "init_office",
     "packet",

@@ -125,8 +125,8 @@ def test_a_drill_tries_the_key(office: Path) -> None:
     run("backup", "usb-a")
 
     good, bad = (
-        run("drill", "usb-a", "--identity", "../second.txt"),
-        run("drill", "usb-a", "--identity", "../safe.txt"),
+        run("backup", "drill", "usb-a", "--identity", "../second.txt"),
+        run("backup", "drill", "usb-a", "--identity", "../safe.txt"),
     )
 
     assert (DONE, DAMAGED) == (good.code, bad.code)

@@ -1,27 +1,54 @@
 """Encrypted backup of an outbox: routine, verifiable, restorable by anyone with the key.
 
 A repository lives on any storage backend. Its format is described in ``docs/reference/repository-format.md``;
-nothing in it needs ktpsync to be read.
+nothing in it needs ktpsync to be read. The names here are loaded on first use: a backup every hour should not
+wait for what only a restore needs.
 """
 
 from __future__ import annotations
 
-from ktpsync.backup._drill import DrillReport, drill
-from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
-from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
-from ktpsync.backup._opening import packet_opener
-from ktpsync.backup._outbox import OutboxTarget, purged_packets
-from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
-from ktpsync.backup._prune import PruneReport, prune
-from ktpsync.backup._repair import GoodCopy, RepairReport, repair
-from ktpsync.backup._repository import Repository, Snapshot
-from ktpsync.backup._restore import RestoreReport, heads, restore
-from ktpsync.backup._retention import Retention, kept
-from ktpsync.backup._schedule import BackupDates, backup_dates, due
-from ktpsync.backup._snapshot import SnapshotReport, backup
-from ktpsync.backup._source import BackupSource, RestoreTarget
-from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
-from ktpsync.backup._verify import verify
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ktpsync.backup._drill import DrillReport, drill
+    from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
+    from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
+    from ktpsync.backup._opening import packet_opener
+    from ktpsync.backup._outbox import OutboxTarget, purged_packets
+    from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
+    from ktpsync.backup._prune import PruneReport, prune
+    from ktpsync.backup._repair import GoodCopy, RepairReport, repair
+    from ktpsync.backup._repository import Repository, Snapshot
+    from ktpsync.backup._restore import RestoreReport, heads, restore
+    from ktpsync.backup._retention import Retention, kept
+    from ktpsync.backup._schedule import BackupDates, backup_dates, begin_sampling, due
+    from ktpsync.backup._selection import Selection
+    from ktpsync.backup._snapshot import SnapshotReport, backup
+    from ktpsync.backup._source import BackupSource, RestoreTarget
+    from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
+    from ktpsync.backup._verify import verify
+
+_ROOMS = {
+    "_drill": ("DrillReport", "drill"),
+    "_finder": ("ExtractReport", "PacketFinder", "extract"),
+    "_findings": ("Depth", "OpenPacket", "Problem", "VerifyReport"),
+    "_opening": ("packet_opener",),
+    "_outbox": ("OutboxTarget", "purged_packets"),
+    "_progress": ("Progress", "ProgressCallback", "ignore_progress"),
+    "_prune": ("PruneReport", "prune"),
+    "_repair": ("GoodCopy", "RepairReport", "repair"),
+    "_repository": ("Repository", "Snapshot"),
+    "_restore": ("RestoreReport", "heads", "restore"),
+    "_retention": ("Retention", "kept"),
+    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "due"),
+    "_selection": ("Selection",),
+    "_snapshot": ("SnapshotReport", "backup"),
+    "_source": ("BackupSource", "RestoreTarget"),
+    "_station": ("RESTORE_MARKER", "continue_backups", "restore_station"),
+    "_verify": ("verify",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "RESTORE_MARKER",
@@ -43,11 +70,13 @@ __all__ = [
     "RestoreReport",
     "RestoreTarget",
     "Retention",
+    "Selection",
     "Snapshot",
     "SnapshotReport",
     "VerifyReport",
     "backup",
     "backup_dates",
+    "begin_sampling",
     "continue_backups",
     "drill",
     "due",
@@ -63,3 +92,15 @@ __all__ = [
     "restore_station",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ktpsync.backup' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"ktpsync.backup.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -56,6 +56,7 @@ class Checks:
         cursor: Where the last sample ended; empty between two rounds.
         round_ms: When the round of samples began that found no problem yet; ``None`` if it found one.
         sampled_ms: When the last sample was read, or the counting of time for it began.
+        pruned_ms: When the last prune ended.
     """
 
     last_verified_ms: int | None = None
@@ -63,6 +64,7 @@ class Checks:
     cursor: str = ""
     round_ms: int | None = None
     sampled_ms: int | None = None
+    pruned_ms: int | None = None
 
 
 @frozen(kw_only=True)

@@ -20,10 +20,12 @@ class OutboxTarget:
 
     Args:
         outbox: The outbox.
+        selection: Which packets; all if not given. The others are left out with their rows.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, selection: Callable[[str], bool] | None = None) -> None:
         self._outbox = outbox
+        self._selected = selection or (lambda _packet_id: True)
         self._purged: set[str] = set()
 
     def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
@@ -70,6 +72,8 @@ class OutboxTarget:
                 yield record
                 continue
             packet_id = str(packet["packet_id"])
+            if not self._selected(packet_id):
+                continue
             known.add(packet_id)
             here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
             yield {**record, "packet": {**packet, "location": _SPOOL}} if here else record

@@ -10,7 +10,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from ktpsync.backup._documents import (
     Dropped,
@@ -137,6 +137,8 @@ def prune(
                 made = run.one(known, head, rework=plan.rework())[1]
                 assert made is not None
                 _delete(repository, made.manifest.dropped)
+            checks = remembered.checks()
+            remembered.save_checks(evolve(checks, pruned_ms=run.clock.now_ms()))
         return plan.report(dry_run=dry_run)
 
 

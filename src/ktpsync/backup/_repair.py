@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.backup._documents import PackEntry, PackIndex, dump, index_key, pack_key
+from ktpsync.backup._memory import BackupMemory
 from ktpsync.backup._pack import PackWriter, index_from_pack, read_packets
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ktpsync.backup._repository import Repository
 
 GoodCopy = Callable[[str], bytes | None]
@@ -42,7 +45,9 @@ class RepairReport:
         return not self.unrepaired
 
 
-def repair(repository: Repository, sources: Sequence[GoodCopy]) -> RepairReport:
+def repair(
+    repository: Repository, sources: Sequence[GoodCopy], *, memory: Path | None = None
+) -> RepairReport:
     """Make damaged or missing packs and indexes whole again.
 
     What is still good in a damaged pack is used; the rest comes from the sources: the spool, another
@@ -51,10 +56,16 @@ def repair(repository: Repository, sources: Sequence[GoodCopy]) -> RepairReport:
     Args:
         repository: Which.
         sources: Where good copies may be, the best first.
+        memory: Folder in the data directory for what is remembered of repositories, if the repository is
+            this station's: no backup runs meanwhile.
 
     Raises:
+        BackupError: A backup of this station to this repository is running.
         BackendError: The storage failed.
     """
+    if memory is not None:
+        with BackupMemory(memory, repository.uuid).locked():
+            return repair(repository, sources)
     repaired: list[str] = []
     unrepaired: list[str] = []
     for pack in _packs(repository):

@@ -36,7 +36,7 @@ from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
-from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, SpoolError
+from ktpsync.errors import BackendError, BackupError, DamagedBackupError, NotFoundError, SpoolError
 from ktpsync.keys import StationKey
 
 if TYPE_CHECKING:
@@ -55,12 +55,14 @@ _STAMP_LENGTH: Final = 16
 class Tally:
     """What a run has done so far."""
 
+    packs: list[str] = Factory(list)
     packets: int = 0
     pack_bytes: int = 0
     written: int = 0
     packets_expected: int = 0
     bytes_expected: int = 0
     damaged: dict[str, str] = Factory(dict)
+    away: dict[str, str] = Factory(dict)
     warnings: list[str] = Factory(list)
 
     def expect(self, packets: Iterable[SealedPacket]) -> None:
@@ -69,6 +71,7 @@ class Tally:
             self.bytes_expected += packet.size
 
     def add_pack(self, entry: PackEntry) -> None:
+        self.packs.append(entry.name)
         self.packets += entry.packets
         self.pack_bytes += entry.size
         self.written += entry.size + entry.index_size
@@ -239,7 +242,7 @@ class SnapshotRun:
                 lineage=known.lineage,
                 created_at=utc_text(utc_from_ms(self.clock.now_ms())),
                 kind="full" if full else "delta",
-                complete=complete,
+                complete=complete and not self.tally.damaged and not self.tally.away,
                 parent=head.ref if head else None,
                 station=Station(
                     key_id=self.station.public.key_id, public_key=self.station.public.to_pem().decode()
@@ -345,6 +348,9 @@ class SnapshotRun:
             writer.add(packet)
         except SpoolError as error:
             self.tally.damaged[packet.packet_id] = str(error)
+        except BackendError as error:
+            # Its bytes are only on another backup, which is not at hand. The next run asks again.
+            self.tally.away[packet.packet_id] = str(error)
 
     def _put_pack(self, pack: Pack) -> None:
         entry = pack.entry

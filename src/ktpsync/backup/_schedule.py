@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync.backup._memory import BackupMemory
 
@@ -20,11 +20,17 @@ class BackupDates:
         last_backup_ms: When the last complete backup ended; ``None``: never.
         last_verified_ms: When the last verification without a problem ended.
         last_drill_ms: When the last restore drill without a problem ended.
+        sampled_ms: When a part of it was read back last, or the counting of time for it began.
+        pruned_ms: When the last prune ended.
+        lineage: UUID under which the outbox counts its copies there; ``None``: there was no backup yet.
     """
 
     last_backup_ms: int | None
     last_verified_ms: int | None
     last_drill_ms: int | None
+    sampled_ms: int | None
+    pruned_ms: int | None
+    lineage: str | None
 
 
 def backup_dates(memory: Path, repository: str) -> BackupDates:
@@ -40,7 +46,16 @@ def backup_dates(memory: Path, repository: str) -> BackupDates:
         last_backup_ms=known.last_backup_ms if known else None,
         last_verified_ms=checks.last_verified_ms,
         last_drill_ms=checks.last_drill_ms,
+        sampled_ms=checks.sampled_ms,
+        pruned_ms=checks.pruned_ms,
+        lineage=known.lineage if known else None,
     )
+
+
+def begin_sampling(memory: Path, repository: str, now_ms: int) -> None:
+    """Begin to count the time that a routine verification must make up for."""
+    remembered = BackupMemory(memory, repository)
+    remembered.save_checks(evolve(remembered.checks(), sampled_ms=now_ms))
 
 
 def due(now_ms: int, last_ms: int | None, every_ms: int) -> bool:

@@ -34,27 +34,31 @@ class SnapshotReport:
         lineage: UUID under which the outbox counts its copies there.
         snapshots: Names of the snapshots that were committed; none if nothing was new.
         head: The snapshot that now is the newest, if there is one.
+        packs: Names of the packs with new packets.
         packets: New packets stored.
         bytes_written: Bytes written to the repository, everything included.
         totals: What the newest snapshot reaches.
         damaged: One line for each packet that could not be backed up because its own bytes are damaged.
         warnings: What a person should know, such as snapshots that vanished from the repository.
+        found: One line for each damage that was found when a part of the repository was read back.
     """
 
     repository: str
     lineage: str
     snapshots: tuple[str, ...]
     head: str | None
+    packs: tuple[str, ...]
     packets: int
     bytes_written: int
     totals: Totals
     damaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every packet of the outbox is in the repository."""
-        return not self.damaged
+        """Whether every packet of the outbox is in the repository, and no damage was found."""
+        return not self.damaged and not self.found
 
 
 def backup(
@@ -136,9 +140,16 @@ def _report(run: SnapshotRun, known: Knowledge, head: Snapshot | None, names: li
         lineage=known.lineage,
         snapshots=tuple(names),
         head=head.ref.name if head else None,
+        packs=tuple(run.tally.packs),
         packets=run.tally.packets,
         bytes_written=run.tally.written,
         totals=head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0),
         damaged=tuple(run.tally.damaged.values()),
-        warnings=tuple(run.tally.warnings),
+        warnings=(*run.tally.warnings, *_away(run)),
     )
+
+
+def _away(run: SnapshotRun) -> list[str]:
+    """Return that packets could not be copied because their bytes are elsewhere, once for all of them."""
+    away = list(run.tally.away.values())
+    return [f"{len(away)} packets were not copied. {away[0]}"] if away else []

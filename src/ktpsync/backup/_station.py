@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ktpsync.age import Identity
     from ktpsync.backup._repository import Repository
+    from ktpsync.backup._selection import Selection
     from ktpsync.backup._source import BackupSource
     from ktpsync.outbox import Outbox
 
@@ -35,6 +36,7 @@ def restore_station(
     open_outbox: Callable[[Path], Outbox],
     memory: Path,
     snapshot: str | None = None,
+    selection: Selection | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> RestoreReport:
     """Fill an empty data directory from a repository, so that the station can go on from there.
@@ -49,6 +51,7 @@ def restore_station(
         open_outbox: Opens the outbox of a data directory.
         memory: Folder in the data directory for what is remembered of repositories.
         snapshot: Which one; the newest if not given.
+        selection: Which packets; all if not given. A station with a part of them begins its backups anew.
         progress: Called as packs are read.
 
     Raises:
@@ -61,12 +64,14 @@ def restore_station(
         stack.callback(outbox.close)
         report = restore(
             repository,
-            OutboxTarget(outbox),
+            OutboxTarget(outbox, selection),
             identities=identities,
             snapshot=snapshot,
+            select=selection,
             progress=progress,
         )
-        continue_backups(outbox, report, memory=memory)
+        if selection is None:
+            continue_backups(outbox, report, memory=memory)
     (into / RESTORE_MARKER).unlink()
     files.fsync_folder(into)
     return report

@@ -1,8 +1,8 @@
-"""``ktpsync backup``, ``verify`` and ``restore``."""
+"""``ktpsync backup``: make a backup, try a restore, make room."""
 
 from __future__ import annotations
 
-import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +11,46 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._long_work import amount, duration, long_work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ktpsync.backup import Progress, ProgressCallback
+    from ktpsync.backup import SnapshotReport
     from ktpsync.cli._output import Output
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+class _Backup(click.Group):
+    """A group whose commands may be left out: ``ktpsync backup usb-a`` makes the backup ``usb-a``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Backup, subcommand_metavar="NAME | COMMAND [ARGS]...")
+def backup() -> None:
+    """Make the backup NAME of the configuration, or work with it.
+
+    `ktpsync backup usb-a` is short for `ktpsync backup make usb-a`.
+    """
+
+
+@backup.command()
 @click.argument("name")
 @config_option
 @command
-def backup(output: Output, name: str, config: Path) -> Exit:
-    """Copy what is new to the backup NAME of the configuration."""
-    with ktpsync.Office.open(config) as office, _progress(output, "Backing up") as progress:
+def make(output: Output, name: str, config: Path) -> Exit:
+    """Copy what is new to the backup NAME of the configuration.
+
+    NAME may also be the common name of disks that take turns: then the one that is plugged in is used.
+    """
+    began = time.monotonic()
+    with ktpsync.Office.open(config) as office, long_work(output, "Backing up") as progress:
         report = office.backup(name, progress=progress)
-    if report.snapshots:
-        output.say(
-            f"Backed up {report.packets} new packets, {report.bytes_written} bytes: snapshot {report.head}."
-        )
-    else:
-        output.say("Nothing is new since the last backup.")
-    for line in (*report.warnings, *report.damaged):
+    output.say(_in_words(report, time.monotonic() - began))
+    for line in (*report.warnings, *report.damaged, *report.found):
         click.echo(f"ktpsync: {line}", err=True)
     output.result(
         {
@@ -43,59 +58,27 @@ def backup(output: Output, name: str, config: Path) -> Exit:
             "snapshots": list(report.snapshots),
             "packets": report.packets,
             "bytes_written": report.bytes_written,
+            "totals": {"packets": report.totals.packets, "bytes": report.totals.bytes},
             "damaged": list(report.damaged),
+            "found": list(report.found),
             "warnings": list(report.warnings),
         }
     )
     return Exit.DONE if report.ok else Exit.DAMAGED
 
 
-@click.command()
-@click.argument("name")
-@click.option("--list", "only_list", is_flag=True, help="Only look whether all is there, in the right sizes.")
-@click.option("--open", "identity", type=_FILE, help="Also open every packet with this identity file.")
-@config_option
-@command
-def verify(output: Output, name: str, *, only_list: bool, identity: Path | None, config: Path) -> Exit:
-    """Check the backup NAME, or the backup in the marked folder NAME of a disk.
-
-    By default every byte is read back from the medium and compared with its digest; no key is needed.
-    """
-    from ktpsync.backup import Depth
-
-    depth = Depth.LIST if only_list else Depth.OPEN if identity else Depth.READ
-    if Path(name).is_dir() and identity is None:
-        report = ktpsync.verify_backup(Path(name), depth=depth)
-    else:
-        identities = () if identity is None else ktpsync.age.read_identities(identity)
-        with ktpsync.Office.open(config) as office, _progress(output, "Verifying") as progress:
-            report = office.verify(name, depth=depth, identities=identities, progress=progress)
-    for line in report.notes:
-        output.say(line)
-    for problem in report.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
-    words = (
-        "all good"
-        if report.ok
-        else f"{len(report.problems)} problems, {len(report.damaged_packets)} packets damaged"
+def _in_words(report: SnapshotReport, seconds: float) -> str:
+    totals = report.totals
+    holds = f"The backup holds {totals.packets} packets, {amount(totals.bytes)}."
+    if not report.snapshots:
+        return f"Nothing is new since the last backup. {holds}"
+    return (
+        f"Backed up {report.packets} new packets, {amount(report.bytes_written)} in {duration(seconds)}: "
+        f"snapshot {report.head}. {holds}"
     )
-    output.say(
-        f"{report.snapshots} snapshots, {report.packets} packets, {report.bytes_read} bytes read: {words}."
-    )
-    output.result(
-        {
-            "ok": report.ok,
-            "snapshots": report.snapshots,
-            "packets": report.packets,
-            "bytes_read": report.bytes_read,
-            "problems": [str(problem) for problem in report.problems],
-            "damaged_packets": list(report.damaged_packets),
-        }
-    )
-    return Exit.DONE if report.ok else Exit.DAMAGED
 
 
-@click.command()
+@backup.command()
 @click.argument("name")
 @click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
 @click.option(
@@ -104,7 +87,10 @@ def verify(output: Output, name: str, *, only_list: bool, identity: Path | None,
 @config_option
 @command
 def drill(output: Output, name: str, identity: Path, sample: int, config: Path) -> Exit:
-    """Try a restore of the backup NAME without keeping it: the key opens it, and packets come out whole."""
+    """Try a restore of the backup NAME without keeping it: the key opens it, and packets come out whole.
+
+    The date of the last good drill is shown by `ktpsync status`.
+    """
     with ktpsync.Office.open(config) as office:
         report = office.drill(name, ktpsync.age.read_identities(identity), sample=sample)
     for problem in report.problems:
@@ -124,62 +110,62 @@ def drill(output: Output, name: str, identity: Path, sample: int, config: Path) 
     return Exit.DONE if report.ok else Exit.DAMAGED
 
 
-@click.command()
-@click.argument("source")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, exists=True),
-    help="A configuration file, such as a copy of the old office's; SOURCE is then a name in [backups].",
-)
-@click.option(
-    "--into", type=click.Path(path_type=Path), required=True, help="The new office's folder; empty."
-)
-@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
-@click.option("--snapshot", help="Which snapshot; the newest if not given.")
+@backup.command()
+@click.argument("name")
+@click.option("--dry-run", "-n", is_flag=True, help="Say what would be dropped; drop nothing.")
+@click.option("--keep-last", type=click.IntRange(0), help="Keep this many of the newest snapshots.")
+@click.option("--keep-daily", type=click.IntRange(0), help="Keep the last one of this many days.")
+@click.option("--keep-weekly", type=click.IntRange(0), help="Keep the last one of this many weeks.")
+@click.option("--keep-monthly", type=click.IntRange(0), help="Keep the last one of this many months.")
+@config_option
 @command
-def restore(
-    output: Output, source: str, config: Path | None, into: Path, identity: Path, snapshot: str | None
+def prune(
+    output: Output,
+    name: str,
+    *,
+    dry_run: bool,
+    keep_last: int | None,
+    keep_daily: int | None,
+    keep_weekly: int | None,
+    keep_monthly: int | None,
+    config: Path,
 ) -> Exit:
-    """Rebuild an office from the backup in the marked folder SOURCE of a disk.
+    """Drop old snapshots of the backup NAME, and packets that nobody needs any more.
 
-    Run again after an interruption it goes on where it stopped. Then name the destinations in the new
-    ktpsync.toml, give the new station key to the centre, and run `ktpsync reconcile`.
+    Without a --keep option the configuration decides; where it says nothing: 24 last, 7 daily, 5 weekly,
+    12 monthly. The last copy of a packet that is not delivered yet always stays.
     """
-    with _progress(output, "Restoring") as progress:
-        report = ktpsync.restore(
-            source, into=into, identity=identity, config=config, snapshot=snapshot, progress=progress
-        )
-    damaged = (f"Packet {packet_id} is damaged in the backup." for packet_id in report.damaged)
-    missing = (
-        f"Packet {packet_id} is known, but its bytes are not in the backup. Look for them in another backup, "
-        "or at its destinations."
-        for packet_id in report.missing
+    from ktpsync.backup import Retention
+
+    counts = (keep_last, keep_daily, keep_weekly, keep_monthly)
+    retention = None
+    if counts != (None,) * len(counts):
+        last, daily, weekly, monthly = (count or 0 for count in counts)
+        retention = Retention(last=last, daily=daily, weekly=weekly, monthly=monthly)
+    with ktpsync.Office.open(config) as office, long_work(output, "Pruning") as progress:
+        report = office.prune(name, retention, dry_run=dry_run, progress=progress)
+    would = "Would drop" if dry_run else "Dropped"
+    output.table(
+        "Snapshots",
+        ["snapshot", "what becomes of it"],
+        [[snapshot, "dropped"] for snapshot in report.dropped]
+        + [[snapshot, "kept"] for snapshot in report.kept],
     )
-    for line in (*report.problems, *damaged, *missing):
+    output.say(
+        f"{would} {len(report.dropped)} snapshots and {report.packets_dropped} packets, "
+        f"{amount(report.bytes_freed)}; kept {len(report.kept)} snapshots."
+    )
+    for line in report.notes:
         click.echo(f"ktpsync: {line}", err=True)
-    output.say(f"Restored {len(report.packet_ids)} packets into {into}.")
-    output.say(f"Next: name the destinations in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`.")
     output.result(
         {
-            "packets": len(report.packet_ids),
-            "damaged": list(report.damaged),
-            "missing": list(report.missing),
-            "problems": list(report.problems),
-            "snapshot": report.head.name,
+            "dry_run": report.dry_run,
+            "kept": list(report.kept),
+            "dropped": list(report.dropped),
+            "packs_dropped": report.packs_dropped,
+            "packets_dropped": report.packets_dropped,
+            "bytes_freed": report.bytes_freed,
+            "notes": list(report.notes),
         }
     )
-    return Exit.DONE if report.ok else Exit.DAMAGED
-
-
-@contextlib.contextmanager
-def _progress(output: Output, what: str) -> Iterator[ProgressCallback]:
-    """Show bytes; how many there are is known with the first news."""
-    with output.progress(what, None, in_bytes=True) as advance:
-        done = 0
-
-        def show(news: Progress) -> None:
-            nonlocal done
-            advance(max(0, news.bytes_done - done), news.bytes_total)
-            done = news.bytes_done
-
-        yield show
+    return Exit.DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ktpsync.cli._audit import audit
-from ktpsync.cli._backup import backup, drill, restore, verify
+from ktpsync.cli._backup import backup
 from ktpsync.cli._central import central
 from ktpsync.cli._config import config
 from ktpsync.cli._deliver import reconcile, resume, run, sync
@@ -13,8 +13,10 @@ from ktpsync.cli._demo import demo
 from ktpsync.cli._disk import disk
 from ktpsync.cli._packets import cancel, handled, rejected, requeue, status
 from ktpsync.cli._plugins import plugins
+from ktpsync.cli._recover import extract, restore
 from ktpsync.cli._setup import init, keygen
 from ktpsync.cli._submit import submit
+from ktpsync.cli._verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,7 +45,7 @@ for _command in (
     reconcile,
     backup,
     verify,
-    drill,
+    extract,
     restore,
     audit,
     config,

@@ -8,16 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +27,11 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._console = Console(soft_wrap=True, highlight=False)
+
+    @property
+    def for_a_person(self) -> bool:
+        """Whether a person looks at standard output, on a terminal."""
+        return not self.as_json and sys.stdout.isatty()
 
     def say(self, sentence: str) -> None:
         """Print a sentence for a person."""
@@ -48,17 +42,20 @@ class Output:
         """Print a table: framed on a terminal, tab-separated lines elsewhere."""
         if self.as_json:
             return
-        if not self._console.is_terminal:
+        if not self.for_a_person:
             click.echo("\t".join(columns))
             for row in rows:
                 click.echo("\t".join(str(cell) for cell in row))
             return
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(title=title, title_justify="left")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
-        self._console.print(table)
+        Console(soft_wrap=True, highlight=False).print(table)
 
     def result(self, document: Mapping[str, object]) -> None:
         """Print the command's result for a program, if one asked."""
@@ -77,13 +74,22 @@ class Output:
         Yields:
             A function to call with how much more is done.
         """
-        if self.as_json or not self._console.is_terminal:
+        if not self.for_a_person:
             self.say(f"{what} ...")
             yield lambda _amount, _total=None: None
             return
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         counter = DownloadColumn() if in_bytes else MofNCompleteColumn()
         columns = (TextColumn("{task.description}"), BarColumn(), counter, TimeRemainingColumn())
-        with Progress(*columns, console=self._console) as bar:
+        with Progress(*columns) as bar:
             task = bar.add_task(what, total=total)
             yield lambda amount, total=None: bar.update(task, advance=amount, total=total)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
+from ktpsync.cli._backup_status import backups_document, say_backups
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.clock import utc_text
@@ -47,6 +48,7 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
         if packet_id is not None:
             return _show_packet(output, office.status(packet_id))
         summary = office.summary()
+        backups = office.backup_states()
         statuses = office.registration_statuses()
     output.table(
         "Destinations",
@@ -66,6 +68,7 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
     )
     if statuses:
         output.table("Registration statuses", ["status", "packets"], sorted(statuses.items()))
+    alarm = say_backups(output, backups)
     output.result(
         {
             "destinations": [
@@ -84,9 +87,11 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
                 for line in summary
             ],
             "registration_statuses": statuses,
+            "backups": backups_document(backups),
         }
     )
-    return Exit.PERSON if any(line.rejected or line.state.paused for line in summary) else Exit.DONE
+    person = alarm or any(line.rejected or line.state.paused for line in summary)
+    return Exit.PERSON if person else Exit.DONE
 
 
 @click.command()

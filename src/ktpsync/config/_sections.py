@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import field, fields, frozen
 
+from ktpsync.backup import Retention
 from ktpsync.config._recipients import parse_recipients, read_recipients_file
 from ktpsync.courier import CourierPolicy, Window
 from ktpsync.errors import ConfigError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 CONFIG_NAME: Final = "ktpsync.toml"
+
+_DAY: Final = 86_400.0
 
 
 def _at_least_one(_settings: object, attribute: Attribute[int], value: int) -> None:
@@ -43,12 +46,17 @@ class OfficeSettings:
         recipients_file: A file with more of them, one a line; ``#`` starts a comment.
         database: SQLAlchemy URL of an outbox that several machines share; a secret, for it may hold a
             password. Default: SQLite in ``data``.
+        offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
+            dropped from the spool; they are fetched back to be delivered. 0 never does.
+        offload_copies: Verified backups that must hold a packet before it is dropped.
     """
 
     data: Path
     recipients: tuple[str, ...] = ()
     recipients_file: Path | None = None
     database: Secret | None = None
+    offload_below: ByteSize = ByteSize(2 << 30)
+    offload_copies: int = field(default=1, validator=_at_least_one)
 
 
 @frozen(kw_only=True)
@@ -83,11 +91,47 @@ class BackupSettings:
         backend: Name of a storage backend.
         recipients: age recipients that can restore. Default: those of the office.
         every: How often the service makes it; without, only when asked.
+        max_age: Age of the last backup from which on a person is told. Default: three times ``every``, but
+            a day at least.
+        verify_within: Time in which everything is read back once, a share of it after each backup.
+        keep_last: Snapshots to keep: the newest ones. With any of the four the service prunes once a day.
+        keep_daily: Days of which the last snapshot is kept.
+        keep_weekly: Weeks of which the last snapshot is kept.
+        keep_monthly: Months of which the last snapshot is kept.
+        rotate: A name that this backup shares with those it takes turns with, such as two disks of which
+            one is always in the cupboard. It is enough that one of them is there.
+        swap_after: Time after which a person is told to plug in the next one of those.
+        include_station_key: Whether the station's private signing key goes into the sealed state.
     """
 
     backend: str
     recipients: tuple[str, ...] = ()
     every: Duration | None = None
+    max_age: Duration | None = None
+    verify_within: Duration = Duration(30 * _DAY)
+    keep_last: int | None = None
+    keep_daily: int | None = None
+    keep_weekly: int | None = None
+    keep_monthly: int | None = None
+    rotate: str | None = None
+    swap_after: Duration = Duration(7 * _DAY)
+    include_station_key: bool = False
+
+    @property
+    def alarm_age(self) -> float | None:
+        """Age of the last backup, in seconds, from which on a person is told; ``None``: never."""
+        if self.max_age is not None or self.every is None:
+            return self.max_age
+        return max(3 * self.every, _DAY)
+
+    @property
+    def retention(self) -> Retention | None:
+        """Which snapshots to keep; ``None``: all of them."""
+        counts = (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly)
+        if counts == (None,) * len(counts):
+            return None
+        last, daily, weekly, monthly = (count or 0 for count in counts)
+        return Retention(last=last, daily=daily, weekly=weekly, monthly=monthly)
 
 
 DESTINATION_KEYS: Final = tuple(attribute.name for attribute in fields(DestinationSettings))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from ktpsync.office._backup_watch import BackupState
 from ktpsync.office._check import PlaceCheck, check_places
 from ktpsync.office._office import Office
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
-from ktpsync.office._restore import restore, verify_backup
+from ktpsync.office._restore import extract_packets, restore, verify_backup
 from ktpsync.office._setup import init_office
 
 __all__ = [
+    "BackupState",
     "DestinationReport",
     "Office",
     "PlaceCheck",
     "ReconcileReport",
     "SyncReport",
     "check_places",
+    "extract_packets",
     "init_office",
     "restore",
     "verify_backup",

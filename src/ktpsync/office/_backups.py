@@ -1,35 +1,43 @@
-"""The backups of an office: repositories on storage backends, each bound to the one it was first."""
+"""What an office does with its backups."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktpsync import files, packet
-from ktpsync.backup import Depth, Repository, backup, backup_dates, drill, due, ignore_progress, verify
-from ktpsync.config import BACKUP_KEYS, load
-from ktpsync.courier import Task
-from ktpsync.errors import ConfigError, UnknownDestinationError
+from attrs import evolve
+
+from ktpsync import packet
+from ktpsync.backup import Depth, Repository, backup, backup_dates, begin_sampling, ignore_progress
+from ktpsync.errors import UnavailableError
 from ktpsync.keys import StationPublicKey
-from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
+from ktpsync.office._backup_places import BackupPlaces
+from ktpsync.office._offload import Offload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from pathlib import Path
 
     from ktpsync.age import Identity
-    from ktpsync.backup import DrillReport, ProgressCallback, SnapshotReport, VerifyReport
+    from ktpsync.backup import (
+        DrillReport,
+        ExtractReport,
+        ProgressCallback,
+        PruneReport,
+        RepairReport,
+        Retention,
+        SnapshotReport,
+        VerifyReport,
+    )
     from ktpsync.clock import Clock
-    from ktpsync.config import BackupSettings, Configuration, Named
+    from ktpsync.config import Configuration
     from ktpsync.keys import IndexKey, StationKey
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import Outbox
-
-_LOOK_SECONDS = 60.0
-"""How often the service looks whether a backup is due and its disk is there."""
+    from ktpsync.plugins import Backend, PluginRegistry
 
 
 class Backups:
-    """Makes and checks the backups of an office.
+    """Makes, checks, mends and thins out the backups of an office.
 
     Args:
         settings: The configuration.
@@ -39,6 +47,7 @@ class Backups:
         index_key: Goes into the sealed state, so that a restored outbox recognises what it holds.
         clock: The clock to ask.
         registry: Makes the storage backends.
+        destination: Makes the backend of a destination, which may hold good copies.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class Backups:
         index_key: IndexKey,
         clock: Clock,
         registry: PluginRegistry,
+        destination: Callable[[str], Backend],
     ) -> None:
         self._settings = settings
         self._data = data
@@ -58,185 +68,184 @@ class Backups:
         self._station = station
         self._index_key = index_key
         self._clock = clock
-        self._registry = registry
+        self._destination = destination
+        self.places = BackupPlaces(settings, data=data, clock=clock, registry=registry)
+        self.offload = Offload(
+            settings.office, places=self.places, outbox=outbox, verify=self._read_back, clock=clock
+        )
 
-    def backup(self, name: str, progress: ProgressCallback | None) -> SnapshotReport:
-        """Copy what is new."""
-        recipients = self._recipients(name)
-        with self._storage(name) as storage:
-            repository = self._repository(name, storage, recipients)
-            return backup(
+    def close(self) -> None:
+        """Close what is open."""
+        self.offload.close()
+
+    def backup(
+        self, name: str, progress: ProgressCallback | None = None, *, read_back: bool = False
+    ) -> SnapshotReport:
+        """Copy what is new, then read back what is due for it.
+
+        Args:
+            name: The backup.
+            progress: Called as packs are stored.
+            read_back: Whether to read back all that is new as well, as the service does.
+        """
+        with self.places.made(name) as repository:
+            report = backup(
                 self._outbox,
                 repository,
                 station=self._station,
                 memory=self._data.backup_memory,
-                recipients=recipients,
+                recipients=self.places.recipients(name),
+                include_station_key=self.places.settings(name).include_station_key,
                 index_key=self._index_key.to_hex(),
                 clock=self._clock,
                 progress=progress or ignore_progress,
             )
+            fresh = report.packs if read_back or self.offload.low else ()
+            return evolve(report, found=tuple(self._sample(name, repository, report, fresh)))
 
     def verify(
         self,
         name: str,
         *,
-        depth: Depth | None,
-        identities: tuple[Identity, ...],
-        progress: ProgressCallback | None,
+        depth: Depth | None = None,
+        identities: tuple[Identity, ...] = (),
+        progress: ProgressCallback | None = None,
     ) -> VerifyReport:
         """Check a backup."""
-        stations = self._trusted()
-        with self._storage(name) as storage:
-            repository = Repository.open(storage, expected=self._known(name))
-            return verify(
+        with self.places.opened(name) as repository:
+            return self._verify(
+                name,
                 repository,
                 depth=depth or (Depth.OPEN if identities else Depth.READ),
                 identities=identities,
-                open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
-                trusted=stations,
-                memory=self._data.backup_memory,
-                source=self._outbox,
-                clock=self._clock,
                 progress=progress or ignore_progress,
             )
 
+    def repair(
+        self, name: str, sources: Sequence[str], *, progress: ProgressCallback | None = None
+    ) -> tuple[RepairReport, VerifyReport]:
+        """Bring good copies of what is damaged, and look again."""
+        from ktpsync.backup import repair  # noqa: PLC0415 - rarely needed
+        from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
+
+        with (
+            self.places.opened(name) as repository,
+            GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies,
+        ):
+            mended = repair(repository, copies.sources(sources), memory=self._data.backup_memory)
+            found = self._verify(name, repository, progress=progress or ignore_progress)
+            return mended, found
+
     def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
         """Try a restore."""
-        stations = self._trusted()
-        with self._storage(name) as storage:
+        from ktpsync.backup import drill, packet_opener  # noqa: PLC0415 - rarely needed
+
+        with self.places.opened(name) as repository:
             return drill(
-                Repository.open(storage, expected=self._known(name)),
+                repository,
                 identities=identities,
-                open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
+                open_packet=packet_opener(identities, self._trusted()),
                 sample=sample,
                 memory=self._data.backup_memory,
                 clock=self._clock,
             )
 
-    def tasks(self, finished: Callable[[str, SnapshotReport], None]) -> Iterable[Task]:
-        """Return what the service does for the backups that have a schedule."""
-        for name, place in self._settings.backups.items():
-            every = place.settings.every
-            if every is not None:
-                yield Task(
-                    name=f"backup-{name}", every=_LOOK_SECONDS, run=_WhenDue(self, name, every, finished)
-                )
+    def prune(
+        self,
+        name: str,
+        retention: Retention | None = None,
+        *,
+        dry_run: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> PruneReport:
+        """Drop old snapshots, and packets that nobody needs any more."""
+        from ktpsync.backup import Retention, prune, purged_packets  # noqa: PLC0415 - rarely needed
 
-    def make_if_due(self, name: str, every: float) -> SnapshotReport | None:
-        """Make a backup whose time has come."""
-        known = self._known(name)
-        last = None if known is None else backup_dates(self._data.backup_memory, known).last_backup_ms
-        if not due(self._clock.now_ms(), last, round(every * 1000)):
-            return None
-        return self.backup(name, None)
+        with self.places.opened(name) as repository:
+            return prune(
+                self._outbox,
+                repository,
+                station=self._station,
+                memory=self._data.backup_memory,
+                retention=retention or self.places.settings(name).retention or Retention(),
+                expendable=purged_packets(self._outbox),
+                dry_run=dry_run,
+                index_key=self._index_key.to_hex(),
+                clock=self._clock,
+                progress=progress or ignore_progress,
+            )
+
+    def extract(self, name: str, packet_ids: Iterable[str], into: Path) -> ExtractReport:
+        """Take single packets out, still sealed."""
+        from ktpsync.backup import extract  # noqa: PLC0415 - rarely needed
+
+        with self.places.opened(name) as repository:
+            return extract(repository, packet_ids, into)
+
+    def make_room_for(self, size: int) -> bool:
+        """Drop bytes from the spool so that a packet fits; return whether any were dropped."""
+        below = self._settings.office.offload_below
+        return self.offload.make_room(max(size, below // 4)) > 0
+
+    def _read_back(self, name: str) -> None:
+        """Read a backup whole, for the outbox to know what is in it; a disk that goes away meanwhile is no news."""
+        try:
+            self.verify(name)
+        except UnavailableError:
+            return
+
+    def _verify(
+        self,
+        name: str,
+        repository: Repository,
+        *,
+        depth: Depth = Depth.READ,
+        identities: tuple[Identity, ...] = (),
+        share: float | None = None,
+        packs: Collection[str] = (),
+        progress: ProgressCallback = ignore_progress,
+    ) -> VerifyReport:
+        from ktpsync.backup import verify  # noqa: PLC0415 - a backup mostly does without
+        from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
+
+        stations = self._trusted()
+        with GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies:
+            return verify(
+                repository,
+                depth=depth,
+                identities=identities,
+                open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
+                trusted=stations,
+                memory=self._data.backup_memory,
+                copies=copies.elsewhere,
+                source=self._outbox,
+                share=share,
+                packs=packs,
+                clock=self._clock,
+                progress=progress,
+            )
+
+    def _sample(
+        self, name: str, repository: Repository, report: SnapshotReport, fresh: Collection[str]
+    ) -> list[str]:
+        """Read back the share that the time since the last sample asks for, and return what was wrong."""
+        now_ms = self._clock.now_ms()
+        sampled_ms = backup_dates(self._data.backup_memory, repository.uuid).sampled_ms
+        if sampled_ms is None or sampled_ms > now_ms:
+            begin_sampling(self._data.backup_memory, repository.uuid, now_ms)
+            share = 0.0
+        else:
+            share = (now_ms - sampled_ms) / 1000 / self.places.settings(name).verify_within
+        # Less than a pack is not worth the reading: it adds up until it is.
+        due = share * report.totals.packs >= 1
+        if not due and not fresh:
+            return []
+        found = self._verify(name, repository, share=min(share, 1.0) if due else 0.0, packs=fresh)
+        return [str(problem) for problem in found.problems]
 
     def _trusted(self) -> list[StationPublicKey]:
         earlier = sorted(self._data.earlier_stations.glob("*.pem"))
         return [self._station.public, *(StationPublicKey.from_pem(path.read_bytes()) for path in earlier)]
 
-    def _recipients(self, name: str) -> tuple[str, ...]:
-        _place(self._settings, name)
-        return self._settings.backup_recipients(name)
-
-    def _storage(self, name: str) -> StorageBackend:
-        context = BackendContext(name=name, state_folder=self._data.state("backups", name), clock=self._clock)
-        return _make(self._registry, self._settings, name, context)
-
-    def _repository(self, name: str, storage: StorageBackend, recipients: tuple[str, ...]) -> Repository:
-        known = self._known(name)
-        if known is None and not storage.exists("ktpsync-repository.json"):
-            repository = Repository.create(storage, recipients=recipients, clock=self._clock)
-        else:
-            repository = Repository.open(storage, expected=known)
-        if known is None:
-            files.make_folder(self._uuid_file(name).parent)
-            files.write_atomic(self._uuid_file(name), repository.uuid.encode("ascii"))
-        return repository
-
-    def _known(self, name: str) -> str | None:
-        try:
-            return self._uuid_file(name).read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return None
-
-    def _uuid_file(self, name: str) -> Path:
-        return self._data.state("backups", name) / "repository-uuid"
-
-
-class _WhenDue:
-    def __init__(
-        self, backups: Backups, name: str, every: float, finished: Callable[[str, SnapshotReport], None]
-    ) -> None:
-        self._backups = backups
-        self._name = name
-        self._every = every
-        self._finished = finished
-
-    def __call__(self) -> None:
-        report = self._backups.make_if_due(self._name, self._every)
-        if report is not None:
-            self._finished(self._name, report)
-
-
-def _place(settings: Configuration, name: str) -> Named[BackupSettings]:
-    place = settings.backups.get(name)
-    if place is None:
-        known = ", ".join(settings.backups) or "none"
-        raise UnknownDestinationError(f"There is no backup {name!r} in {settings.path}; there are: {known}.")
-    return place
-
-
-def _make(
-    registry: PluginRegistry, settings: Configuration, name: str, context: BackendContext
-) -> StorageBackend:
-    place = _place(settings, name)
-    return _storage_backend(
-        registry,
-        place.settings.backend,
-        place.backend_settings,
-        context,
-        where=f"[backups.{name}]",
-        base=settings.path.parent,
-    )
-
-
-def _storage_backend(
-    registry: PluginRegistry,
-    backend: str,
-    settings: Mapping[str, object],
-    context: BackendContext,
-    *,
-    where: str,
-    base: Path,
-) -> StorageBackend:
-    made = registry.make(backend, settings, context, where=where, base=base, also=BACKUP_KEYS)
-    if not isinstance(made, StorageBackend):
-        raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
-    return made
-
-
-def storage_at(path: Path) -> StorageBackend:
-    """Return the storage in a marked folder on a disk, without any configuration.
-
-    Args:
-        path: The folder that was marked with ``ktpsync disk init``.
-    """
-    context = BackendContext(name=str(path))
-    settings = {"path": str(path.absolute())}
-    return _storage_backend(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
-
-
-def storage_of(config: Path, name: str) -> StorageBackend:
-    """Return the storage of a backup that a configuration file names, without opening the office.
-
-    Args:
-        config: The file, or the folder it is in.
-        name: The name after ``backups.``.
-
-    Raises:
-        ConfigError: The file has problems, or the backend is no storage.
-        UnknownDestinationError: The file names no such backup.
-    """
-    registry = PluginRegistry.load()
-    settings = load(config, secrets=registry.secret_sources())
-    return _make(registry, settings, name, BackendContext(name=name))
+    def _destinations(self) -> tuple[Sequence[str], Callable[[str], Backend]]:
+        return tuple(self._settings.destinations), self._destination

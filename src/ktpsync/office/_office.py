@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -9,7 +10,9 @@ from ktpsync import config as configuration
 from ktpsync import packet, records
 from ktpsync.clock import SystemClock
 from ktpsync.courier import Service
+from ktpsync.errors import StationFullError
 from ktpsync.keys import IndexKey, StationKey
+from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations
 from ktpsync.office._layout import DataFolder
@@ -23,7 +26,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ktpsync.age import Identity
-    from ktpsync.backup import Depth, DrillReport, ProgressCallback, SnapshotReport, VerifyReport
+    from ktpsync.backup import (
+        Depth,
+        DrillReport,
+        ExtractReport,
+        ProgressCallback,
+        PruneReport,
+        RepairReport,
+        Retention,
+        SnapshotReport,
+        VerifyReport,
+    )
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
     from ktpsync.keys import StationPublicKey
@@ -71,7 +84,9 @@ class Office:
             index_key=self._index_key,
             clock=clock,
             registry=registry,
+            destination=self._destinations.backend,
         )
+        self.outbox.spool.fetch = self._backups.offload.fetch
 
     @classmethod
     def open(
@@ -96,6 +111,7 @@ class Office:
     def close(self) -> None:
         """Close connections and the outbox, after plugins were told what happened."""
         self._registry.notify.close()
+        self._backups.close()
         self._destinations.close()
         self.outbox.close()
 
@@ -136,7 +152,8 @@ class Office:
             station_key=self._station_key,
             clock=self._clock,
         )
-        submitted = self.outbox.submit(
+        put_in = partial(
+            self.outbox.submit,
             sealing.sealed,
             packet_id=sealing.packet.packet_id,
             sha256=sealing.packet.sha256,
@@ -146,6 +163,12 @@ class Office:
             urgent=urgent,
             connection=connection,
         )
+        try:
+            submitted = put_in()
+        except StationFullError:
+            if not self._backups.make_room_for(len(sealing.sealed)):
+                raise
+            submitted = put_in()
         if submitted.created and connection is None:
             stored = submitted.packet
             self._registry.notify.packet_submitted(stored.packet_id, stored.sha256, stored.size)
@@ -172,7 +195,13 @@ class Office:
 
     def run(self, stop: threading.Event) -> None:
         """Serve all destinations until ``stop`` is set: deliver, poll statuses, make backups that are due."""
-        tasks = [*self._destinations.tasks(), *self._backups.tasks(self._finished)]
+        watch = BackupWatch(
+            self._backups,
+            clock=self._clock,
+            finished=self._finished,
+            overdue=self._registry.notify.backup_overdue,
+        )
+        tasks = [*self._destinations.tasks(), *watch.tasks()]
         health = self.data.root / "health.json"
         Service(
             self.outbox, self._destinations.couriers(), tasks=tasks, health=health, clock=self._clock
@@ -271,9 +300,14 @@ class Office:
             RepositoryError: Another repository is in its place.
             BackendError: The place cannot be reached; earlier snapshots stay.
         """
+        name = self._backups.places.resolve(name)
         report = self._backups.backup(name, progress)
         self._finished(name, report)
         return report
+
+    def backup_states(self) -> list[BackupState]:
+        """Return how each backup stands, also while its disk is away, with what a person must see to."""
+        return backup_states(self._backups.places, self._backups.offload.awaited(), self._clock.now_ms())
 
     def verify(
         self,
@@ -298,7 +332,69 @@ class Office:
             UnknownDestinationError: There is no backup of this name.
             BackendError: The place cannot be reached.
         """
+        name = self._backups.places.resolve(name)
         return self._backups.verify(name, depth=depth, identities=tuple(identities), progress=progress)
+
+    def repair(
+        self, name: str, sources: Iterable[str], *, progress: ProgressCallback | None = None
+    ) -> tuple[RepairReport, VerifyReport]:
+        """Bring good copies of what is damaged in a backup, and verify it again.
+
+        Args:
+            name: The backup.
+            sources: Where good copies may be, the best first: ``spool``, names of other backups, names of
+                destinations.
+            progress: Called as packs are read.
+
+        Returns:
+            What was mended, and what a look at everything found afterwards.
+
+        Raises:
+            UnknownDestinationError: There is no backup or source of this name.
+            BackendError: The place cannot be reached.
+        """
+        name = self._backups.places.resolve(name)
+        return self._backups.repair(name, tuple(sources), progress=progress)
+
+    def prune(
+        self,
+        name: str,
+        retention: Retention | None = None,
+        *,
+        dry_run: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> PruneReport:
+        """Drop old snapshots of a backup, and packets that nobody needs any more.
+
+        The last copy of a packet that is not delivered is never among them.
+
+        Args:
+            name: The backup.
+            retention: Which snapshots to keep; as configured if not given.
+            dry_run: Whether to say what would be done and do nothing.
+            progress: Called as packs are written.
+
+        Raises:
+            UnknownDestinationError: There is no backup of this name.
+            DamagedBackupError: A file that is needed is damaged. Nothing was dropped.
+            BackendError: The place cannot be reached.
+        """
+        name = self._backups.places.resolve(name)
+        return self._backups.prune(name, retention, dry_run=dry_run, progress=progress)
+
+    def extract(self, name: str, packet_ids: Iterable[str], into: Path) -> ExtractReport:
+        """Take single packets out of a backup, still sealed.
+
+        Args:
+            name: The backup.
+            packet_ids: Which.
+            into: The folder to write ``<packet id>.age`` files to; nothing in it is overwritten.
+
+        Raises:
+            UnknownDestinationError: There is no backup of this name.
+            BackendError: The place cannot be reached.
+        """
+        return self._backups.extract(self._backups.places.resolve(name), packet_ids, into)
 
     def drill(self, name: str, identities: Iterable[Identity], *, sample: int = 20) -> DrillReport:
         """Try a restore without keeping it: read the whole state, open a sample of packets.
@@ -313,6 +409,7 @@ class Office:
             RestoreError: There is no snapshot to try.
             BackendError: The place cannot be reached.
         """
+        name = self._backups.places.resolve(name)
         return self._backups.drill(name, tuple(identities), sample)
 
     # --- inside ---

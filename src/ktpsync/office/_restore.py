@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ktpsync import age, files
-from ktpsync.backup import Depth, Repository, ignore_progress, restore_station, verify
+from ktpsync.backup import Depth, Repository, extract, ignore_progress, restore_station, verify
 from ktpsync.config import CONFIG_NAME
 from ktpsync.errors import BackupError, RestoreError
 from ktpsync.keys import IndexKey
-from ktpsync.office._backups import storage_at, storage_of
+from ktpsync.office._backup_places import storage_at, storage_of
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._setup import init_office
 from ktpsync.outbox import Outbox
 from ktpsync.plugins import StorageBackend
 
 if TYPE_CHECKING:
-    from ktpsync.backup import ProgressCallback, RestoreReport, VerifyReport
+    from collections.abc import Iterable
+
+    from ktpsync.backup import ExtractReport, ProgressCallback, RestoreReport, Selection, VerifyReport
 
 
 def restore(
@@ -27,6 +31,7 @@ def restore(
     identity: age.Identity | Path | str,
     config: Path | None = None,
     snapshot: str | None = None,
+    selection: Selection | None = None,
     progress: ProgressCallback | None = None,
 ) -> RestoreReport:
     """Rebuild an office from a backup, in an empty folder of a new machine.
@@ -43,6 +48,7 @@ def restore(
         config: A configuration file whose ``[backups.NAME]`` says where the backup is, such as a copy of
             the old office's.
         snapshot: Which snapshot; the newest if not given.
+        selection: Which packets, by id or by when they were recorded; all if not given.
         progress: Called as packets are restored.
 
     Returns:
@@ -68,8 +74,12 @@ def restore(
             open_outbox=lambda root: Outbox.open(DataFolder(root).database, DataFolder(root).spool),
             memory=data.backup_memory,
             snapshot=snapshot,
+            selection=selection,
             progress=progress or ignore_progress,
         )
+        if selection is not None:
+            there = {*report.packet_ids, *report.damaged, *report.missing}
+            report = evolve(report, missing=(*report.missing, *sorted(selection.packet_ids - there)))
         recipients = repository.snapshot(report.head.name).manifest.recipients
         _remember_stations(repository, report.lineage, data)
     if report.index_key is not None and not data.index_key.exists():
@@ -98,12 +108,36 @@ def _storage(source: StorageBackend | Path | str, config: Path | None) -> Storag
     return storage_at(Path(source)) if config is None else storage_of(config, str(source))
 
 
-def verify_backup(source: StorageBackend | Path | str, *, depth: Depth = Depth.READ) -> VerifyReport:
+def extract_packets(
+    source: StorageBackend | Path | str, packet_ids: Iterable[str], *, into: Path
+) -> ExtractReport:
+    """Take single packets out of a backup without its office, still sealed: no key is needed.
+
+    Args:
+        source: The marked folder of the disk that holds it, or a storage backend.
+        packet_ids: Which.
+        into: The folder to write ``<packet id>.age`` files to; nothing in it is overwritten.
+
+    Raises:
+        RepositoryError: There is no repository.
+        BackendError: It cannot be reached.
+    """
+    with _storage(source, None) as storage:
+        return extract(Repository.open(storage), packet_ids, into)
+
+
+def verify_backup(
+    source: StorageBackend | Path | str,
+    *,
+    depth: Depth = Depth.READ,
+    progress: ProgressCallback | None = None,
+) -> VerifyReport:
     """Check a backup repository without its office: no key is needed.
 
     Args:
         source: The marked folder of the disk that holds it, or a storage backend.
         depth: ``Depth.LIST`` or ``Depth.READ``.
+        progress: Called as packs are read.
 
     Returns:
         What was found; damage raises nothing.
@@ -113,4 +147,4 @@ def verify_backup(source: StorageBackend | Path | str, *, depth: Depth = Depth.R
         BackendError: It cannot be reached.
     """
     with _storage(source, None) as storage:
-        return verify(Repository.open(storage), depth=depth)
+        return verify(Repository.open(storage), depth=depth, progress=progress or ignore_progress)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._destinations import COPY, COPY_PREFIX
 from ktpsync.outbox._values import DestinationSpec
@@ -46,6 +48,8 @@ JOIN ktpsync_destination r ON r.dest = c.dest AND r.kind = 'copy' AND r.active =
 WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery d
   JOIN ktpsync_destination t ON t.dest = d.dest
   WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND d.state = 'open')
+  AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery h
+    WHERE h.packet_id = p.packet_id AND h.state = 'delivered' AND h.dest IN :at_hand)
 GROUP BY c.dest
 """
 _PAGE = 1000
@@ -141,8 +145,10 @@ class Copies:
             found = connection.execute(self._database.sql(_HOLDERS), {"packet_id": packet_id}).scalars().all()
         return tuple(dest.removeprefix(COPY_PREFIX) for dest in found)
 
-    def awaited(self) -> dict[str, int]:
-        """Return how many offloaded packets that are still to be delivered each repository holds."""
+    def awaited(self, at_hand: Iterable[str]) -> dict[str, int]:
+        """Return how many offloaded packets wait for each repository; see :meth:`Outbox.awaited_copies`."""
+        statement = self._database.sql(_AWAITED).bindparams(sa.bindparam("at_hand", expanding=True))
+        bound = {"at_hand": [COPY_PREFIX + repository for repository in at_hand]}
         with self._database.read() as connection:
-            rows = connection.execute(self._database.sql(_AWAITED)).all()
+            rows = connection.execute(statement, bound).all()
         return {row.dest.removeprefix(COPY_PREFIX): row.packets for row in rows}

@@ -567,9 +567,13 @@ class Outbox:
         """Return the UUIDs of the backup repositories that hold a packet."""
         return self._copies.holders(packet_id)
 
-    def awaited_copies(self) -> dict[str, int]:
-        """Return, by repository, how many offloaded packets wait for it to be delivered from there."""
-        return self._copies.awaited()
+    def awaited_copies(self, at_hand: Iterable[str] = ()) -> dict[str, int]:
+        """Return, by repository that holds them, how many offloaded packets wait to be delivered.
+
+        Args:
+            at_hand: UUIDs of repositories that can be read now: what they hold waits for no other.
+        """
+        return self._copies.awaited(at_hand)
 
     # --- inside ---
 

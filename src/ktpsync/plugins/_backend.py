@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from attrs import field, frozen
 
 from ktpsync.clock import Clock, SystemClock
+from ktpsync.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
@@ -93,6 +94,18 @@ class Backend(ABC):
         Raises:
             BackendError: It would not; the class and the message say why.
         """
+
+    def fetch(self, packet_id: str) -> bytes:
+        """Return the sealed bytes of a packet that was delivered here, to mend a damaged copy elsewhere.
+
+        Args:
+            packet_id: Which. The caller checks the digest of what it gets.
+
+        Raises:
+            UnsupportedError: This kind of place gives nothing back; the default.
+            NotFoundError: It does not hold the packet.
+        """
+        raise UnsupportedError(f"This backend does not give packets back, so not packet {packet_id} either.")
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing
         """Free connections and handles. Called once; no other call follows."""

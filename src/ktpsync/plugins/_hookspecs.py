@@ -192,3 +192,22 @@ def ktpsync_backup_finished(backup: str, snapshot: str, packets: int) -> None:
             counters[f"copied to {backup}"] += packets
         ```
     """
+
+
+@hookspec
+def ktpsync_backup_overdue(backup: str, reason: str) -> None:
+    """Observe that a person must see to a backup: the last one is too old, or its disk must be plugged in.
+
+    Called by the service, once a day for each backup until it is seen to.
+
+    Args:
+        backup: The backup's name in the configuration.
+        reason: What is wrong and what to do, in a sentence.
+
+    Example:
+        ```python
+        @hookimpl
+        def ktpsync_backup_overdue(reason):
+            messages.append(reason)
+        ```
+    """

@@ -74,6 +74,10 @@ class Observers:
         """Tell that a backup is complete."""
         self._tell("ktpsync_backup_finished", backup=backup, snapshot=snapshot, packets=packets)
 
+    def backup_overdue(self, backup: str, reason: str) -> None:
+        """Tell that a person must see to a backup."""
+        self._tell("ktpsync_backup_overdue", backup=backup, reason=reason)
+
     def close(self) -> None:
         """Let the observers be told what is still waiting, for as long as one may take; then stop."""
         with self._changed:

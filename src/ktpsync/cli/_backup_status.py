@@ -1,0 +1,57 @@
+"""How ``ktpsync status`` shows the backups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ktpsync.clock import utc_from_ms, utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktpsync.cli._output import Output
+    from ktpsync.office import BackupState
+
+
+def say_backups(output: Output, states: Sequence[BackupState]) -> bool:
+    """Print how each backup stands; return whether a person must see to one."""
+    if states:
+        output.table(
+            "Backups",
+            ["backup", "last backup", "last verified", "last drill", "packets that wait for it"],
+            [
+                [
+                    state.name,
+                    _moment(state.last_backup_ms) or "never",
+                    _moment(state.last_verified_ms) or "never",
+                    _moment(state.last_drill_ms) or "never",
+                    state.awaited,
+                ]
+                for state in states
+            ],
+        )
+    warnings = [sentence for state in states for sentence in state.warnings]
+    for sentence in warnings:
+        click.echo(f"ktpsync: {sentence}", err=True)
+    return bool(warnings)
+
+
+def backups_document(states: Sequence[BackupState]) -> list[dict[str, object]]:
+    """Return the same for a program."""
+    return [
+        {
+            "name": state.name,
+            "last_backup": _moment(state.last_backup_ms),
+            "last_verified": _moment(state.last_verified_ms),
+            "last_drill": _moment(state.last_drill_ms),
+            "awaited": state.awaited,
+            "warnings": list(state.warnings),
+        }
+        for state in states
+    ]
+
+
+def _moment(moment_ms: int | None) -> str | None:
+    return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))

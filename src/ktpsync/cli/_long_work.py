@@ -1,0 +1,157 @@
+"""How far backups, verifications and restores have come: a bar for people, lines for pipes, events for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ktpsync.backup import Progress, ProgressCallback
+    from ktpsync.cli._output import Output
+
+_EVENT_SECONDS: Final = 1.0
+_LINE_SECONDS: Final = 30.0
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_THOUSAND: Final = 1000
+
+
+@contextlib.contextmanager
+def long_work(output: Output, what: str) -> Iterator[ProgressCallback]:
+    """Show bytes, packets, rate and time left.
+
+    On a terminal a bar; elsewhere a line every half minute; for ``--json`` one JSON object a line on standard
+    error, so that standard output stays one document.
+
+    Args:
+        output: Where a command's words go.
+        what: What is being done.
+    """
+    if output.for_a_person:
+        with _bar(what) as show:
+            yield show
+    elif output.as_json:
+        yield _Regularly(tell=_event, every=_EVENT_SECONDS)
+    else:
+        output.say(f"{what} ...")
+        yield _Regularly(tell=lambda pace: output.say(f"{what}: {pace}"), every=_LINE_SECONDS)
+
+
+class Pace:
+    """How far work has come, and how fast.
+
+    Args:
+        news: The latest news of it.
+        seconds: Since it began.
+    """
+
+    def __init__(self, news: Progress, seconds: float) -> None:
+        self.news = news
+        self.seconds = seconds
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.news.bytes_done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until it is done, at this pace; ``None`` where that cannot be said."""
+        if self.news.bytes_total is None or not self.rate:
+            return None
+        return max(self.news.bytes_total - self.news.bytes_done, 0) / self.rate
+
+    def __str__(self) -> str:
+        news = self.news
+        total = "" if news.bytes_total is None else f" of {amount(news.bytes_total)}"
+        packets = "" if news.packets_total is None else f" of {news.packets_total}"
+        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
+        return f"{amount(news.bytes_done)}{total}, {news.packets_done}{packets} packets, {amount(self.rate)}/s{left}"
+
+
+class _Regularly:
+    def __init__(self, *, tell: Callable[[Pace], None], every: float) -> None:
+        self._tell = tell
+        self._every = every
+        self._began = time.monotonic()
+        self._told = 0.0
+
+    def __call__(self, news: Progress) -> None:
+        now = time.monotonic()
+        last = news.bytes_total is not None and news.bytes_done >= news.bytes_total
+        if now - self._told >= self._every or last:
+            self._told = now
+            self._tell(Pace(news, now - self._began))
+
+
+def _event(pace: Pace) -> None:
+    news = pace.news
+    left = pace.seconds_left
+    document = {
+        "event": "progress",
+        "stage": news.stage,
+        "bytes_done": news.bytes_done,
+        "bytes_total": news.bytes_total,
+        "packets_done": news.packets_done,
+        "packets_total": news.packets_total,
+        "bytes_per_second": round(pace.rate),
+        "seconds_left": None if left is None else round(left, 1),
+    }
+    click.echo(json.dumps(document), err=True)
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[ProgressCallback]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[packets]}"),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns) as bar:
+        task = bar.add_task(what, total=None, packets="")
+
+        def show(news: Progress) -> None:
+            total = "" if news.packets_total is None else f" of {news.packets_total}"
+            bar.update(
+                task,
+                completed=news.bytes_done,
+                total=news.bytes_total,
+                packets=f"{news.packets_done}{total} packets",
+            )
+
+        yield show
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes for a person to read."""
+    power = 0
+    while size >= _THOUSAND and power < len(_UNITS) - 1:
+        size /= _THOUSAND
+        power += 1
+    return f"{size:.{min(power, 1)}f} {_UNITS[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for a person to read."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

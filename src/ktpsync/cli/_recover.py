@@ -1,0 +1,147 @@
+"""``ktpsync restore`` and ``extract``: getting packets back."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+from ktpsync.cli._long_work import amount, duration, long_work
+
+if TYPE_CHECKING:
+    from ktpsync.backup import RestoreReport, Selection
+    from ktpsync.cli._output import Output
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class _Moment(click.ParamType[int]):
+    """A date or a moment; without a time zone it is meant as this machine's clock shows it."""
+
+    name = "date"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return it in milliseconds since 1970."""
+        try:
+            return round(datetime.fromisoformat(str(value)).astimezone().timestamp() * 1000)
+        except ValueError:
+            self.fail(f"{value!r} is not a date such as 2026-11-25 or 2026-11-25T08:00+07:00.", param, ctx)
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True),
+    help="A configuration file, such as a copy of the old office's; SOURCE is then a name in [backups].",
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path), required=True, help="The new office's folder; empty."
+)
+@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
+@click.option("--snapshot", help="Which snapshot; the newest if not given.")
+@click.option(
+    "--packet", "packet_ids", multiple=True, metavar="ID", help="Only this packet; may be repeated."
+)
+@click.option("--since", type=_Moment(), help="Only packets recorded at this date or moment, or later.")
+@click.option("--until", type=_Moment(), help="Only packets recorded before this date or moment.")
+@command
+def restore(
+    output: Output,
+    source: str,
+    *,
+    config: Path | None,
+    into: Path,
+    identity: Path,
+    snapshot: str | None,
+    packet_ids: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+) -> Exit:
+    """Rebuild an office from the backup in the marked folder SOURCE of a disk.
+
+    Run again after an interruption it goes on where it stopped. Then name the destinations in the new
+    ktpsync.toml, give the new station key to the centre, and run `ktpsync reconcile`.
+    """
+    began = time.monotonic()
+    with long_work(output, "Restoring") as progress:
+        report = ktpsync.restore(
+            source,
+            into=into,
+            identity=identity,
+            config=config,
+            snapshot=snapshot,
+            selection=_selection(packet_ids, since, until),
+            progress=progress,
+        )
+    _complain(report)
+    output.say(
+        f"Restored {len(report.packet_ids)} packets into {into}: {amount(report.bytes_restored)} in "
+        f"{duration(time.monotonic() - began)}, from snapshot {report.head.name}."
+    )
+    output.say(f"Next: name the destinations in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`.")
+    output.result(
+        {
+            "packets": len(report.packet_ids),
+            "bytes_restored": report.bytes_restored,
+            "damaged": list(report.damaged),
+            "missing": list(report.missing),
+            "problems": list(report.problems),
+            "snapshot": report.head.name,
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+def _selection(packet_ids: tuple[str, ...], since: int | None, until: int | None) -> Selection | None:
+    from ktpsync.backup import Selection
+
+    if not packet_ids and since is None and until is None:
+        return None
+    return Selection(packet_ids=frozenset(packet_ids), since_ms=since, until_ms=until)
+
+
+def _complain(report: RestoreReport) -> None:
+    damaged = (f"Packet {packet_id} is damaged in the backup." for packet_id in report.damaged)
+    missing = (
+        f"Packet {packet_id} is known, but its bytes are not in the backup. Look for them in another backup, "
+        "or at its destinations."
+        for packet_id in report.missing
+    )
+    for line in (*report.problems, *damaged, *missing):
+        click.echo(f"ktpsync: {line}", err=True)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("packet_ids", nargs=-1, required=True, metavar="PACKET_ID...")
+@click.option("--into", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@config_option
+@command
+def extract(output: Output, name: str, packet_ids: tuple[str, ...], into: Path, config: Path) -> Exit:
+    """Take single packets out of the backup NAME, or of the one in the marked folder NAME of a disk.
+
+    They stay sealed: each becomes a file PACKET_ID.age, which `age` opens with the recovery identity.
+    """
+    if Path(name).is_dir():
+        report = ktpsync.extract_packets(Path(name), packet_ids, into=into)
+    else:
+        with ktpsync.Office.open(config) as office:
+            report = office.extract(name, packet_ids, into)
+    for path in report.written.values():
+        output.say(str(path))
+    for line in report.problems:
+        click.echo(f"ktpsync: {line}", err=True)
+    output.result(
+        {
+            "written": {packet_id: str(path) for packet_id, path in report.written.items()},
+            "problems": list(report.problems),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED

@@ -1,0 +1,102 @@
+"""``ktpsync verify``: is the backup really there, and what can mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+from ktpsync.cli._long_work import amount, long_work
+
+if TYPE_CHECKING:
+    from ktpsync.backup import RepairReport, VerifyReport
+    from ktpsync.cli._output import Output
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--list", "only_list", is_flag=True, help="Only look whether all is there, in the right sizes.")
+@click.option("--open", "identity", type=_FILE, help="Also open every packet with this identity file.")
+@click.option(
+    "--repair-from",
+    "sources",
+    multiple=True,
+    metavar="PLACE",
+    help="Bring good copies of what is damaged from here: `spool`, another backup, or a destination such as "
+    "the centre. May be given several times, the best place first.",
+)
+@config_option
+@command
+def verify(
+    output: Output,
+    name: str,
+    *,
+    only_list: bool,
+    identity: Path | None,
+    sources: tuple[str, ...],
+    config: Path,
+) -> Exit:
+    """Check the backup NAME, or the backup in the marked folder NAME of a disk.
+
+    By default every byte is read back from the medium and compared with its digest; no key is needed.
+    """
+    from ktpsync.backup import Depth
+
+    if sources and (only_list or identity):
+        raise click.UsageError("--repair-from reads everything; --list and --open do not go with it.")
+    depth = Depth.LIST if only_list else Depth.OPEN if identity else Depth.READ
+    mended = None
+    if Path(name).is_dir() and identity is None and not sources:
+        with long_work(output, "Verifying") as progress:
+            report = ktpsync.verify_backup(Path(name), depth=depth, progress=progress)
+    else:
+        identities = () if identity is None else ktpsync.age.read_identities(identity)
+        with ktpsync.Office.open(config) as office, long_work(output, "Verifying") as progress:
+            if sources:
+                mended, report = office.repair(name, sources, progress=progress)
+            else:
+                report = office.verify(name, depth=depth, identities=identities, progress=progress)
+    if mended is not None:
+        _say_mended(output, mended)
+    return _say_found(output, report, mended)
+
+
+def _say_mended(output: Output, mended: RepairReport) -> None:
+    for key in mended.repaired:
+        output.say(f"Repaired: {key}")
+    for line in mended.unrepaired:
+        click.echo(f"ktpsync: not repaired: {line}", err=True)
+
+
+def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None) -> Exit:
+    for line in report.notes:
+        output.say(line)
+    for problem in report.problems:
+        click.echo(f"ktpsync: {problem}", err=True)
+    words = (
+        "all good"
+        if report.ok
+        else f"{len(report.problems)} problems, {len(report.damaged_packets)} packets damaged"
+    )
+    output.say(
+        f"{report.snapshots} snapshots, {report.packets} packets, {amount(report.bytes_read)} read: {words}."
+    )
+    output.result(
+        {
+            "ok": report.ok,
+            "snapshots": report.snapshots,
+            "packets": report.packets,
+            "bytes_read": report.bytes_read,
+            "problems": [str(problem) for problem in report.problems],
+            "damaged_packets": list(report.damaged_packets),
+            "repaired": [] if mended is None else list(mended.repaired),
+            "unrepaired": [] if mended is None else list(mended.unrepaired),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED

@@ -1,0 +1,232 @@
+"""Where the backups of an office live: each name is bound to the repository it was first."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ktpsync import files
+from ktpsync.backup import BackupDates, Repository, backup_dates
+from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.config import BACKUP_KEYS, load
+from ktpsync.errors import BackendError, BackupError, ConfigError, UnavailableError, UnknownDestinationError
+from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ktpsync.clock import Clock
+    from ktpsync.config import BackupSettings, Configuration
+    from ktpsync.office._layout import DataFolder
+
+_MARKER: Final = "ktpsync-repository.json"
+
+
+class BackupPlaces:
+    """Opens the repositories that a configuration names.
+
+    Args:
+        settings: The configuration.
+        data: The data folder.
+        clock: The clock to ask.
+        registry: Makes the storage backends.
+    """
+
+    def __init__(
+        self, settings: Configuration, *, data: DataFolder, clock: Clock, registry: PluginRegistry
+    ) -> None:
+        self._settings = settings
+        self._data = data
+        self._clock = clock
+        self._registry = registry
+
+    def names(self) -> list[str]:
+        """Return the names of all backups, in the order of the file."""
+        return list(self._settings.backups)
+
+    def settings(self, name: str) -> BackupSettings:
+        """Return what is set for a backup."""
+        return self._settings.backups[name].settings
+
+    def sets(self) -> dict[str, list[str]]:
+        """Return the backups by what they are made as: those that take turns under their common name."""
+        found: dict[str, list[str]] = {}
+        for name in self.names():
+            found.setdefault(self.settings(name).rotate or name, []).append(name)
+        return found
+
+    def dates(self, name: str) -> BackupDates | None:
+        """Return what is remembered of a backup, also while its disk is away; ``None`` if it was never made."""
+        known = self.known(name)
+        return None if known is None else backup_dates(self._data.backup_memory, known)
+
+    def last_ms(self, name: str) -> int:
+        """Return when a backup was made last, in milliseconds since 1970; 0: never."""
+        dates = self.dates(name)
+        return (dates.last_backup_ms if dates else None) or 0
+
+    def known(self, name: str) -> str | None:
+        """Return the UUID of the repository that a name is bound to."""
+        try:
+            return self._uuid_file(name).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+
+    def resolve(self, name: str) -> str:
+        """Return the backup that a name means: of those that take turns, the one that is due and at hand.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+            UnavailableError: None of those that take turns is at hand.
+        """
+        if name in self._settings.backups:
+            return name
+        members = sorted(self.sets().get(name, ()), key=self.last_ms)
+        if not members:
+            known = ", ".join(dict.fromkeys([*self.names(), *self.sets()])) or "none"
+            raise UnknownDestinationError(
+                f"There is no backup {name!r} in {self._settings.path}; there are: {known}."
+            )
+        reasons = []
+        for member in members:
+            try:
+                self.look(member)
+            except BackendError as error:
+                reasons.append(f"  - {member} (last backup {when(self.last_ms(member))}): {error}")
+            else:
+                return member
+        raise UnavailableError(
+            "\n".join([f"None of the backups that take turns as {name!r} is at hand:", *reasons])
+        )
+
+    def look(self, name: str) -> None:
+        """Look whether a backup is at hand.
+
+        Raises:
+            BackendError: It is not.
+        """
+        with self.storage(name) as storage:
+            if self.known(name) is None:
+                storage.check()
+            elif not storage.exists(_MARKER):
+                raise UnavailableError(
+                    f"{name}: there is no backup repository where one was. Plug in the right disk."
+                )
+
+    def at_hand(self, name: str) -> bool:
+        """Return whether a backup was made before and can be read now."""
+        if self.known(name) is None:
+            return False
+        try:
+            with self.opened(name):
+                return True
+        except (BackendError, BackupError):
+            return False
+
+    def storage(self, name: str) -> StorageBackend:
+        """Return the storage of a backup; the caller closes it."""
+        context = BackendContext(name=name, state_folder=self._data.state("backups", name), clock=self._clock)
+        return _make(self._registry, self._settings, name, context)
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[Repository]:
+        """Open the repository of a backup that was made before, for as long as the block runs.
+
+        Raises:
+            RepositoryError: There is none, or another one.
+            BackendError: It cannot be reached.
+        """
+        with self.storage(name) as storage:
+            yield Repository.open(storage, expected=self.known(name))
+
+    @contextlib.contextmanager
+    def made(self, name: str) -> Iterator[Repository]:
+        """Open the repository of a backup, made at the first time, for as long as the block runs.
+
+        Raises:
+            RepositoryError: There is another one.
+            BackendError: The place cannot be reached.
+        """
+        recipients = self.recipients(name)
+        known = self.known(name)
+        with self.storage(name) as storage:
+            if known is None and not storage.exists(_MARKER):
+                repository = Repository.create(storage, recipients=recipients, clock=self._clock)
+            else:
+                repository = Repository.open(storage, expected=known)
+            if known is None:
+                files.make_folder(self._uuid_file(name).parent)
+                files.write_atomic(self._uuid_file(name), repository.uuid.encode("ascii"))
+            yield repository
+
+    def recipients(self, name: str) -> tuple[str, ...]:
+        """Return the age recipients that can restore a backup."""
+        return self._settings.backup_recipients(name)
+
+    def _uuid_file(self, name: str) -> Path:
+        return self._data.state("backups", name) / "repository-uuid"
+
+
+def when(moment_ms: int | None) -> str:
+    """Return a moment for a person to read; nothing and 0 are never."""
+    return utc_text(utc_from_ms(moment_ms)) if moment_ms else "never"
+
+
+def _make(
+    registry: PluginRegistry, settings: Configuration, name: str, context: BackendContext
+) -> StorageBackend:
+    place = settings.backups.get(name)
+    if place is None:
+        known = ", ".join(settings.backups) or "none"
+        raise UnknownDestinationError(f"There is no backup {name!r} in {settings.path}; there are: {known}.")
+    return _storage_backend(
+        registry,
+        place.settings.backend,
+        place.backend_settings,
+        context,
+        where=f"[backups.{name}]",
+        base=settings.path.parent,
+    )
+
+
+def _storage_backend(
+    registry: PluginRegistry,
+    backend: str,
+    settings: Mapping[str, object],
+    context: BackendContext,
+    *,
+    where: str,
+    base: Path,
+) -> StorageBackend:
+    made = registry.make(backend, settings, context, where=where, base=base, also=BACKUP_KEYS)
+    if not isinstance(made, StorageBackend):
+        raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
+    return made
+
+
+def storage_at(path: Path) -> StorageBackend:
+    """Return the storage in a marked folder on a disk, without any configuration.
+
+    Args:
+        path: The folder that was marked with ``ktpsync disk init``.
+    """
+    context = BackendContext(name=str(path))
+    settings = {"path": str(path.absolute())}
+    return _storage_backend(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
+
+
+def storage_of(config: Path, name: str) -> StorageBackend:
+    """Return the storage of a backup that a configuration file names, without opening the office.
+
+    Args:
+        config: The file, or the folder it is in.
+        name: The name after ``backups.``.
+
+    Raises:
+        ConfigError: The file has problems, or the backend is no storage.
+        UnknownDestinationError: The file names no such backup.
+    """
+    registry = PluginRegistry.load()
+    settings = load(config, secrets=registry.secret_sources())
+    return _make(registry, settings, name, BackendContext(name=name))

@@ -1,0 +1,219 @@
+"""When backups are made by themselves, and when a person must be told that there is none."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ktpsync.backup import due
+from ktpsync.courier import Task
+from ktpsync.errors import UnavailableError
+from ktpsync.office._backup_places import when
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ktpsync.backup import SnapshotReport
+    from ktpsync.clock import Clock
+    from ktpsync.office._backup_places import BackupPlaces
+    from ktpsync.office._backups import Backups
+
+log = logging.getLogger("ktpsync.backup")
+
+_LOOK_SECONDS: Final = 60.0
+"""How often the service looks whether a backup is due and its disk is there."""
+
+_DAY_MS: Final = 86_400_000
+
+
+@frozen(kw_only=True)
+class BackupState:
+    """How a backup stands. Times are milliseconds since 1970-01-01 UTC; ``None``: never.
+
+    Args:
+        name: The backup.
+        last_backup_ms: When the last one ended.
+        last_verified_ms: When everything was last found whole, at once or share by share.
+        last_drill_ms: When a restore was last tried with success.
+        awaited: Packets that were moved off the station and wait for this backup to be plugged in.
+        warnings: One sentence for each thing that a person must see to.
+    """
+
+    name: str
+    last_backup_ms: int | None
+    last_verified_ms: int | None
+    last_drill_ms: int | None
+    awaited: int
+    warnings: tuple[str, ...]
+
+
+def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) -> list[BackupState]:
+    """Return how each backup stands, also while its disk is away.
+
+    Args:
+        places: The backups.
+        awaited: By name, how many packets wait for a backup to be plugged in.
+        now_ms: The wall clock, in milliseconds since 1970.
+    """
+    states = []
+    for set_name, members in places.sets().items():
+        overdue = _overdue(places, set_name, members, now_ms)
+        for name in members:
+            dates = places.dates(name)
+            warnings = [overdue] if overdue and name == _next(places, members) else []
+            warnings += _swap(places, name, members, now_ms)
+            if count := awaited.get(name, 0):
+                warnings.append(
+                    f"{count} packets that are to be delivered are only on {name}: plug it in, and they go on."
+                )
+            states.append(
+                BackupState(
+                    name=name,
+                    last_backup_ms=dates.last_backup_ms if dates else None,
+                    last_verified_ms=dates.last_verified_ms if dates else None,
+                    last_drill_ms=dates.last_drill_ms if dates else None,
+                    awaited=count,
+                    warnings=tuple(warnings),
+                )
+            )
+    return states
+
+
+def _next(places: BackupPlaces, members: list[str]) -> str:
+    return min(members, key=places.last_ms)
+
+
+def _overdue(places: BackupPlaces, set_name: str, members: list[str], now_ms: int) -> str | None:
+    ages = [age for name in members if (age := places.settings(name).alarm_age) is not None]
+    last_ms = max(places.last_ms(name) for name in members)
+    if not ages or not due(now_ms, last_ms or None, round(min(ages) * 1000)):
+        return None
+    return (
+        f"The last backup to {set_name} is from {when(last_ms)}, too long ago. Plug in "
+        f"{' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
+    )
+
+
+def _swap(places: BackupPlaces, name: str, members: list[str], now_ms: int) -> list[str]:
+    """Return the reminder to plug in the one that was in the cupboard for too long."""
+    if len(members) == 1 or name != _next(places, members):
+        return []
+    last_ms, swap_ms = places.last_ms(name), round(places.settings(name).swap_after * 1000)
+    newest = max(members, key=places.last_ms)
+    if newest == name or not due(now_ms, last_ms or None, swap_ms):
+        return []
+    return [f"It is time to change disks: put {newest} into the cupboard and plug in {name}."]
+
+
+class BackupWatch:
+    """Makes backups that are due, and says when that fails for too long.
+
+    Args:
+        backups: The backups.
+        clock: The clock to ask.
+        finished: Told of each backup that was made, with its name.
+        overdue: Told of each backup that a person must see to, once a day, with the sentence.
+    """
+
+    def __init__(
+        self,
+        backups: Backups,
+        *,
+        clock: Clock,
+        finished: Callable[[str, SnapshotReport], None],
+        overdue: Callable[[str, str], None],
+    ) -> None:
+        self._backups = backups
+        self._places = backups.places
+        self._clock = clock
+        self._finished = finished
+        self._overdue = overdue
+        self._away: dict[str, str] = {}
+        self._told_ms: dict[str, int] = {}
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what the service does for backups."""
+        for name, members in self._places.sets().items():
+            if any(self._places.settings(member).every is not None for member in members):
+                yield Task(name=f"backup-{name}", every=_LOOK_SECONDS, run=_Look(self, name))
+        if self._places.names():
+            yield Task(name="backup-watch", every=_LOOK_SECONDS, run=self.tell_overdue)
+            yield Task(name="offload", every=_LOOK_SECONDS, run=self._backups.offload.run)
+
+    def look(self, set_name: str) -> SnapshotReport | None:
+        """Make the backup of a set if it is due and one of its disks is there."""
+        members = self._places.sets()[set_name]
+        every = [period for name in members if (period := self._places.settings(name).every) is not None]
+        last_ms = max(self._places.last_ms(name) for name in members)
+        if not due(self._clock.now_ms(), last_ms or None, round(min(every) * 1000)):
+            return None
+        try:
+            name = self._places.resolve(set_name)
+            report = self._backups.backup(name, read_back=True)
+        except UnavailableError as error:
+            self._note_away(set_name, str(error))
+            return None
+        self._away.pop(set_name, None)
+        self._say(name, report)
+        self._finished(name, report)
+        self._prune(name)
+        return report
+
+    def tell_overdue(self) -> None:
+        """Tell of backups that a person must see to, each once a day."""
+        now_ms = self._clock.now_ms()
+        for state in backup_states(self._places, {}, now_ms):
+            told_ms = self._told_ms.get(state.name)
+            if state.warnings and (told_ms is None or abs(now_ms - told_ms) >= _DAY_MS):
+                self._told_ms[state.name] = now_ms
+                for sentence in state.warnings:
+                    log.warning("%s", sentence)
+                    self._overdue(state.name, sentence)
+            elif not state.warnings:
+                self._told_ms.pop(state.name, None)
+
+    def _note_away(self, set_name: str, reason: str) -> None:
+        if self._away.get(set_name) != reason:
+            self._away[set_name] = reason
+            log.info("the backup to %s is due and waits: %s", set_name, reason)
+
+    def _say(self, name: str, report: SnapshotReport) -> None:
+        if report.snapshots:
+            log.info(
+                "backed up %d packets (%d bytes) to %s: snapshot %s",
+                report.packets,
+                report.bytes_written,
+                name,
+                report.head,
+            )
+        for line in report.warnings:
+            log.warning("%s: %s", name, line)
+        for line in (*report.damaged, *report.found):
+            log.error("%s: %s", name, line)
+
+    def _prune(self, name: str) -> None:
+        dates = self._places.dates(name)
+        pruned_ms = dates.pruned_ms if dates else None
+        if self._places.settings(name).retention is None:
+            return
+        if due(self._clock.now_ms(), pruned_ms, _DAY_MS):
+            report = self._backups.prune(name)
+            if report.dropped or report.packets_dropped:
+                log.info(
+                    "pruned %s: %d snapshots and %d packets dropped, %d bytes freed",
+                    name,
+                    len(report.dropped),
+                    report.packets_dropped,
+                    report.bytes_freed,
+                )
+
+
+class _Look:
+    def __init__(self, watch: BackupWatch, set_name: str) -> None:
+        self._watch = watch
+        self._set_name = set_name
+
+    def __call__(self) -> None:
+        self._watch.look(self._set_name)

@@ -1,0 +1,129 @@
+"""Where good copies of sealed packets are: the spool, other backups, destinations."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING, Self
+
+from ktpsync.backup import PacketFinder
+from ktpsync.errors import (
+    BackendError,
+    BackupError,
+    KtpsyncError,
+    UnknownDestinationError,
+    UnknownPacketError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ktpsync.backup import GoodCopy
+    from ktpsync.office._backup_places import BackupPlaces
+    from ktpsync.outbox import Outbox
+    from ktpsync.plugins import Backend
+
+SPOOL = "spool"
+
+
+class GoodCopies:
+    """Looks for packets in all places but one; what it opened is closed at the end of the block.
+
+    Args:
+        outbox: Its spool, and what it knows of deliveries.
+        places: The backups.
+        destinations: The names of the destinations, and what makes their backends.
+        missing_from: The backup for which copies are looked for.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        places: BackupPlaces,
+        destinations: tuple[Sequence[str], Callable[[str], Backend]],
+        *,
+        missing_from: str,
+    ) -> None:
+        self._outbox = outbox
+        self._places = places
+        self._destinations, self._backend = destinations
+        self._missing_from = missing_from
+        self._open = contextlib.ExitStack()
+        self._finders: dict[str, PacketFinder | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    def elsewhere(self, packet_id: str, sha256: str | None) -> list[str]:
+        """Return the names of the places that hold a packet whole, as far as they are at hand.
+
+        A destination is named because of its receipt; the others were read.
+        """
+        found = []
+        for name in (SPOOL, *self._others()):
+            with contextlib.suppress(KtpsyncError):
+                if _is(self._source(name)(packet_id), sha256):
+                    found.append(name)
+        with contextlib.suppress(UnknownPacketError):
+            status = self._outbox.status(packet_id)
+            found += [
+                delivery.destination
+                for delivery in status.deliveries
+                if delivery.receipt is not None and delivery.receipt.sha256 == sha256
+            ]
+        return found
+
+    def sources(self, names: Sequence[str]) -> list[GoodCopy]:
+        """Return the places of these names to repair from.
+
+        Raises:
+            UnknownDestinationError: There is no place of such a name.
+        """
+        known = [SPOOL, *self._others(), *self._destinations]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UnknownDestinationError(
+                f"There is no place {', '.join(map(repr, unknown))} to repair {self._missing_from} from; "
+                f"there are: {', '.join(known)}."
+            )
+        return [self._source(name) for name in names]
+
+    def _others(self) -> list[str]:
+        return [name for name in self._places.names() if name != self._missing_from]
+
+    def _source(self, name: str) -> GoodCopy:
+        if name == SPOOL:
+            return self._from_spool
+        if name in self._destinations:
+            return lambda packet_id: self._from_destination(name, packet_id)
+        return lambda packet_id: self._from_backup(name, packet_id)
+
+    def _from_spool(self, packet_id: str) -> bytes | None:
+        try:
+            return self._outbox.spool.path(packet_id).read_bytes()
+        except OSError:
+            return None
+
+    def _from_backup(self, name: str, packet_id: str) -> bytes | None:
+        if name not in self._finders:
+            try:
+                repository = self._open.enter_context(self._places.opened(name))
+                self._finders[name] = PacketFinder(repository)
+            except (BackendError, BackupError):
+                self._finders[name] = None
+        finder = self._finders[name]
+        with contextlib.suppress(BackendError, BackupError, UnknownPacketError):
+            return finder.read(packet_id) if finder is not None else None
+        return None
+
+    def _from_destination(self, name: str, packet_id: str) -> bytes | None:
+        with contextlib.suppress(BackendError):
+            return self._backend(name).fetch(packet_id)
+        return None
+
+
+def _is(sealed: bytes | None, sha256: str | None) -> bool:
+    return sealed is not None and (sha256 is None or hashlib.sha256(sealed).hexdigest() == sha256)

@@ -1,0 +1,181 @@
+"""A full disk does not stop recording: packets that a verified backup holds leave the spool, and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import threading
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from ktpsync import files
+from ktpsync.backup import PacketFinder
+from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ktpsync.clock import Clock
+    from ktpsync.config import OfficeSettings
+    from ktpsync.office._backup_places import BackupPlaces
+    from ktpsync.outbox import Outbox
+
+log = logging.getLogger("ktpsync.backup")
+
+_WHO: Final = "ktpsync"
+_VERIFY_SECONDS: Final = 3600.0
+"""So often, at most, everything is read back only because room is needed."""
+
+
+class Offload:
+    """Drops spool bytes when the disk runs low, and fetches them back for whoever delivers.
+
+    Args:
+        settings: When, and how many copies there must be.
+        places: The backups.
+        outbox: Whose packets.
+        verify: Reads a backup back, so that the outbox knows what is in it.
+        clock: The clock to ask.
+    """
+
+    def __init__(
+        self,
+        settings: OfficeSettings,
+        *,
+        places: BackupPlaces,
+        outbox: Outbox,
+        verify: Callable[[str], object],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._places = places
+        self._outbox = outbox
+        self._verify = verify
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._verified_at: float | None = None
+        self._finders: dict[str, tuple[contextlib.ExitStack, PacketFinder]] = {}
+
+    @property
+    def low(self) -> bool:
+        """Whether the spool's disk has less room than it should."""
+        return self._lacking() > 0
+
+    def run(self) -> int:
+        """Make room if the disk runs low; return the bytes freed."""
+        wanted = self._lacking()
+        if not wanted:
+            return 0
+        freed = self.make_room(wanted)
+        if freed < wanted and self._may_verify():
+            for name in self._places.names():
+                if self._places.at_hand(name):
+                    self._verify(name)
+            freed += self.make_room(wanted - freed)
+        if freed:
+            log.info("%d bytes of packets that backups hold were dropped from the spool", freed)
+        else:
+            log.warning(
+                "The station's disk runs low, and no packet can be dropped from it: plug in a backup disk, "
+                "or free some room."
+            )
+        return freed
+
+    def make_room(self, wanted: int) -> int:
+        """Drop spool bytes of packets that enough verified backups hold, one of them at hand.
+
+        Args:
+            wanted: Bytes.
+
+        Returns:
+            Bytes freed; 0 also where dropping is switched off.
+        """
+        if not self._settings.offload_below:
+            return 0
+        repositories = {}
+        for name in self._places.names():
+            if lineage := self._lineage(name):
+                repositories[lineage] = self._places.at_hand(name)
+        if True not in repositories.values():
+            return 0
+        return self._outbox.offload(
+            wanted, who=_WHO, repositories=repositories, copies=self._settings.offload_copies
+        )
+
+    def fetch(self, packet_id: str) -> BinaryIO:
+        """Return a file object over an offloaded packet's bytes, read from a backup that is at hand.
+
+        Raises:
+            SpoolError: No backup holds them.
+            UnavailableError: None that does is at hand; the message names those that hold the packet.
+        """
+        reasons = []
+        with self._lock:
+            holders = self._holders(packet_id)
+            if not holders:
+                raise SpoolError(
+                    f"The sealed bytes of packet {packet_id} are not in the spool, and no backup of the "
+                    "configuration holds them. Look for them on old disks with `ktpsync extract`."
+                )
+            for name in holders:
+                try:
+                    return io.BytesIO(self._read(name, packet_id))
+                except (BackendError, BackupError, UnknownPacketError) as error:
+                    reasons.append(f"{name}: {error}")
+        raise UnavailableError(
+            f"The bytes of packet {packet_id} are not on this station any more. Plug in the backup that "
+            f"holds them, {' or '.join(holders)}. {' '.join(reasons)}"
+        )
+
+    def awaited(self) -> dict[str, int]:
+        """Return how many packets wait for a backup to be plugged in, by its name."""
+        if not self._outbox.awaited_copies():
+            return {}
+        lineages = {name: self._lineage(name) for name in self._places.names()}
+        at_hand = [lineage for name, lineage in lineages.items() if lineage and self._places.at_hand(name)]
+        found = self._outbox.awaited_copies(at_hand)
+        return {name: found[lineage] for name, lineage in lineages.items() if lineage in found}
+
+    def close(self) -> None:
+        """Close what was opened to fetch from."""
+        with self._lock:
+            for opened, _ in self._finders.values():
+                opened.close()
+            self._finders.clear()
+
+    def _lineage(self, name: str) -> str:
+        dates = self._places.dates(name)
+        return (dates.lineage if dates else None) or ""
+
+    def _read(self, name: str, packet_id: str) -> bytes:
+        """Read from a repository that stays open: many packets come back together."""
+        if name in self._finders:
+            try:
+                return self._finders[name][1].read(packet_id)
+            except (BackendError, BackupError, UnknownPacketError):
+                # The disk may be another one now, or hold more than it did.
+                self._finders.pop(name)[0].close()
+        with contextlib.ExitStack() as stack:
+            finder = PacketFinder(stack.enter_context(self._places.opened(name)))
+            self._finders[name] = (stack.pop_all(), finder)
+        return finder.read(packet_id)
+
+    def _holders(self, packet_id: str) -> list[str]:
+        """Return the backups that hold a packet, those that were made last first."""
+        lineages = self._outbox.copy_holders(packet_id)
+        holders = [name for name in self._places.names() if self._lineage(name) in lineages]
+        return sorted(holders, key=self._places.last_ms, reverse=True)
+
+    def _lacking(self) -> int:
+        below = self._settings.offload_below
+        free = files.free_bytes(self._outbox.spool.folder) if below else 0
+        # A quarter more than just enough, or the next packet would bring it back here.
+        return below - free + below // 4 if free < below else 0
+
+    def _may_verify(self) -> bool:
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._verified_at is not None and now - self._verified_at < _VERIFY_SECONDS:
+                return False
+            self._verified_at = now
+            return True

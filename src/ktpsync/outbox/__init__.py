@@ -12,6 +12,7 @@ from ktpsync.outbox._deliveries import check_receipt
 from ktpsync.outbox._destinations import LONGEST_THROTTLE_MS
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
+from ktpsync.outbox._rewrap import RewrapReport
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState, state_diagram
 from ktpsync.outbox._storage import Limits, StorageView
@@ -60,6 +61,7 @@ __all__ = [
     "Rejected",
     "RetryPolicy",
     "Returned",
+    "RewrapReport",
     "Spool",
     "StatusApplied",
     "StorageView",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._receipts import receipt_json
+from ktpsync.outbox._receipts import delivered_bytes, receipt_json
 from ktpsync.outbox._values import HoldingsApplied, StatusApplied
 from ktpsync.plugins import HoldingState
 
@@ -68,7 +68,7 @@ UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, fence = fence + 1,
 WHERE packet_id = :packet_id AND dest = :dest AND state <> 'rejected'
 """
 _TO_RECONCILE = """
-SELECT d.id, p.packet_id, p.sha256, p.size FROM ktpsync_delivery d
+SELECT d.id, p.packet_id, p.sha256, p.size, d.receipt FROM ktpsync_delivery d
 JOIN ktpsync_packet p ON p.packet_id = d.packet_id
 WHERE d.dest = :dest AND d.id > :after AND p.location <> 'purged' ORDER BY d.id LIMIT :count
 """
@@ -155,7 +155,7 @@ class Central:
                     self._database.sql(_TO_RECONCILE), {"dest": dest, "after": after, "count": _PAGE}
                 ).all()
             for row in rows:
-                yield self._spool.packet(row.packet_id, row.sha256, row.size)
+                yield self._spool.packet(row.packet_id, *delivered_bytes(row.sha256, row.size, row.receipt))
             if len(rows) < _PAGE:
                 return
             after = rows[-1].id
@@ -172,7 +172,7 @@ class Central:
                 packet_id = holding.packet_id
                 row = connection.execute(
                     self._database.sql(
-                        "SELECT p.sha256, p.size, d.state FROM ktpsync_packet p JOIN ktpsync_delivery d "
+                        "SELECT p.sha256, p.size, d.state, d.receipt FROM ktpsync_packet p JOIN ktpsync_delivery d "
                         "ON d.packet_id = p.packet_id WHERE p.packet_id = :packet_id AND d.dest = :dest"
                     ),
                     {"packet_id": packet_id, "dest": dest},
@@ -180,7 +180,8 @@ class Central:
                 if row is None:
                     continue
                 receipt = holding.receipt
-                proven = receipt is not None and (receipt.sha256, receipt.size) == (row.sha256, row.size)
+                known = delivered_bytes(row.sha256, row.size, row.receipt)
+                proven = receipt is not None and (receipt.sha256, receipt.size) == known
                 bound = {"packet_id": packet_id, "dest": dest, "now": now}
                 if holding.state is HoldingState.HELD and receipt is not None and proven:
                     statement, event, into = _HELD, "delivered", delivered

@@ -20,6 +20,7 @@ from ktpsync.outbox._deliveries import Deliveries
 from ktpsync.outbox._destinations import Destinations
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._migrate import migrate
+from ktpsync.outbox._rewrap import Rewrapping
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Limits, Storage
@@ -35,7 +36,7 @@ from ktpsync.outbox._views import Views
 from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from threading import Event
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.errors import PacketError
+    from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
         DeliveryView,
@@ -97,6 +99,7 @@ class Outbox:
         self._copies = Copies(database, spool, self.audit, self._destinations, clock)
         self._central = Central(database, spool, self.audit, self._destinations, clock)
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
+        self._rewrapping = Rewrapping(database, spool, self.audit, clock)
         self._views = Views(database, self._destinations, clock)
 
     @classmethod
@@ -142,6 +145,7 @@ class Outbox:
             for spec in destinations:
                 opened._destinations.register(spec)
             opened.spool.recover()
+            opened._rewrapping.recover()
         except BaseException:
             store.close()
             raise
@@ -270,6 +274,33 @@ class Outbox:
     def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
         """Write down that the spool has packets' bytes again, after they were restored and verified."""
         self._storage.return_to_spool(packet_ids, who=who)
+
+    def rewrap(
+        self,
+        wrap: Callable[[bytes], bytes | None],
+        *,
+        to: str,
+        who: str,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> RewrapReport:
+        """Give packets in the spool new headers, so that others can open them; run again, it goes on.
+
+        Their payloads stay the same, their digests do not. The old bytes live until the new ones are durable and
+        recorded. A packet that may be on its way to a destination is left as it is, as are offloaded ones.
+        Backups take the new bytes at their next run; no backup may run meanwhile.
+
+        Args:
+            wrap: Returns the new bytes of a packet, ``None`` where it cannot be opened.
+            to: A short name of the new recipients: what was rewrapped to them last is not done again.
+            who: Who decided, for the audit trail.
+            progress: Called with how many packets are done.
+
+        Raises:
+            OutboxError: Another process is rewrapping.
+            StationFullError: The database's disk has no room.
+            OSError: The spool's disk did not take the new bytes; what was done before stays.
+        """
+        return self._rewrapping.all(wrap, to=to, who=who, progress=progress)
 
     # --- out ---
 

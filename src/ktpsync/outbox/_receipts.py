@@ -36,3 +36,19 @@ def receipt_from_json(text: str) -> Receipt:
         location=facts["location"],
         details=facts["details"],
     )
+
+
+def delivered_bytes(sha256: str, size: int, receipt: str | None) -> tuple[str, int]:
+    """Return digest and size under which a destination knows a packet.
+
+    Those of its receipt, where there is one: the packet may have been rewrapped since, but not there.
+
+    Args:
+        sha256: The packet's digest on this station.
+        size: Its size.
+        receipt: The receipt of the destination as :func:`receipt_json` wrote it.
+    """
+    if receipt is None:
+        return sha256, size
+    known = receipt_from_json(receipt)
+    return known.sha256, known.size

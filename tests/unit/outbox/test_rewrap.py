@@ -1,0 +1,304 @@
+"""Giving packets in the spool new headers, while couriers and backups are at work."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from ktpsync.errors import OutboxError
+from ktpsync.outbox import DeliveryState, Rejected
+from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REPOSITORY = "5a6f1c9e-3a52-4b53-8f2d-0c6f3f1f7a10"
+
+
+def wrap(sealed: bytes) -> bytes | None:
+    """Stand for age: replace the header of what is sealed to the old key."""
+    header, _, payload = sealed.partition(b"|")
+    return b"a longer, new header|" + payload if header == b"old" else None
+
+
+def rewrap(station: Any, to: str = "new", how: Callable[[bytes], bytes | None] = wrap) -> Any:
+    """Rewrap all packets."""
+    return station.outbox.rewrap(how, to=to, who="budi")
+
+
+def spooled(station: Any, packet_id: str) -> bytes:
+    """Return the bytes in the spool, after comparing them with the row."""
+    (view,) = [view for view in station.outbox.packets() if view.packet_id == packet_id]
+    data: bytes = station.outbox.spool.path(packet_id).read_bytes()
+    assert (hashlib.sha256(data).hexdigest(), len(data)) == (view.sha256, view.size)
+    return data
+
+
+def leftovers(station: Any) -> list[str]:
+    """Return the names of files in the spool that are neither packets nor locks."""
+    return [path.name for path in station.spool.glob("*/*") if path.suffix != ".age"]
+
+
+def test_packets_that_never_left_get_new_bytes(station: Any) -> None:
+    """File, row and what the courier is given agree, and the trail says what happened."""
+    packet = station.submit(b"old|enrollment").packet
+
+    report = rewrap(station)
+
+    assert (1, True) == (report.rewrapped, report.done)
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+    (lease,) = station.claim()
+    with lease.packet.open() as file:
+        assert hashlib.sha256(file.read()).hexdigest() == lease.packet.sha256
+    told = [entry for entry in station.outbox.audit.entries() if entry.event == "rewrapped"]
+    assert [("budi", packet.packet_id)] == [(entry.who, entry.packet_id) for entry in told]
+    assert packet.sha256 in told[0].detail
+    assert lease.packet.sha256 in told[0].detail
+    assert () == station.outbox.audit.verify().problems
+    assert [] == leftovers(station)
+
+
+def test_what_is_on_its_way_stays(station: Any) -> None:
+    """Leased, returned after a broken line, rejected: whoever may hold the bytes must get the same again."""
+    leased, returned, rejected = (station.submit(b"old|%d" % number).packet for number in range(3))
+    first, second, third = station.claim(limit=3)
+    station.outbox.release(second)
+    station.outbox.apply("central", [Rejected(lease=third, code="schema", reason="refused")])
+
+    report = rewrap(station)
+
+    assert sorted([leased.packet_id, returned.packet_id, rejected.packet_id]) == sorted(report.moving)
+    assert not report.done
+    for packet in (leased, returned, rejected):
+        assert spooled(station, packet.packet_id).startswith(b"old|")
+    station.outbox.settle(first, station.receipt(first.packet))
+    assert 1 == rewrap(station).rewrapped
+
+
+def test_what_a_centre_may_ask_for_again_stays(station: Any) -> None:
+    """A packet that a centre has is rewrapped when the centre's status is final, and not before."""
+    packet = station.submit(b"old|enrollment").packet
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(lease.packet))
+
+    def status(name: str) -> None:
+        change = StatusChange(
+            packet_id=packet.packet_id, status=name, changed_at=datetime(2026, 1, 2, tzinfo=UTC)
+        )
+        station.outbox.apply_statuses("central", StatusPage(changes=[change], cursor=name, more=False))
+
+    status("PROCESSING")
+    assert [packet.packet_id] == rewrap(station).moving
+    status("CARD_PRINTED")
+    assert 1 == rewrap(station).rewrapped
+
+
+def test_a_receipt_for_the_former_bytes_stays_good(station: Any) -> None:
+    """Asked after a rewrap, the centre is asked for the bytes that it gave the receipt for."""
+    packet = station.submit(b"old|enrollment").packet
+    (lease,) = station.claim()
+    receipt = station.receipt(lease.packet)
+    station.outbox.settle(lease, receipt)
+    rewrap(station)
+
+    (asked,) = station.outbox.to_reconcile("central")
+    holding = Holding(packet_id=packet.packet_id, state=HoldingState.HELD, receipt=receipt)
+    applied = station.outbox.apply_holdings("central", [holding])
+
+    assert packet.sha256 == asked.sha256
+    assert ((), ()) == (applied.requeued, applied.conflicts)
+    states = {d.destination: d.state for d in station.outbox.status(packet.packet_id).deliveries}
+    assert DeliveryState.DELIVERED == states["central"]
+
+
+def test_backups_take_the_new_bytes(station: Any) -> None:
+    """A copy of the former bytes is no copy any more: the next backup takes the new ones."""
+    packet = station.submit(b"old|enrollment").packet
+    station.outbox.register_copy_target(REPOSITORY)
+    station.outbox.mark_copied(REPOSITORY, [packet.packet_id], "snapshot", verified_ms=station.clock.ms)
+
+    rewrap(station)
+
+    (lacking,) = station.outbox.uncopied(REPOSITORY)
+    with lacking.open() as file:
+        assert (b"a longer, new header|enrollment", lacking.size) == (file.read(), 31)
+    assert () == station.outbox.copy_holders(packet.packet_id)
+
+
+def test_run_again_it_goes_on(station: Any) -> None:
+    """What is rewrapped already is not done again, until the recipients change once more."""
+    for number in range(40):
+        station.submit(b"old|%d" % number)
+    calls = 0
+
+    def fails_late(sealed: bytes) -> bytes | None:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise OSError(5, "Input/output error")
+        return wrap(sealed)
+
+    with pytest.raises(OSError, match="Input/output"):
+        rewrap(station, how=fails_late)
+    assert 24 == rewrap(station).rewrapped
+    assert 0 == rewrap(station).rewrapped
+    assert 40 == rewrap(station, to="newer", how=lambda sealed: sealed).rewrapped
+    assert 40 == rewrap(station, to="new", how=lambda sealed: sealed).rewrapped
+
+
+def test_what_cannot_be_opened_stays(station: Any) -> None:
+    """A packet that the identity does not open, and a damaged one, are named and left as they are."""
+    other = station.submit(b"new|enrollment").packet
+    damaged = station.submit(b"old|enrollment").packet
+    station.outbox.spool.path(damaged.packet_id).write_bytes(b"old|enrolment!")
+
+    report = rewrap(station)
+
+    assert (0, [other.packet_id]) == (report.rewrapped, report.closed)
+    (line,) = report.damaged
+    assert damaged.packet_id in line
+    assert b"old|enrolment!" == station.outbox.spool.path(damaged.packet_id).read_bytes()
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+def crash(*_: object) -> None:
+    """End the process."""
+    raise Crash
+
+
+STEPS = ["staged", "first rename", "second rename", "before commit", "after commit"]
+
+
+def crash_at(step: str, station: Any, patch: pytest.MonkeyPatch) -> None:
+    """End the process at a step; a process that is killed puts nothing right behind itself."""
+    patch.setattr("ktpsync.outbox._rewrap.Rewrapping._put_right", lambda _: None)
+    if step == "staged":
+        patch.setattr("ktpsync.outbox._rewrap.Rewrapping._apply", crash)
+    elif step == "before commit":
+        patch.setattr(station.outbox.audit, "append", crash)
+    elif step == "after commit":
+        patch.setattr("pathlib.Path.unlink", crashing_unlink)
+    else:
+        patch.setattr("pathlib.Path.rename", crashing_rename(1 if step == "first rename" else 2))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_any_step_loses_nothing(station: Any, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened again, file and row agree, on the old bytes or on the new ones, and nothing is left over."""
+    packet = station.submit(b"old|enrollment").packet
+    with monkeypatch.context() as patch:
+        crash_at(step, station, patch)
+        with pytest.raises(Crash):
+            rewrap(station)
+
+    again = station.reopen()
+
+    after = b"a longer, new header|enrollment" if step == "after commit" else b"old|enrollment"
+    assert after == spooled(station, packet.packet_id)
+    assert [] == leftovers(station)
+    assert again.rewrap(wrap, to="new", who="budi").done
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+
+
+def crashing_unlink(path: Path, *, missing_ok: bool = False) -> None:
+    """End the process where the former bytes would be removed."""
+    if path.suffix == ".former":
+        raise Crash
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - Path.unlink is what is replaced
+
+
+def crashing_rename(count: int) -> Callable[[Path, Path], None]:
+    """Return a rename that ends the process right after it was done so many times."""
+    done = 0
+
+    def rename(source: Path, target: Path) -> None:
+        nonlocal done
+        os.rename(source, target)  # noqa: PTH104 - Path.rename is what is replaced
+        done += 1
+        if done == count:
+            raise Crash
+
+    return rename
+
+
+def test_a_failed_commit_is_put_right_at_once(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database refuses the change, the old bytes are back before the error is."""
+    packet = station.submit(b"old|enrollment").packet
+
+    def refuse(*_: object) -> None:
+        raise sa.exc.OperationalError("COMMIT", {}, Exception("gone"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(station.outbox.audit, "append", refuse)
+        with pytest.raises(sa.exc.OperationalError, match="gone"):
+            rewrap(station)
+
+    assert b"old|enrollment" == spooled(station, packet.packet_id)
+    assert [] == leftovers(station)
+
+
+def test_one_at_a_time(station: Any) -> None:
+    """A second process is told to wait, and one that opens the outbox meanwhile disturbs nothing."""
+    packet = station.submit(b"old|enrollment").packet
+
+    def meanwhile(sealed: bytes) -> bytes | None:
+        with pytest.raises(OutboxError, match="Another process is rewrapping"):
+            station.reopen().rewrap(wrap, to="new", who="wati")
+        return wrap(sealed)
+
+    assert 1 == rewrap(station, how=meanwhile).rewrapped
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+
+
+def test_claimed_while_it_is_rewrapped(station: Any) -> None:
+    """A courier that takes the packet while its new bytes are being made gets the old ones, and they stay."""
+    packet = station.submit(b"old|enrollment").packet
+
+    def meanwhile(sealed: bytes) -> bytes | None:
+        assert [packet.packet_id] == [lease.packet.packet_id for lease in station.claim()]
+        return wrap(sealed)
+
+    report = rewrap(station, how=meanwhile)
+
+    assert (0, [packet.packet_id]) == (report.rewrapped, report.moving)
+    assert b"old|enrollment" == spooled(station, packet.packet_id)
+    assert [] == leftovers(station)
+
+
+def test_couriers_at_work_meanwhile(station: Any) -> None:
+    """Every courier that claims while packets are rewrapped reads the bytes whose digest it was told."""
+    packets = {station.submit(b"old|%d" % number).packet.packet_id for number in range(80)}
+    courier = station.reopen()
+    seen: dict[str, bool] = {}
+
+    def carry() -> None:
+        while len(seen) < len(packets):
+            for lease in courier.claim("central", 3, 60):
+                with lease.packet.open() as file:
+                    seen[lease.packet.packet_id] = (
+                        hashlib.sha256(file.read()).hexdigest() == lease.packet.sha256
+                    )
+                courier.settle(lease, station.receipt(lease.packet))
+
+    thread = threading.Thread(target=carry)
+    thread.start()
+    reports = []
+    while thread.is_alive():
+        reports.append(rewrap(station, to=f"number {len(reports)}", how=lambda sealed: sealed + b"."))
+    thread.join()
+
+    assert dict.fromkeys(packets, True) == seen
+    for packet_id in packets:
+        spooled(station, packet_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ EVENTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "ktpsync_paused": ("paused", ("central", "The token expired.")),
     "ktpsync_status_changed": ("status_changed", ("id-1", "DUPLICATE_RECORD", None)),
     "ktpsync_backup_finished": ("backup_finished", ("usb-a", "20260101-x", 7)),
+    "ktpsync_backup_overdue": ("backup_overdue", ("usb-b", "Plug in usb-b.")),
 }
 
 
@@ -139,11 +141,26 @@ def announce(folder: Path, name: str, source: str) -> None:
     (information / "entry_points.txt").write_text(f"[ktpsync]\nwatch = {name}\n")
 
 
+def serve_until(office: ktpsync.Office, happened: Callable[[], bool]) -> None:
+    """Run the service until something happened."""
+    stop = threading.Event()
+    service = threading.Thread(target=office.run, args=(stop,))
+    service.start()
+    for _ in range(600):
+        if happened() or not service.is_alive():
+            break
+        stop.wait(0.05)
+    stop.set()
+    service.join()
+
+
 def test_every_hook_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one day of an office, with the facts that the docstrings promise."""
     (tmp_path / "site").mkdir()
     announce(tmp_path / "site", "ktpsync_test_watch", PLUGIN)
     monkeypatch.syspath_prepend(tmp_path / "site")
+    import ktpsync_test_watch  # type: ignore[import-not-found]  # written above
+
     identity = ktpsync.age.generate_identity("x25519")
     ktpsync.init_disk(tmp_path / "usb-a")
     config = ktpsync.init_office(tmp_path / "office", recipients=[str(identity.recipient)], places="")
@@ -156,6 +173,7 @@ def test_every_hook_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = {{ known = "central" }}\n'
             '[destinations.no]\nbackend = "refusing"\n[destinations.closed]\nbackend = "locked"\n'
             f"[backups.usb-a]\nbackend = \"disk\"\npath = '{tmp_path / 'usb-a'}'\n"
+            f'[backups.usb-b]\nbackend = "disk"\npath = \'{tmp_path / "drawer"}\'\nmax_age = "1h"\n'
         )
         config.write_text(config.read_text() + places)
         with ktpsync.Office.open(config) as office:
@@ -163,14 +181,14 @@ def test_every_hook_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             office.sync()
             office.poll_statuses()
             snapshots = office.backup("usb-a").snapshots
-
-    import ktpsync_test_watch  # type: ignore[import-not-found]  # written above
+            serve_until(office, lambda: "ktpsync_backup_overdue" in dict(ktpsync_test_watch.called))
 
     called = dict(reversed(ktpsync_test_watch.called))
     assert set(HOOKS) == set(called)
     assert (packet.packet_id, packet.sha256, packet.size) == called["ktpsync_packet_submitted"]
     assert (packet.packet_id, "central") == called["ktpsync_delivered"]
     assert (packet.packet_id, "no", "rejected", "No, on purpose.") == called["ktpsync_rejected"]
+    assert "usb-b" == called["ktpsync_backup_overdue"][0]
     assert ("closed", "No, on purpose.") == called["ktpsync_paused"]
     assert (packet.packet_id, None) == called["ktpsync_status_changed"][::2]
     assert [("usb-a", snapshots[-1], 1)] == [

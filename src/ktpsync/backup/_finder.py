@@ -66,7 +66,7 @@ class PacketFinder:
             )
         raise UnknownPacketError(f"Repository {self._repository.uuid} does not hold packet {packet_id}.")
 
-    def open(self, packet_id: str) -> BinaryIO:
+    def open(self, packet_id: str, sha256: str) -> BinaryIO:
         """Return a file object over the verified bytes of a packet, as the spool asks for offloaded ones.
 
         Raises:
@@ -74,7 +74,7 @@ class PacketFinder:
             DamagedBackupError: Every copy in the repository is damaged.
             BackendError: The storage cannot be reached.
         """
-        return io.BytesIO(self.read(packet_id))
+        return io.BytesIO(self.read(packet_id, sha256))
 
     def _sealed(self, name: str, entry: PacketEntry) -> bytes | None:
         """Return a packet's bytes out of a pack if they are intact; of the rest no more is read than must be."""

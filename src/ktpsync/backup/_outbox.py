@@ -27,6 +27,7 @@ class OutboxTarget:
         self._outbox = outbox
         self._selected = selection or (lambda _packet_id: True)
         self._purged: set[str] = set()
+        self._digests: dict[str, bytes] = {}
 
     def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
         """Want the bytes of every packet that was not purged."""
@@ -40,6 +41,7 @@ class OutboxTarget:
 
     def holds(self, packet_id: str, sha256: str) -> bool:
         """Return whether the spool has the packet's bytes, whole."""
+        self._digests[packet_id] = bytes.fromhex(sha256)
         try:
             with self._outbox.spool.path(packet_id).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -76,10 +78,24 @@ class OutboxTarget:
                 continue
             known.add(packet_id)
             here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
-            yield {**record, "packet": {**packet, "location": _SPOOL}} if here else record
+            yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
         for path in sorted(self._outbox.spool.folder.glob("*/*.age")):
             if path.stem not in known:
                 yield _unknown(path.stem, path.read_bytes())
+
+    def _restored(self, packet_id: str) -> Mapping[str, object]:
+        """Return what the row must say of the bytes that are there now.
+
+        A packet that was rewrapped after it was last copied comes back with its former header.
+        """
+        digest = self._digests.get(packet_id)
+        facts: dict[str, object] = {"location": _SPOOL}
+        if digest is not None:
+            facts |= {
+                "sha256": digest.hex(),
+                "size": self._outbox.spool.path(packet_id).stat().st_size,
+            }
+        return facts
 
 
 def purged_packets(outbox: Outbox) -> Iterator[tuple[str, int]]:

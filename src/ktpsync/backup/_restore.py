@@ -275,7 +275,8 @@ class _Run:
         bytes_total = sum(pack.size for pack in named.values())
         packets_total = sum(pack.packets for pack in named.values())
         bytes_done = packets_done = 0
-        for pack in named.values():
+        # Of a packet that is in two packs, the newer copy is the one that the state knows.
+        for pack in reversed(named.values()):
             self._pack(pack.name, self._index(pack))
             bytes_done += pack.size
             packets_done += pack.packets

@@ -102,7 +102,7 @@ class Offload:
             wanted, who=_WHO, repositories=repositories, copies=self._settings.offload_copies
         )
 
-    def fetch(self, packet_id: str) -> BinaryIO:
+    def fetch(self, packet_id: str, sha256: str) -> BinaryIO:
         """Return a file object over an offloaded packet's bytes, read from a backup that is at hand.
 
         Raises:
@@ -119,7 +119,7 @@ class Offload:
                 )
             for name in holders:
                 try:
-                    return io.BytesIO(self._read(name, packet_id))
+                    return io.BytesIO(self._read(name, packet_id, sha256))
                 except (BackendError, BackupError, UnknownPacketError) as error:
                     reasons.append(f"{name}: {error}")
         raise UnavailableError(
@@ -147,18 +147,18 @@ class Offload:
         dates = self._places.dates(name)
         return (dates.lineage if dates else None) or ""
 
-    def _read(self, name: str, packet_id: str) -> bytes:
+    def _read(self, name: str, packet_id: str, sha256: str) -> bytes:
         """Read from a repository that stays open: many packets come back together."""
         if name in self._finders:
             try:
-                return self._finders[name][1].read(packet_id)
+                return self._finders[name][1].read(packet_id, sha256)
             except (BackendError, BackupError, UnknownPacketError):
                 # The disk may be another one now, or hold more than it did.
                 self._finders.pop(name)[0].close()
         with contextlib.ExitStack() as stack:
             finder = PacketFinder(stack.enter_context(self._places.opened(name)))
             self._finders[name] = (stack.pop_all(), finder)
-        return finder.read(packet_id)
+        return finder.read(packet_id, sha256)
 
     def _holders(self, packet_id: str) -> list[str]:
         """Return the backups that hold a packet, those that were made last first."""

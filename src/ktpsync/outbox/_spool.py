@@ -32,11 +32,11 @@ class Spool:
 
     Args:
         folder: The spool. It is created if missing.
-        fetch: Returns the bytes of a packet that is not in the spool any more, from a backup;
-            ``None`` where there is no such place.
+        fetch: Given a packet's id and the SHA-256 of its bytes, returns them from a backup where they are not in
+            the spool any more; ``None`` where there is no such place.
     """
 
-    def __init__(self, folder: Path, *, fetch: Callable[[str], BinaryIO] | None = None) -> None:
+    def __init__(self, folder: Path, *, fetch: Callable[[str, str], BinaryIO] | None = None) -> None:
         make_folder(folder, mode=0o700)
         self.folder = folder
         self.fetch = fetch
@@ -46,7 +46,7 @@ class Spool:
         """Return where a packet's bytes are, or would be."""
         return self.folder / packet_id[-2:] / f"{packet_id}{_SUFFIX}"
 
-    def open(self, packet_id: str) -> BinaryIO:
+    def open(self, packet_id: str, sha256: str) -> BinaryIO:
         """Return a new binary file object over a packet's bytes. The caller closes it.
 
         Raises:
@@ -56,7 +56,7 @@ class Spool:
             return self.path(packet_id).open("rb")
         except FileNotFoundError:
             if self.fetch is not None:
-                return self.fetch(packet_id)
+                return self.fetch(packet_id, sha256)
             raise SpoolError(
                 f"The sealed bytes of packet {packet_id} are not in the spool. Restore them from the backup."
             ) from None
@@ -64,7 +64,7 @@ class Spool:
     def packet(self, packet_id: str, sha256: str, size: int) -> SealedPacket:
         """Return a packet over its bytes here, opened only when it is read."""
         return SealedPacket(
-            packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id)
+            packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id, sha256)
         )
 
     def glance(self, packet: SealedPacket) -> bool:
@@ -77,7 +77,7 @@ class Spool:
             size = self.path(packet.packet_id).stat().st_size
         except FileNotFoundError:
             if self.fetch is None:
-                self.open(packet.packet_id).close()
+                self.open(packet.packet_id, packet.sha256).close()
             return False
         if size != packet.size:
             raise _damaged(packet)
@@ -90,7 +90,7 @@ class Spool:
             SpoolError: The backup's bytes are damaged.
             KtpsyncError: The backup is not at hand.
         """
-        with self.open(packet.packet_id) as file:
+        with self.open(packet.packet_id, packet.sha256) as file:
             sealed = file.read()
         if hashlib.sha256(sealed).hexdigest() != packet.sha256:
             raise SpoolError(f"The backup's bytes of the offloaded packet {packet.packet_id} are damaged.")

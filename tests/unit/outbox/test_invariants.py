@@ -288,7 +288,7 @@ def test_invariant_11_offloaded_packets_make_room_and_are_fetched_back(station: 
     assert {f"{bare.packet_id}.age"} == files_in(station.spool)
     backup = station.spool.parent / "backup"
     backup.write_bytes(b"held by the backup")
-    outbox.spool.fetch = lambda _packet_id: backup.open("rb")
+    outbox.spool.fetch = lambda _packet_id, _sha256: backup.open("rb")
     (lease, _bare) = station.claim(limit=2)
     with lease.packet.open() as file:
         assert b"held by the backup" == file.read()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from ktpsync.clock import utc_from_ms, utc_text
 
 if TYPE_CHECKING:
@@ -15,8 +13,8 @@ if TYPE_CHECKING:
     from ktpsync.office import BackupState
 
 
-def say_backups(output: Output, states: Sequence[BackupState]) -> bool:
-    """Print how each backup stands; return whether a person must see to one."""
+def show_backups(output: Output, states: Sequence[BackupState]) -> None:
+    """Print how each backup stands."""
     if states:
         output.table(
             "Backups",
@@ -32,10 +30,6 @@ def say_backups(output: Output, states: Sequence[BackupState]) -> bool:
                 for state in states
             ],
         )
-    warnings = [sentence for state in states for sentence in state.warnings]
-    for sentence in warnings:
-        click.echo(f"ktpsync: {sentence}", err=True)
-    return bool(warnings)
 
 
 def backups_document(states: Sequence[BackupState]) -> list[dict[str, object]]:

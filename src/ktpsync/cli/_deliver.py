@@ -1,4 +1,4 @@
-"""``ktpsync sync``, ``run``, ``reconcile`` and ``resume``: getting packets to where they belong."""
+"""``ktpsync sync``, ``run`` and ``reconcile``: getting packets to where they belong."""
 
 from __future__ import annotations
 
@@ -101,20 +101,6 @@ def reconcile(output: Output, config: Path) -> Exit:
         }
     )
     return Exit.PERSON if report.conflicts else Exit.DONE
-
-
-@click.command()
-@click.argument("destination")
-@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
-@config_option
-@command
-def resume(output: Output, destination: str, who: str, config: Path) -> Exit:
-    """Let DESTINATION work again after it was stopped because of its credentials."""
-    with ktpsync.Office.open(config) as office:
-        resumed = office.resume(destination, who=who)
-    output.say(f"{destination} works again." if resumed else f"{destination} was not stopped.")
-    output.result({"destination": destination, "resumed": resumed})
-    return Exit.DONE
 
 
 def _why(line: DestinationReport) -> str:

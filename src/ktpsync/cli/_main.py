@@ -8,13 +8,15 @@ from ktpsync.cli._audit import audit
 from ktpsync.cli._backup import backup
 from ktpsync.cli._central import central
 from ktpsync.cli._config import config
-from ktpsync.cli._deliver import reconcile, resume, run, sync
+from ktpsync.cli._deliver import reconcile, run, sync
 from ktpsync.cli._demo import demo
+from ktpsync.cli._destination import destination, resume
 from ktpsync.cli._disk import disk
-from ktpsync.cli._packets import cancel, handled, rejected, requeue, status
+from ktpsync.cli._packets import cancel, handled, packets, rejected, requeue, requeue_rejected
 from ktpsync.cli._plugins import plugins
 from ktpsync.cli._recover import extract, restore
 from ktpsync.cli._setup import init, keygen
+from ktpsync.cli._status import status
 from ktpsync.cli._submit import submit
 from ktpsync.cli._verify import verify
 
@@ -37,10 +39,13 @@ for _command in (
     sync,
     run,
     status,
+    packets,
     rejected,
     requeue,
+    requeue_rejected,
     cancel,
     handled,
+    destination,
     resume,
     reconcile,
     backup,

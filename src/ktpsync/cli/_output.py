@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     class Advance(Protocol):
         """Called with how much more is done, and with the total once it is known."""
@@ -37,6 +37,12 @@ class Output:
         """Print a sentence for a person."""
         if not self.as_json:
             click.echo(sentence)
+
+    def warn(self, sentences: Iterable[str]) -> None:
+        """Print what a person must see to, on standard error; a program finds it in the result."""
+        if not self.as_json:
+            for sentence in sentences:
+                click.echo(f"ktpsync: {sentence}", err=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table: framed on a terminal, tab-separated lines elsewhere."""

@@ -1,97 +1,68 @@
-"""``ktpsync status``, ``rejected`` and ``requeue``: what became of packets, and what a person decides."""
+"""``ktpsync packets``, ``rejected``, ``requeue``, ``cancel`` and ``handled``: packets, and what people decide."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import click
 
 import ktpsync
-from ktpsync.cli._backup_status import backups_document, say_backups
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.clock import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from pathlib import Path
 
     from ktpsync.cli._output import Output
-    from ktpsync.outbox import DestinationSummary, PacketStatus
+    from ktpsync.outbox import DeliveryView
+
+_STATES = ("pending", "leased", "delivered", "rejected", "cancelled", "handled")
+
+_who = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+_why = click.option(
+    "--why", required=True, help="Why, or what was done instead; kept in the audit trail. No personal data."
+)
 
 
 def _decision(function: Callable[..., Exit]) -> Callable[..., None]:
     """Make a function the body of a command in which a person decides on one delivery."""
     decide = config_option(command(function))
-    for add in (
-        click.option(
-            "--why",
-            required=True,
-            help="Why, or what was done instead; kept in the audit trail. No personal data.",
-        ),
-        click.option("--who", required=True, help="Who decides this; kept in the audit trail."),
-        click.argument("destination"),
-        click.argument("packet_id"),
-    ):
+    for add in (_why, _who, click.argument("destination"), click.argument("packet_id")):
         decide = add(decide)
     return decide
 
 
 @click.command()
-@click.argument("packet_id", required=False)
+@click.option("--destination", help="Only deliveries to this destination.")
+@click.option("--state", type=click.Choice(_STATES), help="Only deliveries in this state.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="How many to show, at most."
+)
 @config_option
 @command
-def status(output: Output, packet_id: str | None, config: Path) -> Exit:
-    """Show where all packets stand, or everything about one PACKET_ID."""
+def packets(output: Output, destination: str | None, state: str | None, limit: int, config: Path) -> Exit:
+    """List packets with where each stands, oldest first."""
+    from ktpsync.outbox import DeliveryState
+
+    wanted = None if state is None else DeliveryState(state)
     with ktpsync.Office.open(config) as office:
-        if packet_id is not None:
-            return _show_packet(output, office.status(packet_id))
-        summary = office.summary()
-        backups = office.backup_states()
-        statuses = office.registration_statuses()
+        found = list(itertools.islice(office.deliveries(destination, wanted), limit + 1))
+    shown = found[:limit]
     output.table(
-        "Destinations",
-        ["destination", "waiting", "delivered", "rejected", "bytes to send", "oldest", "state"],
+        "Packets",
+        ["packet", "destination", "state", "attempts", "reason"],
         [
-            [
-                line.state.name,
-                line.pending + line.leased,
-                line.delivered,
-                line.rejected,
-                line.open_bytes,
-                _when(line.oldest_at),
-                _destination_state(line),
-            ]
-            for line in summary
+            [line.packet_id, line.destination, line.state.value, line.attempts, line.reason or "-"]
+            for line in shown
         ],
     )
-    if statuses:
-        output.table("Registration statuses", ["status", "packets"], sorted(statuses.items()))
-    alarm = say_backups(output, backups)
-    output.result(
-        {
-            "destinations": [
-                {
-                    "name": line.state.name,
-                    "pending": line.pending,
-                    "leased": line.leased,
-                    "delivered": line.delivered,
-                    "rejected": line.rejected,
-                    "open_bytes": line.open_bytes,
-                    "oldest_at": None if line.oldest_at is None else utc_text(line.oldest_at),
-                    "breaker": line.state.breaker,
-                    "paused": line.state.paused,
-                    "last_error": line.state.last_error,
-                }
-                for line in summary
-            ],
-            "registration_statuses": statuses,
-            "backups": backups_document(backups),
-        }
-    )
-    person = alarm or any(line.rejected or line.state.paused for line in summary)
-    return Exit.PERSON if person else Exit.DONE
+    if len(found) > limit:
+        output.say(f"There are more than these {limit}; see --limit.")
+    output.result({"packets": [_facts(line) for line in shown], "more": len(found) > limit})
+    return Exit.DONE
 
 
 @click.command()
@@ -136,6 +107,24 @@ def requeue(output: Output, packet_id: str, destination: str, who: str, why: str
     return Exit.DONE
 
 
+@click.command("requeue-rejected")
+@click.argument("destination")
+@click.option("--code", help="Only those rejected with this code; `ktpsync rejected` shows it.")
+@_who
+@_why
+@config_option
+@command
+def requeue_rejected(
+    output: Output, destination: str, code: str | None, who: str, why: str, config: Path
+) -> Exit:
+    """Deliver all packets that DESTINATION rejected again, as after a mistake was corrected there."""
+    with ktpsync.Office.open(config) as office:
+        found = office.requeue_rejected(destination, who=who, why=why, code=code)
+    output.say(f"{len(found)} packets wait for {destination} again.")
+    output.result({"destination": destination, "packets": found})
+    return Exit.DONE
+
+
 @click.command()
 @_decision
 def cancel(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
@@ -148,14 +137,7 @@ def cancel(output: Output, packet_id: str, destination: str, who: str, why: str,
 
 
 @click.command()
-@click.argument("packet_id")
-@click.argument("destination")
-@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
-@click.option(
-    "--why", required=True, help="What was done instead; kept in the audit trail. No personal data."
-)
-@config_option
-@command
+@_decision
 def handled(output: Output, packet_id: str, destination: str, who: str, why: str, config: Path) -> Exit:
     """Note that PACKET_ID reached DESTINATION in another way, such as on a disk that was handed over."""
     with ktpsync.Office.open(config) as office:
@@ -165,55 +147,14 @@ def handled(output: Output, packet_id: str, destination: str, who: str, why: str
     return Exit.DONE
 
 
-def _show_packet(output: Output, found: PacketStatus) -> Exit:
-    packet = found.packet
-    output.say(f"Packet {packet.packet_id}: {packet.size} bytes, SHA-256 {packet.sha256}")
-    output.say(f"submitted {utc_text(packet.created_at)}; bytes: {packet.location}")
-    output.say(f"registration status: {found.registration_status or 'not known yet'}")
-    output.table(
-        "Deliveries",
-        ["destination", "state", "attempts", "settled", "reason"],
-        [
-            [line.destination, line.state.value, line.attempts, _when(line.settled_at), line.reason or "-"]
-            for line in found.deliveries
-        ],
-    )
-    output.result(
-        {
-            "packet_id": packet.packet_id,
-            "sha256": packet.sha256,
-            "size": packet.size,
-            "reference": packet.reference,
-            "submitted_at": utc_text(packet.created_at),
-            "location": packet.location,
-            "registration_status": found.registration_status,
-            "deliveries": [
-                {
-                    "destination": line.destination,
-                    "state": line.state.value,
-                    "attempts": line.attempts,
-                    "code": line.code,
-                    "reason": line.reason,
-                    "settled_at": None if line.settled_at is None else utc_text(line.settled_at),
-                }
-                for line in found.deliveries
-            ],
-            "history": [
-                {"at_ms": entry.at_ms, "event": entry.event, "destination": entry.destination}
-                for entry in found.history
-            ],
-        }
-    )
-    return Exit.DONE
-
-
-def _destination_state(line: DestinationSummary) -> str:
-    if line.state.paused is not None:
-        return f"stopped: {line.state.paused}"
-    if line.state.breaker != "closed":
-        return f"out of reach: {line.state.last_error or 'no answer'}"
-    return "working"
-
-
-def _when(moment: datetime | None) -> str:
-    return "-" if moment is None else utc_text(moment)
+def _facts(line: DeliveryView) -> dict[str, object]:
+    return {
+        "packet_id": line.packet_id,
+        "destination": line.destination,
+        "state": line.state.value,
+        "attempts": line.attempts,
+        "failures": line.failures,
+        "code": line.code,
+        "reason": line.reason,
+        "settled_at": None if line.settled_at is None else utc_text(line.settled_at),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -88,6 +89,7 @@ class Attempts:
         self._clock = clock
         self._random = random
         self._bucket = bucket
+        self._lock = threading.Lock()
         self._strikes: dict[str, _Strikes] = {}
         self._delivered = 0
 
@@ -120,18 +122,19 @@ class Attempts:
     def judge(self, outcome: Outcome) -> Outcome:
         """Blame a packet that finds the destination unreachable again and again while others get through.
 
-        To be called with every outcome, by one thread.
+        To be called with every outcome.
         """
         packet_id = outcome.lease.packet.packet_id
-        if not (isinstance(outcome, Returned) and outcome.unavailable):
-            self._strikes.pop(packet_id, None)
-            self._delivered += isinstance(outcome, Delivered)
-            return outcome
-        strikes = self._strikes.setdefault(packet_id, _Strikes(count=0, delivered=self._delivered))
-        strikes.count += 1
-        if strikes.count < _STRIKES or self._delivered == strikes.delivered:
-            return outcome
-        del self._strikes[packet_id]
+        with self._lock:
+            if not (isinstance(outcome, Returned) and outcome.unavailable):
+                self._strikes.pop(packet_id, None)
+                self._delivered += isinstance(outcome, Delivered)
+                return outcome
+            strikes = self._strikes.setdefault(packet_id, _Strikes(count=0, delivered=self._delivered))
+            strikes.count += 1
+            if strikes.count < _STRIKES or self._delivered == strikes.delivered:
+                return outcome
+            del self._strikes[packet_id]
         return self._blame(outcome.lease, outcome.reason, code="unavailable")
 
     def _blame(self, lease: Lease, error: str, *, code: str) -> Outcome:

@@ -86,12 +86,15 @@ class Courier:
         """What the destination was seen to take."""
         return self._meter.speed
 
-    def drain(self, stop: threading.Event | None = None) -> DrainReport:
+    def drain(
+        self, stop: threading.Event | None = None, *, observers: Sequence[Observer] = ()
+    ) -> DrainReport:
         """Deliver what is due until nothing is, or the destination does not take more now.
 
         Args:
             stop: When set, nothing new is started; what is under way may finish for the policy's
                 ``grace`` and is given back otherwise.
+            observers: Who else is told of this drain.
         """
         self._beat()
         self._outbox.unpark(self.destination, self._policy.lease)
@@ -102,7 +105,7 @@ class Courier:
             attempts=self._attempts,
             policy=self._policy,
             clock=self._clock,
-            observers=self._observers,
+            observers=(*self._observers, *observers),
             stop=stop or threading.Event(),
             alive=self._beat,
             meter=self._meter,

@@ -14,11 +14,12 @@ from attrs import evolve
 from ktpsync.config import DESTINATION_KEYS
 from ktpsync.courier import Courier, Task, poll_statuses, reconcile
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
+from ktpsync.office._lines import Lines
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.plugins import BackendContext, Capability, CentralBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
@@ -34,6 +35,7 @@ _UNUSABLE = (ConfigError, PluginError, BackendError)
 """What making a backend may raise. It stops this destination, never the others."""
 
 _STATUS_SECONDS = 60.0
+_REMEMBER_SECONDS = 60.0
 _MOMENT_SECONDS = 6.0
 """So long a sync waits for packets that stepped aside when the destination did not answer them."""
 
@@ -73,6 +75,8 @@ class Destinations:
         self._registry = registry
         self._lock = threading.Lock()
         self._made: dict[str, Backend] = {}
+        self._couriers: dict[str, Courier] = {}
+        self.lines = Lines(settings, data=data, outbox=outbox, clock=clock)
 
     def backend(self, name: str) -> Backend:
         """Return a destination's backend, made at its first use.
@@ -124,20 +128,26 @@ class Destinations:
         usable = []
         for name in self._settings.destinations:
             try:
-                usable.append(self._courier(name, ()))
+                usable.append(self._courier(name))
             except _UNUSABLE as error:
                 facts = {"event": "unusable", "destination": name, "reason": str(error)}
                 log.error("%s cannot be used; its packets wait: %s", name, error, extra={"facts": facts})  # noqa: TRY400 - the message says it all
         return usable
 
     def tasks(self) -> Iterator[Task]:
-        """Yield what the service does for centres besides delivering."""
+        """Yield what the service does for destinations besides delivering."""
+        yield Task(name="lines", every=_REMEMBER_SECONDS, run=self.remember_speeds)
         for name in self._settings.destinations:
             with contextlib.suppress(*_UNUSABLE):
                 self.backend(name)
                 yield Task(
                     name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll_if_open, name)
                 )
+
+    def remember_speeds(self) -> None:
+        """Keep how fast the destinations were, for estimates."""
+        for name, courier in list(self._couriers.items()):
+            self.lines.remember(name, courier.speed)
 
     def poll_all(self) -> int:
         """Take the statuses that are new at all centres."""
@@ -163,24 +173,30 @@ class Destinations:
             if isinstance(backend, CentralBackend) and Capability.RECONCILE in backend.capabilities:
                 yield name, backend
 
-    def _courier(self, name: str, observers: Sequence[_Counting]) -> Courier:
-        place = self._settings.destinations[name]
-        return Courier(
-            self._outbox,
-            name,
-            self.backend(name),
-            policy=place.settings.policy(),
-            clock=self._clock,
-            observers=(_Telling(self._registry), *observers),
-        )
+    def _courier(self, name: str) -> Courier:
+        """Return the one courier of a destination in this process: it knows the line and shares its rate."""
+        backend = self.backend(name)
+        with self._lock:
+            if name not in self._couriers:
+                self._couriers[name] = Courier(
+                    self._outbox,
+                    name,
+                    backend,
+                    policy=self._settings.destinations[name].settings.policy(),
+                    clock=self._clock,
+                    observers=(_Telling(self._registry),),
+                    speed=self.lines.speed(name),
+                )
+            return self._couriers[name]
 
     def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
         try:
-            courier = self._courier(name, (_Counting(on_delivered),))
+            courier = self._courier(name)
         except _UNUSABLE as error:
             return self._unusable(name, error)
         self._ask_now(name)
-        drained = self._drain_patiently(courier)
+        drained = self._drain_patiently(courier, _Counting(on_delivered))
+        self.lines.remember(name, courier.speed)
         trouble = ""
         try:
             if drained.stopped not in ("unreachable", "paused"):
@@ -189,19 +205,20 @@ class Destinations:
             trouble = str(error)
         return self._report(name, drained, trouble)
 
-    def _drain_patiently(self, courier: Courier) -> DrainReport:
+    def _drain_patiently(self, courier: Courier, progress: _Counting) -> DrainReport:
         """Drain, and wait for packets that only stepped aside for a moment."""
-        drained = courier.drain()
+        drained = courier.drain(observers=(progress,))
         patience = self._clock.monotonic() + _MOMENT_SECONDS
         while drained.stopped == "empty" and drained.retry_in is not None:
             if self._clock.monotonic() + drained.retry_in > patience:
                 break
             self._clock.sleep(drained.retry_in)
-            again = courier.drain()
+            again = courier.drain(observers=(progress,))
             drained = evolve(
                 again,
                 delivered=drained.delivered + again.delivered,
                 rejected=drained.rejected + again.rejected,
+                returned=drained.returned + again.returned,
             )
         return drained
 
@@ -242,7 +259,9 @@ class Destinations:
         waiting = line.pending + line.leased
         reason = trouble
         if waiting:
-            told = line.state.paused or line.state.last_error
+            # An error of long ago does not explain why packets wait now.
+            away = drained.returned or drained.stopped == "unreachable"
+            told = line.state.paused or (line.state.last_error if away else None)
             reason = told or _REASONS.get(drained.stopped, "they are retried later")
         return DestinationReport(
             name=name,

@@ -10,8 +10,9 @@ from ktpsync import config as configuration
 from ktpsync import packet, records
 from ktpsync.clock import SystemClock
 from ktpsync.courier import Service
-from ktpsync.errors import StationFullError
+from ktpsync.errors import ConfigError, StationFullError
 from ktpsync.keys import IndexKey, StationKey
+from ktpsync.office._attention import attention
 from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations
@@ -39,9 +40,17 @@ if TYPE_CHECKING:
     )
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
+    from ktpsync.courier import Estimate
     from ktpsync.keys import StationPublicKey
     from ktpsync.office._reports import ReconcileReport, SyncReport
-    from ktpsync.outbox import DeliveryView, DestinationSummary, PacketStatus, Submitted
+    from ktpsync.outbox import (
+        DeliveryState,
+        DeliveryView,
+        DestinationSummary,
+        PacketStatus,
+        StorageView,
+        Submitted,
+    )
     from ktpsync.records import Enrollment
 
 
@@ -203,9 +212,12 @@ class Office:
         )
         tasks = [*self._destinations.tasks(), *watch.tasks()]
         health = self.data.root / "health.json"
-        Service(
-            self.outbox, self._destinations.couriers(), tasks=tasks, health=health, clock=self._clock
-        ).run(stop)
+        try:
+            Service(
+                self.outbox, self._destinations.couriers(), tasks=tasks, health=health, clock=self._clock
+            ).run(stop)
+        finally:
+            self._destinations.remember_speeds()
 
     def poll_statuses(self) -> int:
         """Take the registration statuses that are new; return how many.
@@ -234,6 +246,39 @@ class Office:
         """
         return self.outbox.status(packet_id)
 
+    def estimate(self, line: DestinationSummary) -> Estimate | None:
+        """Return when the backlog of a destination is gone; ``None`` for one that is not configured any more.
+
+        It goes by what the line was seen to take, its limit and its hours. What is recorded meanwhile is not
+        counted: compare ``per_day`` with what :meth:`storage` says is recorded in a day.
+
+        Args:
+            line: One of :meth:`summary`.
+        """
+        return self._destinations.lines.estimate(line)
+
+    def attention(self) -> list[str]:
+        """Return what a person must see to, one sentence for each thing; empty if all goes by itself.
+
+        That is: rejected packets, stopped destinations, a disk that is nearly full, a backlog that has grown
+        old, a line that takes less than is recorded, and backups that are too old.
+        """
+        lines = ((line, self.estimate(line)) for line in self.summary())
+        backups = [sentence for state in self.backup_states() for sentence in state.warnings]
+        return attention(lines, self.storage(), backups)
+
+    def served(self, destination: str) -> Mapping[str, str]:
+        """Return rate, window and concurrency of a destination as text; ``*`` marks what was set at run time.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+        """
+        return self._destinations.lines.served(self.outbox.destination(destination))
+
+    def storage(self) -> StorageView:
+        """Return the room on the station's disk, for how long it lasts, and warnings."""
+        return self.outbox.storage()
+
     def summary(self) -> list[DestinationSummary]:
         """Return where the packets stand, for each destination."""
         return self.outbox.summary()
@@ -241,6 +286,12 @@ class Office:
     def registration_statuses(self) -> Mapping[str, int]:
         """Return how many packets have which registration status; those without one are left out."""
         return self.outbox.registration_statuses()
+
+    def deliveries(
+        self, destination: str | None = None, state: DeliveryState | None = None
+    ) -> Iterator[DeliveryView]:
+        """Yield deliveries, oldest packet first: all, or those to one destination, or in one state."""
+        return self.outbox.deliveries(destination, state)
 
     def rejected(self) -> Iterator[DeliveryView]:
         """Yield the deliveries that wait for a person."""
@@ -254,6 +305,23 @@ class Office:
             UnknownDestinationError: It does not go there.
         """
         self.outbox.requeue(packet_id, destination, who=who, why=why)
+
+    def requeue_rejected(self, destination: str, *, who: str, why: str, code: str | None = None) -> list[str]:
+        """Let all rejected packets of a destination be delivered again, as after a mistake was corrected there.
+
+        Args:
+            destination: Its name.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+            code: Only those that were rejected with this code.
+
+        Returns:
+            The ids of the packets.
+        """
+        found = [view for view in self.outbox.rejected(destination) if code in {None, view.code}]
+        for view in found:
+            self.outbox.requeue(view.packet_id, destination, who=who, why=why)
+        return [view.packet_id for view in found]
 
     def cancel(self, packet_id: str, destination: str, *, who: str, why: str) -> None:
         """Decide that a packet does not go to a destination. Its bytes and history are kept.
@@ -272,6 +340,50 @@ class Office:
             UnknownDestinationError: It does not go there.
         """
         self.outbox.handled(packet_id, destination, who=who, why=why)
+
+    def set_line(self, destination: str, changes: Mapping[str, str], *, who: str) -> Mapping[str, str]:
+        """Change how a destination is served, in all processes and within seconds, over the configuration.
+
+        Args:
+            destination: Its name.
+            changes: ``rate`` (such as ``16 KiB`` a second), ``window`` (such as ``18:00-06:30``) and
+                ``concurrency``, as in the configuration; ``none`` for no limit, ``configured`` for what the
+                configuration says.
+            who: Who decides this; kept in the audit trail.
+
+        Returns:
+            What is set over the configuration now.
+
+        Raises:
+            ConfigError: A value cannot be read; nothing was changed.
+            UnknownDestinationError: There is none of this name.
+        """
+        return self._destinations.lines.set(destination, changes, who=who)
+
+    def pause(self, destination: str, *, who: str, why: str) -> bool:
+        """Stop delivering to a destination until it is resumed; return whether it was running.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+        """
+        return self.outbox.pause(destination, reason=why, who=who)
+
+    def retire(self, destination: str, *, who: str, why: str) -> int:
+        """Stop a destination for good, once it is no more in the configuration; what it has not got is cancelled.
+
+        Returns:
+            How many deliveries were cancelled.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+            ConfigError: It is still in the configuration, and would come back.
+        """
+        if destination in self._settings.destinations:
+            raise ConfigError(
+                f"{destination} is still in {self._settings.path} and would come back at the next start. Take it out "
+                "of the configuration first."
+            )
+        return self.outbox.retire(destination, who=who, why=why)
 
     def resume(self, destination: str, *, who: str) -> bool:
         """Let a destination work again that was stopped because of its credentials.

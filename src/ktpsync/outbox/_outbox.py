@@ -496,6 +496,17 @@ class Outbox:
         """Yield the deliveries that wait for a person."""
         return self._views.rejected(destination)
 
+    def deliveries(
+        self, destination: str | None = None, state: DeliveryState | None = None
+    ) -> Iterator[DeliveryView]:
+        """Yield deliveries in the order of their making, in constant memory.
+
+        Args:
+            destination: Only those to one destination.
+            state: Only those in one state.
+        """
+        return self._views.deliveries(destination, state)
+
     def summary(self) -> list[DestinationSummary]:
         """Return counts per destination."""
         return self._views.summary()

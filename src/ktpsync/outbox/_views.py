@@ -150,6 +150,29 @@ class Views:
                 return
             after = rows[-1].id
 
+    def deliveries(self, dest: str | None, state: DeliveryState | None) -> Iterator[DeliveryView]:
+        """Yield deliveries in the order of their making, in constant memory."""
+        wanted = ["t.kind = 'courier'", "d.id > :after"]
+        bound: dict[str, str | int] = {"after": 0}
+        if dest is not None:
+            wanted.append("d.dest = :dest")
+            bound["dest"] = dest
+        if state is not None:
+            wanted.append("d.state = :state")
+            bound["state"] = OPEN if state in {DeliveryState.PENDING, DeliveryState.LEASED} else state.value
+        statement = self._database.sql(
+            f"SELECT {_DELIVERY} FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest "
+            f"WHERE {' AND '.join(wanted)} ORDER BY d.id LIMIT {_PAGE}"
+        )
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(statement, bound).all()
+            views = (_delivery_view(row, self._clock.now_ms()) for row in rows)
+            yield from (view for view in views if state in {None, view.state})
+            if len(rows) < _PAGE:
+                return
+            bound["after"] = rows[-1].id
+
     def summary(self) -> list[DestinationSummary]:
         """Return counts per destination. Reads the index of what is open, never what is settled."""
         sql = self._database.sql

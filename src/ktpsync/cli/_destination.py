@@ -1,0 +1,135 @@
+"""``ktpsync destination``: how destinations are served, changed while they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.cli._output import Output
+
+_who = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+_why = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
+
+
+@click.group()
+def destination() -> None:
+    """Change how a destination is served, while it is: its rate, its hours, or not at all."""
+
+
+@destination.command("set")
+@click.argument("name")
+@click.option("--rate", help="Bytes a second, such as 16KiB; 'none': no limit.")
+@click.option("--window", help="Hours of the day, such as 18:00-06:30; 'none': always.")
+@click.option("--concurrency", help="Deliveries at one time, at most.")
+@_who
+@config_option
+@command
+def set_line(
+    output: Output,
+    name: str,
+    rate: str | None,
+    window: str | None,
+    concurrency: str | None,
+    who: str,
+    config: Path,
+) -> Exit:
+    """Change the line to the destination NAME, over the configuration and in all processes.
+
+    A running service follows within seconds; an upload under way keeps going. 'configured' for a value goes back to
+    what the configuration says.
+    """
+    given = {"rate": rate, "window": window, "concurrency": concurrency}
+    changes = {key: value for key, value in given.items() if value is not None}
+    with ktpsync.Office.open(config) as office:
+        settings = office.set_line(name, changes, who=who)
+    told = ", ".join(f"{key} {value or 'none'}" for key, value in sorted(settings.items()))
+    output.say(f"{name}: {told or 'all as configured'}.")
+    output.result({"destination": name, "settings": settings})
+    return Exit.DONE
+
+
+@destination.command("list")
+@config_option
+@command
+def list_lines(output: Output, config: Path) -> Exit:
+    """List the destinations and how each is served; '*' marks what was set at run time."""
+    with ktpsync.Office.open(config) as office:
+        lines = [(line, office.served(line.state.name)) for line in office.summary()]
+    output.table(
+        "Destinations",
+        ["destination", "rate", "window", "concurrency", "state"],
+        [
+            [
+                line.state.name,
+                *served.values(),
+                "stopped" if line.state.paused is not None else line.state.breaker,
+            ]
+            for line, served in lines
+        ],
+    )
+    output.result(
+        {
+            "destinations": [
+                {
+                    "name": line.state.name,
+                    "set": dict(line.state.settings),
+                    "paused": line.state.paused,
+                    "breaker": line.state.breaker,
+                }
+                for line, _ in lines
+            ]
+        }
+    )
+    return Exit.DONE
+
+
+@destination.command()
+@click.argument("name")
+@_who
+@_why
+@config_option
+@command
+def pause(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
+    """Stop delivering to NAME until it is resumed. Recording goes on."""
+    with ktpsync.Office.open(config) as office:
+        paused = office.pause(name, who=who, why=why)
+    output.say(f"{name} is stopped." if paused else f"{name} was stopped already.")
+    output.result({"destination": name, "paused": paused})
+    return Exit.DONE
+
+
+@destination.command()
+@click.argument("name")
+@_who
+@config_option
+@command
+def resume(output: Output, name: str, who: str, config: Path) -> Exit:
+    """Let NAME work again after it was stopped, by a person or because of its credentials."""
+    with ktpsync.Office.open(config) as office:
+        resumed = office.resume(name, who=who)
+    output.say(f"{name} works again." if resumed else f"{name} was not stopped.")
+    output.result({"destination": name, "resumed": resumed})
+    return Exit.DONE
+
+
+@destination.command()
+@click.argument("name")
+@_who
+@_why
+@config_option
+@command
+def retire(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
+    """Stop NAME for good, after it was taken out of the configuration: what it has not got is cancelled."""
+    with ktpsync.Office.open(config) as office:
+        cancelled = office.retire(name, who=who, why=why)
+    output.say(f"{name} is retired; {cancelled} packets that it did not have do not go there any more.")
+    output.result({"destination": name, "cancelled": cancelled})
+    return Exit.DONE

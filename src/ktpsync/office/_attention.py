@@ -1,0 +1,49 @@
+"""What a person must see to: one sentence for each thing, saying what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ktpsync.courier import Estimate
+    from ktpsync.outbox import DestinationSummary, StorageView
+
+
+def attention(
+    lines: Iterable[tuple[DestinationSummary, Estimate | None]], storage: StorageView, backups: Sequence[str]
+) -> list[str]:
+    """Return what a person must see to; empty if all goes by itself.
+
+    Args:
+        lines: The destinations, with the estimate for each; ``None`` for one that is not configured any more.
+        storage: The room on the station's disk.
+        backups: What is to be seen to at the backups.
+    """
+    found = []
+    for line, estimate in lines:
+        name = line.state.name
+        if line.state.paused is not None:
+            found.append(
+                f"{name} is stopped: {line.state.paused} Then run `ktpsync destination resume {name}`."
+            )
+        if line.rejected:
+            what = "1 packet was" if line.rejected == 1 else f"{line.rejected} packets were"
+            found.append(f"{what} rejected at {name}: see `ktpsync rejected`.")
+        if estimate is None and line.pending + line.leased:
+            found.append(
+                f"{line.pending + line.leased} packets wait for {name}, which is not in the configuration any more: "
+                f"put it back, or run `ktpsync destination retire {name}`."
+            )
+        if estimate is not None and estimate.per_day is not None and storage.per_day > estimate.per_day:
+            found.append(
+                f"More is recorded in a day ({_amount(storage.per_day)}) than {name} takes "
+                f"({_amount(estimate.per_day)}): its backlog grows. Widen its hours or its rate, or bring packets "
+                "there on a disk."
+            )
+    return [*found, *storage.warnings, *backups]
+
+
+def _amount(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 10 << 20 else f"{size >> 10} KiB"

@@ -72,4 +72,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ktpsync.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ktpsync.testing.{_HOME[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"ktpsync.testing.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in {"hypothesis", "pytest"}:
+            raise
+        raise ImportError(
+            f"ktpsync.testing.{name} needs {error.name}: pip install 'ktpsync[testing]'"
+        ) from error

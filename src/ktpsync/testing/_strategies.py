@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
+from hypothesis import strategies as st
 
 from ktpsync.packet import new_packet_id
 from ktpsync.records import (
@@ -39,11 +40,6 @@ from ktpsync.records import (
 )
 from ktpsync.testing._factory import make_enrollment, make_nik
 from ktpsync.testing._images import make_sample
-
-try:
-    from hypothesis import strategies as st
-except ImportError as error:
-    raise ImportError("The strategies need Hypothesis: pip install 'ktpsync[testing]'") from error
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy

@@ -8,8 +8,17 @@ are recorded twice, and tells statuses as offices know them.
 from __future__ import annotations
 
 from ktpsync.central._app import create_app
-from ktpsync.central._openapi import openapi
+from ktpsync.central._openapi import openapi, openapi_text
 from ktpsync.central._serve import running, serve
 from ktpsync.central._settings import CentralSettings, OAuthClient, Tls
 
-__all__ = ["CentralSettings", "OAuthClient", "Tls", "create_app", "openapi", "running", "serve"]
+__all__ = [
+    "CentralSettings",
+    "OAuthClient",
+    "Tls",
+    "create_app",
+    "openapi",
+    "openapi_text",
+    "running",
+    "serve",
+]

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.routing import Route
 
 from ktpsync.central._access import Access
@@ -26,8 +27,8 @@ from ktpsync.central._uploads import Uploads
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from ktpsync.central._settings import CentralSettings
 
@@ -57,21 +58,35 @@ def create_app(settings: CentralSettings) -> Starlette:
 
     rooms = {"access": access, "door": Door(gate, store), "feed": feed, "packets": packets}
     routes = [
-        _route(
-            path, {operation.method: getattr(rooms[operation.room], operation.name) for operation in together}
+        Route(
+            path,
+            _Methods(
+                {operation.method: getattr(rooms[operation.room], operation.name) for operation in operations}
+            ),
         )
-        for path, together in by_path(sandbox=settings.faults).items()
+        for path, operations in by_path(sandbox=settings.faults).items()
     ]
     handlers = dict.fromkeys((Problem, HTTPException, OSError, Exception), answer_problem)
     middleware = [Middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM)]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
 
 
-def _route(path: str, endpoints: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
-    """Return one route for all methods of a path, so that a wrong method is told the right ones."""
+class _Methods:
+    """All methods of one path, so that a wrong one is told the right ones and no other path is tried.
 
-    async def dispatch(request: Request) -> Response:
-        # Starlette lets HEAD in wherever GET is.
-        return await endpoints[request.method if request.method in endpoints else "GET"](request)
+    Args:
+        endpoints: Method to what answers it.
+    """
 
-    return Route(path, dispatch, methods=list(endpoints))
+    def __init__(self, endpoints: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> None:
+        self._endpoints = dict(endpoints)
+        if "GET" in endpoints:
+            self._endpoints.setdefault("HEAD", endpoints["GET"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(self._endpoints))})
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)

@@ -58,7 +58,7 @@ class Door:
         """Judge one packet: ``unique`` or ``duplicate``."""
         wanted = await read_json(request, limit=_JSON_BYTES)
         decision = wanted.get("decision") if isinstance(wanted, dict) else None
-        if decision not in {"unique", "duplicate"}:
+        if decision not in ("unique", "duplicate"):
             raise Problem(400, 'Expected {"decision": "unique"} or {"decision": "duplicate"}.')
         status = UNIQUE if decision == "unique" else DUPLICATE
         packet_id = request.path_params["packet_id"]

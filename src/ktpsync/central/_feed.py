@@ -44,9 +44,9 @@ class Feed:
         """Tell what changed after a cursor, oldest first."""
         office = self._gate.office(request)
         after = _number(request, "after", "0")
-        limit = min(_number(request, "limit", str(STATUS_PAGE)), STATUS_PAGE)
-        if limit < 1:
-            raise Problem(400, "Give 'limit' from 1.")
+        limit = _number(request, "limit", str(STATUS_PAGE))
+        if not 1 <= limit <= STATUS_PAGE:
+            raise Problem(400, f"Give 'limit' from 1 to {STATUS_PAGE}.")
         changes = await run_in_threadpool(self._store.changes, office, after, limit)
         cursor = changes[-1].seq if changes else after
         # Changes are only ever added, so a page is told by where it begins, its limit and where it ends.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ktpsync.central._access import Access
@@ -58,6 +59,11 @@ def openapi() -> dict[str, Any]:
             },
         },
     }
+
+
+def openapi_text() -> str:
+    """Return the same as the text of a file."""
+    return json.dumps(openapi(), indent=1) + "\n"
 
 
 def _operation(operation: Operation) -> dict[str, Any]:

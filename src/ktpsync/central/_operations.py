@@ -101,7 +101,7 @@ OPERATIONS: Final = (
         method="PATCH",
         room="packets",
         name="append",
-        parameters=("PacketId", "UploadOffset", "UploadComplete"),
+        parameters=("PacketId", "UploadOffset", "UploadToTheEnd"),
         body={"application/partial-upload": _SEALED},
         answers={
             201: ("Whole and stored now, durably.", "Receipt"),
@@ -232,6 +232,7 @@ _DIGEST: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _ID: Final = {"type": "string", "pattern": f"^{PACKET_ID}$"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_OFFSET: Final = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999}
 
 
 def _object(**properties: object) -> dict[str, Any]:
@@ -307,7 +308,10 @@ PARAMETERS: Final = {
         "`?1`: the body goes to the end of the packet, and what came of it is kept if the line breaks.",
         {"const": "?1"},
     ),
-    "UploadOffset": _header("Upload-Offset", "Where the body begins in the packet.", _COUNT, required=True),
+    "UploadToTheEnd": _header(
+        "Upload-Complete", "`?1`: the body goes to the end of the packet.", {"const": "?1"}, required=True
+    ),
+    "UploadOffset": _header("Upload-Offset", "Where the body begins in the packet.", _OFFSET, required=True),
     "After": {
         "name": "after",
         "in": "query",
@@ -317,7 +321,7 @@ PARAMETERS: Final = {
     "Limit": {
         "name": "limit",
         "in": "query",
-        "description": f"Changes in the answer; {STATUS_PAGE} at most, however many are asked for.",
+        "description": "Changes in the answer, at most.",
         "schema": {"type": "integer", "minimum": 1, "maximum": STATUS_PAGE},
     },
     "IfNoneMatch": _header("If-None-Match", "The ETag of an earlier answer to the same question.", _TEXT),

@@ -75,10 +75,10 @@ class Packets:
         key = request.headers.get("Idempotency-Key")
         if key is not None and key.strip('"') != packet_id:
             raise Problem(400, "The Idempotency-Key is not the packet id.")
-        resumable = _complete(request, missing=None)
+        resumable = _to_the_end(request)
         size = self._length(request)
         upload = self._uploads.begin(office, packet_id, sha256, size)
-        return await self._pour(request, upload, keep=resumable is not None)
+        return await self._pour(request, upload, keep=resumable)
 
     async def get(self, request: Request) -> Response:
         """Tell what is held of a packet: the receipt and the status."""
@@ -113,7 +113,7 @@ class Packets:
                 "Send application/partial-upload.",
                 headers={"Accept-Patch": "application/partial-upload"},
             )
-        if not _complete(request, missing=False):
+        if not _to_the_end(request):
             raise Problem(400, "Send all the rest in one request, with Upload-Complete: ?1.")
         offset = _integer(request, "Upload-Offset")
         if offset is None:
@@ -150,7 +150,9 @@ class Packets:
         question = await read_json(request, limit=_RECONCILE_BYTES)
         try:
             asked = [(parse_packet_id(line["packet_id"]), line["sha256"]) for line in question["packets"]]
-            fits = all(_SHA256.fullmatch(sha256) for _, sha256 in asked)
+            fits = isinstance(question["packets"], list) and all(
+                _SHA256.fullmatch(sha256) for _, sha256 in asked
+            )
         except (KeyError, TypeError, AttributeError, PacketError):
             asked, fits = [], False
         if not fits:
@@ -253,14 +255,12 @@ def _content_digest(request: Request) -> str:
         raise Problem(400, "Give Content-Digest with sha-256 (RFC 9530).") from None
 
 
-def _complete(request: Request, *, missing: bool | None) -> bool | None:
-    """Return what ``Upload-Complete`` says; only whole representations are taken."""
+def _to_the_end(request: Request) -> bool:
+    """Return whether ``Upload-Complete`` is given; only bodies that go to the end are taken."""
     value = request.headers.get("Upload-Complete")
-    if value is None:
-        return missing
-    if value.strip() != "?1":
+    if value is not None and value.strip() != "?1":
         raise Problem(400, "Send all in one request, with Upload-Complete: ?1.")
-    return True
+    return value is not None
 
 
 def _integer(request: Request, name: str) -> int | None:

@@ -101,6 +101,9 @@ class Line:
         """Close all connections."""
         with self._lock:
             for pool in self._pools.values():
+                # clear() alone leaves them to the garbage collector, which an error's traceback can hold off.
+                for key in pool.pools.keys():  # noqa: SIM118 - no mapping: it cannot be iterated over
+                    pool.pools[key].close()
                 pool.clear()
 
     def _send(

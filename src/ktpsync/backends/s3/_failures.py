@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
+import time
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionError,  # noqa: A004 - botocore's own
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    SSLError,
 )
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError, NameResolutionError
 
 from ktpsync.errors import (
     AuthError,
@@ -27,30 +38,55 @@ from ktpsync.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_AUTH: Final = frozenset(
+_CREDENTIALS: Final = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+)
+_BUCKET: Final = frozenset({"NoSuchBucket", "InvalidBucketName"})
+_REGION: Final = frozenset(
     {
-        "AccessDenied",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
-        "401",
-        "403",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
     }
 )
+_LOCK: Final = frozenset({"ObjectLockConfigurationNotFoundError", "InvalidRetentionPeriod"})
 _THROTTLED: Final = frozenset(
-    {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
+    {
+        "SlowDown",
+        "SlowDownWrite",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "RequestLimitExceeded",
+    }
 )
 _QUOTA: Final = frozenset(
-    {"QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "ServiceQuotaExceededException"}
+    {
+        "QuotaExceeded",
+        "EntityTooLarge",
+        "InsufficientCapacity",
+        "XMinioAdminBucketQuotaExceeded",
+        "XMinioStorageFull",
+        "ServiceQuotaExceededException",
+    }
 )
 _CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERROR: Final = 500
+_ON_THE_WAY: Final = frozenset(
+    {
+        "BadDigest",
+        "IncompleteBody",
+        "RequestTimeout",
+        "XAmzContentChecksumMismatch",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+_SKEW_SECONDS: Final = 300
+"""A clock that is wrong by more than this is named; S3 refuses requests from 15 minutes on."""
 
 
 def error_code(error: ClientError) -> str:
-    """Return the code that the service gave."""
+    """Return the code that the service gave; for answers without a body it is the status."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -60,12 +96,13 @@ def status_of(error: ClientError) -> int:
 
 
 @contextlib.contextmanager
-def translated(name: str, what: str) -> Iterator[None]:
+def translated(name: str, what: str, bucket: str) -> Iterator[None]:
     """Turn botocore's errors into ktpsync's.
 
     Args:
         name: The destination, for messages.
         what: The key or action, for messages.
+        bucket: The bucket, for messages.
 
     Raises:
         BackendError: By what to do next.
@@ -73,39 +110,113 @@ def translated(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _refusal(name, what, error) from error
+        raise _refusal(name, what, bucket, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise AuthError(f"{name}: there are no credentials; set access_key and secret_key.") from error
-    except (ConnectionError, HTTPClientError, BotoCoreError, OSError) as error:
-        raise UnavailableError(
-            f"{name}: the storage cannot be reached ({what}): {error}. It is tried again."
+        raise AuthError(
+            f"{name}: there are no credentials for the storage. Set access_key and secret_key, then resume the "
+            "destination."
         ) from error
+    except (BotoCoreError, HTTPClientError, ResponseParserError, HTTPError) as error:
+        raise UnavailableError(f"{name}: {what}: {_trouble(error)} It is tried again by itself.") from error
 
 
-def _refusal(name: str, what: str, error: ClientError) -> BackendError:  # noqa: PLR0911 - one return a kind
+def not_storage(name: str, what: str) -> UnavailableError:
+    """Return the error for an answer that says yes and yet is not one of S3."""
+    return UnavailableError(
+        f"{name}: {what}: something else answers in the storage's place: perhaps a login page of the network "
+        "(open a browser on this machine), or the setting endpoint is wrong. Nothing counts as stored; it is tried again."
+    )
+
+
+def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
+    match error:
+        case SSLError():
+            return (
+                f"the storage's certificate is not trusted ({error}). Check this machine's clock and the setting "
+                "ca_file; somebody else may be answering."
+            )
+        case ProxyConnectionError():
+            return "the proxy cannot be reached. Check HTTPS_PROXY and the line."
+        case EndpointConnectionError() if isinstance(error.kwargs.get("error"), NameResolutionError):
+            return "the storage's name cannot be resolved. Is this machine online, and is the setting endpoint right?"
+        case EndpointConnectionError():
+            return "the storage refuses connections or cannot be reached. It is down, or the setting endpoint is wrong."
+        case ConnectTimeoutError():
+            return "the storage does not answer in time. The line or the storage is down."
+        case ReadTimeoutError():
+            return "the storage took the request and gave no answer in time."
+        case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
+            return "the connection to the storage broke off in the middle."
+        case ResponseParserError():
+            return (
+                "something else answers in the storage's place: perhaps a login page of the network (open a browser "
+                "on this machine), or the setting endpoint is wrong."
+            )
+        case _:
+            return f"the exchange with the storage failed: {error}."
+
+
+def _refusal(name: str, what: str, bucket: str, error: ClientError) -> BackendError:  # noqa: C901, PLR0911 - one return a kind
     code, status = error_code(error), status_of(error)
     said = f"{name}: {what}: the storage answered {code or status}"
-    if code in _CLOCK:
+    skew = _skew_seconds(error)
+    if code in _CLOCK or (400 <= status <= 403 and abs(skew) > _SKEW_SECONDS):  # noqa: PLR2004 - "you are not welcome"
+        by = f" by {abs(skew) / 60:.0f} minutes ({'behind' if skew > 0 else 'ahead'})" if skew else ""
         return UnavailableError(
-            f"{said}. This machine's clock is wrong; set it, and delivery goes on by itself."
+            f"{said}. This machine's clock is wrong{by}. Set it, and delivery goes on by itself."
         )
-    if code == "NoSuchBucket":
-        return AuthError(f"{said}: there is no such bucket. Create it or correct the setting 'bucket'.")
-    if code in _AUTH or status in (401, 403):
+    if code in _BUCKET:
         return AuthError(
-            f"{said}: the credentials are not accepted. Correct them, then resume the destination."
+            f"{said}: there is no bucket {bucket!r}. Create it or correct the setting bucket, then resume the destination."
         )
-    if code in _THROTTLED or status == _TOO_MANY_REQUESTS:
-        return ThrottledError(f"{said}; it is tried again later.", retry_after=_retry_after(error))
-    if code in _QUOTA:
-        return QuotaError(f"{said}: an allowance is used up. Ask whoever runs the storage.")
-    if status >= _SERVER_ERROR or not status:
-        return UnavailableError(f"{said}; it is tried again.")
-    if code in {"NoSuchKey", "404", "NotFound"}:
+    if code in _REGION or status in (301, 307):
+        return AuthError(
+            f"{said}: the bucket {bucket!r} is in another region. Correct the setting region or endpoint, then resume the "
+            "destination."
+        )
+    if code in _LOCK:
+        return AuthError(
+            f"{said}: the setting lock needs a bucket that was made with object lock. Make one, or remove the setting, "
+            "then resume the destination."
+        )
+    if code in _QUOTA or status == 507:  # noqa: PLR2004 - Insufficient Storage
+        return QuotaError(
+            f"{said}: an allowance is used up. Ask whoever runs the storage for room, then requeue."
+        )
+    if code in _CREDENTIALS or status in (401, 403):
+        return AuthError(
+            f"{said}: the credentials are not accepted for the bucket {bucket!r}. Correct access_key and secret_key or "
+            "their rights, then resume the destination."
+        )
+    if code in _THROTTLED or status == 429 or (status == 503 and _retry_after(error) is not None):  # noqa: PLR2004
+        return ThrottledError(f"{said}: it asks for patience.", retry_after=_retry_after(error))
+    if code in _ON_THE_WAY:
+        return UnavailableError(f"{said}: the bytes did not arrive as they were sent. They are sent again.")
+    if status >= 500 or not status:  # noqa: PLR2004 - the server's fault
+        return UnavailableError(f"{said}: the storage has trouble of its own. It is tried again by itself.")
+    if status in (404, 410):
         return NotFoundError(f"{said}: there is no such object.")
-    return RejectedError(f"{said}: {error.response.get('Error', {}).get('Message', 'no reason given')}.")
+    if status in (409, 412):
+        return UnavailableError(
+            f"{said}: somebody else is changing it at the moment. It is tried again by itself."
+        )
+    reason = error.response.get("Error", {}).get("Message", "no reason given")
+    return RejectedError(f"{said}: {reason}. See its reason, correct, and requeue.")
+
+
+def _skew_seconds(error: ClientError) -> float:
+    """Return how far this machine's clock is behind the service's; 0 if it does not tell."""
+    try:
+        date = email.utils.parsedate_to_datetime(_header(error, "date"))
+    except ValueError:
+        return 0.0
+    return date.timestamp() - time.time()
 
 
 def _retry_after(error: ClientError) -> float | None:
-    value = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    value = _header(error, "retry-after")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _header(error: ClientError, name: str) -> str:
+    return str(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(name, ""))

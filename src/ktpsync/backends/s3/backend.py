@@ -1,70 +1,46 @@
 """The S3 backend.
 
-Endpoints differ: some ignore ``If-None-Match: *``, some do not check the checksum they are sent. So what
-is believed is only what the storage itself computed or gives back: size and digest are verified after
-every write.
+Endpoints differ: some ignore ``If-None-Match: *``, some do not check the checksum they are sent. So it is found
+out by trying, once, and only what the storage itself computed or refused counts as proof that it holds the right
+bytes. Where there is no such proof, they are read back.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
-import io
-import tempfile
 import threading
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, ClassVar, Final, Literal, cast
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-import boto3
-from attrs import frozen
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ktpsync import files
-from ktpsync.backends.s3._failures import error_code, status_of, translated
-from ktpsync.errors import ConflictError, CorruptError, NotFoundError
-from ktpsync.plugins import Capability, Duration, Health, ObjectInfo, Secret, StorageBackend, valid_key
+from ktpsync.backends.s3._client import new_client
+from ktpsync.backends.s3._failures import error_code, not_storage, status_of, translated
+from ktpsync.backends.s3._parts import PartsUpload, Source, give_up_leftovers, read_fully
+from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remembered
+from ktpsync.backends.s3._reader import reader
+from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
+from ktpsync.plugins import Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
+    from ktpsync.backends.s3.settings import S3Settings
     from ktpsync.plugins import BackendContext
 
-_SHA256_KEY: Final = "ktpsync-sha256"
+_STORED_AT: Final = "ktpsync-stored-at"
+"""Metadata: when an object was stored, so that a receipt says the same however often it is asked for."""
+
 _PRECONDITION_FAILED: Final = 412
-_CONFLICT: Final = 409
-_RANGE_NOT_SATISFIABLE: Final = 416
-_SPOOLED: Final = 8 << 20
-
-
-@frozen(kw_only=True)
-class S3Settings:
-    """Settings of a bucket.
-
-    Args:
-        bucket: The bucket; it must exist.
-        endpoint: URL of the service. Default: AWS.
-        region: Region name.
-        prefix: Put before every key, such as ``office-3578/``.
-        access_key: Access key id. Default: boto3's own search (environment, shared file, role).
-        secret_key: Secret access key.
-        addressing: ``path`` for most self-hosted services, ``virtual`` for AWS, ``auto``.
-        ca_file: PEM file of the certificate authorities to trust instead of the system's.
-        connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds to wait for an answer.
-    """
-
-    bucket: str
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    prefix: str = ""
-    access_key: Secret | None = None
-    secret_key: Secret | None = None
-    addressing: Literal["auto", "path", "virtual"] = "auto"
-    ca_file: Path | None = None
-    connect_timeout: Duration = Duration(10)
-    read_timeout: Duration = Duration(60)
 
 
 class S3Backend(StorageBackend):
@@ -72,120 +48,132 @@ class S3Backend(StorageBackend):
 
     Args:
         settings: Where.
-        context: The destination's name.
+        context: The destination's name, and where to remember what its endpoint does.
     """
-
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PARTS})
 
     def __init__(self, settings: S3Settings, context: BackendContext) -> None:
         self._settings = settings
         self._name = context.name
+        self._clock = context.clock
+        self._folder = context.state_folder
         self._lock = threading.Lock()
         self._made: S3Client | None = None
+        self._known: Endpoint | None = None
+        self._busy: set[str] = set()
+        self._less_busy = threading.Condition()
+        self._tidied = False
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="ktpsync-md5")
+
+    def check(self) -> Health:
+        """See the base class."""
+        bucket, where = self._settings.bucket, self._settings.endpoint or "AWS"
+        try:
+            with self._translated("check"):
+                self._client.head_bucket(Bucket=bucket)
+        except NotFoundError:
+            raise self._no_bucket() from None
+        details = {"endpoint": where, **self._endpoint("check").details()}
+        return Health(summary=f"Bucket {bucket} at {where} answers.", details=details)
+
+    def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
+        """See the base class."""
+        full = self._full(key)
+        large = size > self._settings.part_size
+        body = b"" if large else self._whole(key, source, size, sha256)
+        endpoint = self._endpoint(key)
+        with self._alone(key) if large or not endpoint.conditional_put else contextlib.nullcontext():
+            if large or not endpoint.conditional_put:
+                with contextlib.suppress(NotFoundError):
+                    return self._same(key, size, sha256, body)
+            stored_at = utc_from_ms(self._clock.now_ms())
+            try:
+                with self._translated(key):
+                    options = self._options(stored_at)
+                    if large:
+                        parts = Source(
+                            file=source, size=size, sha256=sha256, part_size=self._settings.part_size
+                        )
+                        proven = self._put_parts(full, parts, options)
+                    else:
+                        proven = self._put_whole(full, body, sha256, endpoint, options)
+            except CorruptError as error:
+                raise CorruptError(f"{self._name}: {key}: {error}") from None
+            except _ThereAlreadyError:
+                try:
+                    return self._same(key, size, sha256, body)
+                except NotFoundError as error:
+                    raise UnavailableError(
+                        f"{self._name}: {key}: the storage says that it is there, and then that it is not. "
+                        "It is tried again by itself."
+                    ) from error
+        if not proven:
+            self._read_back(key, size, sha256, existing=False)
+        return ObjectInfo(key=key, size=size, modified=stored_at, sha256=sha256)
+
+    def open(self, key: str) -> BinaryIO:
+        """See the base class."""
+        with self._translated(key):
+            answer = self._client.get_object(Bucket=self._settings.bucket, Key=self._full(key))
+        return reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See the base class."""
+        answer = self._head(key)
+        return ObjectInfo(key=key, size=answer["ContentLength"], modified=_stored_at(answer))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See the base class."""
+        start = self._settings.prefix
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._settings.bucket, Prefix=f"{start}{prefix}"
+            )
+        )
+        while True:
+            with self._translated("list"):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page.get("Contents", []):
+                key = entry["Key"].removeprefix(start)
+                if valid_key(key):
+                    yield ObjectInfo(key=key, size=entry["Size"], modified=entry["LastModified"])
+
+    def delete(self, key: str) -> None:
+        """See the base class."""
+        with self._translated(key), contextlib.suppress(NotFoundError):
+            self._client.delete_object(Bucket=self._settings.bucket, Key=self._full(key))
+
+    def close(self) -> None:
+        """See the base class."""
+        self._hashing.shutdown()
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
 
     @property
     def _client(self) -> S3Client:
         with self._lock:
             if self._made is None:
-                settings = self._settings
-                self._made = boto3.session.Session().client(
-                    "s3",
-                    endpoint_url=settings.endpoint,
-                    region_name=settings.region,
-                    aws_access_key_id=settings.access_key.reveal() if settings.access_key else None,
-                    aws_secret_access_key=settings.secret_key.reveal() if settings.secret_key else None,
-                    verify=str(settings.ca_file) if settings.ca_file else None,
-                    config=Config(
-                        connect_timeout=settings.connect_timeout,
-                        read_timeout=settings.read_timeout,
-                        # The courier retries; two retry loops would multiply.
-                        retries={"total_max_attempts": 1},
-                        s3={"addressing_style": settings.addressing},
-                        request_checksum_calculation="when_required",
-                        response_checksum_validation="when_required",
-                        max_pool_connections=16,
-                    ),
-                )
+                self._made = new_client(self._settings, self._name)
             return self._made
 
-    def check(self) -> Health:
-        """See the base class."""
-        with translated(self._name, "check"):
-            self._client.head_bucket(Bucket=self._settings.bucket)
-        where = self._settings.endpoint or "AWS"
-        return Health(summary=f"Bucket {self._settings.bucket} at {where} answers.")
+    def _endpoint(self, what: str) -> Endpoint:
+        """Return what the endpoint does, found out at the first use."""
+        if self._known is None:
+            client = self._client
+            with self._lock:
+                if self._known is None:
+                    known = remembered(self._folder, self._settings, self._clock)
+                    if known is None:
+                        with self._translated(what):
+                            known = probe(client, self._settings)
+                        remember(self._folder, self._settings, self._clock, known)
+                    self._known = known
+        return self._known
 
-    def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
-        """See the base class."""
-        # The body is hashed before it leaves, so that damaged bytes never arrive anywhere.
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOLED) as spooled:
-            body = cast("IO[bytes]", spooled)
-            md5 = self._copy(key, source, body, size=size, sha256=sha256)
-            existing = self.exists(key)
-            if not existing:
-                try:
-                    with translated(self._name, key):
-                        self._put_if_absent(key, body, sha256)
-                except ConflictError:
-                    existing = True
-        return self._verified(key, size, sha256, md5, existing=existing)
-
-    def open(self, key: str) -> BinaryIO:
-        """See the base class."""
-        with translated(self._name, key):
-            answer = self._client.get_object(Bucket=self._settings.bucket, Key=self._full(key))
-        return cast("BinaryIO", answer["Body"])
-
-    def open_part(self, key: str, start: int, size: int) -> BinaryIO:
-        """See the base class."""
-        if size == 0:
-            self.stat(key)
-            return io.BytesIO()
-        wanted = f"bytes={start}-{start + size - 1}"
-        with translated(self._name, key):
-            try:
-                answer = self._client.get_object(
-                    Bucket=self._settings.bucket, Key=self._full(key), Range=wanted
-                )
-            except ClientError as error:
-                if status_of(error) == _RANGE_NOT_SATISFIABLE:
-                    return io.BytesIO()
-                raise
-            if "ContentRange" not in answer:  # a server that knows no ranges gives the whole object
-                return io.BytesIO(answer["Body"].read()[start : start + size])
-        return cast("BinaryIO", answer["Body"])
-
-    def stat(self, key: str) -> ObjectInfo:
-        """See the base class."""
-        with translated(self._name, key):
-            answer = self._client.head_object(Bucket=self._settings.bucket, Key=self._full(key))
-        return ObjectInfo(key=key, size=answer["ContentLength"], modified=answer["LastModified"])
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """See the base class."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._settings.bucket, Prefix=f"{self._settings.prefix}{prefix}"
-        )
-        iterator = iter(pages)
-        while True:
-            with translated(self._name, "list"):
-                page = next(iterator, None)
-            if page is None:
-                return
-            for entry in page.get("Contents", []):
-                key = entry["Key"].removeprefix(self._settings.prefix)
-                yield ObjectInfo(key=key, size=entry["Size"], modified=entry["LastModified"])
-
-    def delete(self, key: str) -> None:
-        """See the base class."""
-        with translated(self._name, key):
-            self._client.delete_object(Bucket=self._settings.bucket, Key=self._full(key))
-
-    def close(self) -> None:
-        """See the base class."""
-        with self._lock:
-            if self._made is not None:
-                self._made.close()
+    def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return translated(self._name, what, self._settings.bucket)
 
     def _full(self, key: str) -> str:
         if not valid_key(key):
@@ -194,64 +182,147 @@ class S3Backend(StorageBackend):
             )
         return f"{self._settings.prefix}{key}"
 
-    def _put_if_absent(self, key: str, body: IO[bytes], sha256: str) -> None:
+    @contextlib.contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Let one thread at a time look whether a key is there and then store it."""
+        with self._less_busy:
+            while key in self._busy:
+                self._less_busy.wait()
+            self._busy.add(key)
         try:
-            self._client.put_object(
-                Bucket=self._settings.bucket,
-                Key=self._full(key),
-                Body=body,
-                IfNoneMatch="*",
-                Metadata={_SHA256_KEY: sha256},
-            )
-        except ClientError as error:
-            if (
-                status_of(error) in (_PRECONDITION_FAILED, _CONFLICT)
-                or error_code(error) == "PreconditionFailed"
-            ):
-                raise ConflictError(f"{self._name}: {key} exists already.") from error
-            raise
+            yield
+        finally:
+            with self._less_busy:
+                self._busy.discard(key)
+                self._less_busy.notify_all()
 
-    def _copy(self, key: str, source: BinaryIO, body: IO[bytes], *, size: int, sha256: str) -> str:
-        digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-        copied = 0
-        while block := source.read(files.CHUNK):
-            digest.update(block)
-            md5.update(block)
-            body.write(block)
-            copied += len(block)
-        if copied != size or digest.hexdigest() != sha256:
+    def _options(self, stored_at: datetime) -> dict[str, object]:
+        """Return what every object is stored with."""
+        settings = self._settings
+        options: dict[str, object] = {"Metadata": {_STORED_AT: utc_text(stored_at)}}
+        if settings.encryption is not None:
+            options["ServerSideEncryption"] = settings.encryption
+        if settings.kms_key is not None:
+            options["SSEKMSKeyId"] = settings.kms_key
+        if settings.lock is not None:
+            options["ObjectLockMode"] = settings.lock_mode.upper()
+            options["ObjectLockRetainUntilDate"] = stored_at + timedelta(seconds=settings.lock)
+        return options
+
+    def _whole(self, key: str, source: BinaryIO, size: int, sha256: str) -> bytes:
+        """Read a small object. It is hashed before it leaves, so that damaged bytes never arrive anywhere."""
+        body = read_fully(source, size + 1)
+        if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
             raise CorruptError(
                 f"{self._name}: the bytes given for {key} are not those with SHA-256 {sha256}; nothing was sent."
             )
-        body.seek(0)
-        return md5.hexdigest()
+        return body
 
-    def _verified(self, key: str, size: int, sha256: str, md5: str, *, existing: bool) -> ObjectInfo:
-        """Compare what the storage holds with what it should hold, and describe it.
+    def _put_whole(
+        self, full: str, body: bytes, sha256: str, endpoint: Endpoint, options: dict[str, object]
+    ) -> bool:
+        """Store a small object; return whether the storage proved that it holds these bytes."""
+        md5: Callable[[], str] = partial(_md5, body)
+        if endpoint.checks_sha256:
+            options["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+        elif endpoint.checks_md5 or self._settings.lock is not None:
+            # Services want a digest with object lock, whatever they do with it.
+            digest = hashlib.md5(body, usedforsecurity=False)
+            md5 = digest.hexdigest
+            options["ContentMD5"] = base64.b64encode(digest.digest()).decode("ascii")
+        elif endpoint.etag_is_md5:
+            # Compared with the ETag only, so it is computed while the bytes are on the way.
+            md5 = self._hashing.submit(_md5, body).result
+        if endpoint.conditional_put:
+            options["IfNoneMatch"] = "*"
+        try:
+            answer = self._client.put_object(
+                Bucket=self._settings.bucket,
+                Key=full,
+                Body=body,
+                **options,  # type: ignore[arg-type]  # checked by boto3
+            )
+        except ClientError as error:
+            if status_of(error) == _PRECONDITION_FAILED:
+                raise _ThereAlreadyError from error
+            raise
+        etag = etag_of(answer)
+        if not etag:
+            raise not_storage(self._name, full)
+        if endpoint.checks_sha256:
+            return True
+        return etag == md5() or ("ContentMD5" in options and endpoint.checks_md5)
 
-        The ETag of an object stored in one request is the MD5 that the storage computed over what
-        arrived. Where it is something else, or differs, the object is read back.
-        """
-        with translated(self._name, key):
+    def _put_parts(self, full: str, source: Source, options: Mapping[str, object]) -> bool:
+        """Store a large object; return whether the storage proved that it holds these bytes."""
+        if not self._tidied:
+            self._tidied = True
+            with contextlib.suppress(ClientError):
+                give_up_leftovers(
+                    self._client, self._settings.bucket, self._settings.prefix, self._clock.now_ms()
+                )
+        try:
+            return PartsUpload(self._client, self._settings.bucket, full, options).send(source)
+        except ClientError as error:
+            if status_of(error) == _PRECONDITION_FAILED or error_code(error) == "NoSuchUpload":
+                raise _ThereAlreadyError from error
+            raise
+
+    def _head(self, key: str) -> HeadObjectOutputTypeDef:
+        with self._translated(key):
             answer = self._client.head_object(Bucket=self._settings.bucket, Key=self._full(key))
-        if answer["ContentLength"] != size or answer["ETag"].strip('"') != md5:
-            self._read_back(key, size, sha256, existing=existing)
-        return ObjectInfo(key=key, size=size, modified=answer["LastModified"], sha256=sha256)
+        if not etag_of(answer):
+            raise not_storage(self._name, key)
+        return answer
+
+    def _same(self, key: str, size: int, sha256: str, body: bytes) -> ObjectInfo:
+        """Return what is there if it is the same.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            ConflictError: Other bytes are there.
+        """
+        answer = self._head(key)
+        if answer["ContentLength"] != size or not body or etag_of(answer) != _md5(body):
+            self._read_back(key, size, sha256, existing=True)
+        return ObjectInfo(key=key, size=size, modified=_stored_at(answer), sha256=sha256)
 
     def _read_back(self, key: str, size: int, sha256: str, *, existing: bool) -> None:
-        digest, found = hashlib.sha256(), 0
-        with self.open(key) as body, translated(self._name, key):
-            while block := body.read(files.CHUNK):
-                digest.update(block)
-                found += len(block)
-        if (found, digest.hexdigest()) == (size, sha256):
+        with self.open(key) as file:
+            found_sha256, found = files.sha256_of(file)
+        if (found, found_sha256) == (size, sha256):
             return
         if existing:
             raise ConflictError(
-                f"{self._name}: {key} holds other bytes (SHA-256 {digest.hexdigest()}, not {sha256}). It is left as "
+                f"{self._name}: {key} holds other bytes (SHA-256 {found_sha256}, not {sha256}). It is left as "
                 "it is; compare it with the backup."
             )
         raise CorruptError(
             f"{self._name}: the storage damaged {key}: it gives back {found} bytes with SHA-256 "
-            f"{digest.hexdigest()}. Ask whoever runs it; the packet is still in the outbox."
+            f"{found_sha256}. Ask whoever runs it; the packet is still in the outbox."
         )
+
+    def _no_bucket(self) -> BackendError:
+        error = ClientError({"Error": {"Code": "NoSuchBucket"}}, "HeadBucket")
+        try:
+            with self._translated("check"):
+                raise error
+        except BackendError as told:
+            return told
+
+
+class _ThereAlreadyError(Exception):
+    """The storage refused to replace an object."""
+
+
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _stored_at(answer: HeadObjectOutputTypeDef) -> datetime:
+    """Return when an object was stored first: as it was noted then, or else what the storage says."""
+    noted = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}.get(_STORED_AT)
+    if noted is not None:
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(noted).astimezone(UTC)
+    return answer["LastModified"]

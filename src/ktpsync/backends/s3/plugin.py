@@ -17,6 +17,6 @@ def ktpsync_backends() -> Iterator[BackendSpec]:
         name="s3",
         api_version=PLUGIN_API_VERSION,
         summary="A bucket of any S3-compatible storage.",
-        config="ktpsync.backends.s3.backend:S3Settings",
+        config="ktpsync.backends.s3.settings:S3Settings",
         factory="ktpsync.backends.s3.backend:S3Backend",
     )

@@ -1,0 +1,54 @@
+"""The boto3 client of a bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+
+from ktpsync.errors import AuthError
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+    from ktpsync.backends.s3.settings import S3Settings
+
+_CONNECTIONS: Final = 16
+
+
+def new_client(settings: S3Settings, name: str) -> S3Client:
+    """Return a client for a bucket's service. Nothing is sent yet.
+
+    Args:
+        settings: Where and how.
+        name: The destination, for messages.
+
+    Raises:
+        AuthError: The file of certificate authorities is not there.
+    """
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        raise AuthError(
+            f"{name}: the setting ca_file names {settings.ca_file}, which is not there. Correct it, then resume "
+            "the destination."
+        )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key.reveal() if settings.access_key else None,
+        aws_secret_access_key=settings.secret_key.reveal() if settings.secret_key else None,
+        verify=str(settings.ca_file) if settings.ca_file else None,
+        config=Config(
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            # The courier retries; two retry loops would multiply.
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": settings.addressing},
+            # By default botocore sends checksums in trailers, which many services answer with an error.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=_CONNECTIONS,
+            tcp_keepalive=True,
+        ),
+    )

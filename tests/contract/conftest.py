@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.client
+import http.server
 import itertools
 import logging
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+import tomllib
+import uuid
+from datetime import UTC, datetime, timedelta
+from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _ACCESS, _SECRET = "AKIATEST", "not-a-real-secret"
 _numbers = itertools.count(1)
@@ -52,55 +60,266 @@ def moto_server() -> Iterator[S3Server]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Rclone's S3, which honours credentials but not conditions."""
+def _rclone(folder: Path, *options: str) -> Iterator[int]:
+    """Serve S3 from a folder; yield the port."""
     rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
     if rclone is None:
         pytest.skip("rclone is not installed")
     port = free_port()
-    folder = tmp_path_factory.mktemp("rclone")
-    arguments = [
-        "serve",
-        "s3",
-        "--auth-key",
-        f"{_ACCESS},{_SECRET}",
-        "--addr",
-        f"127.0.0.1:{port}",
-        str(folder),
-    ]
-    process = subprocess.Popen([rclone, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments = ["serve", "s3", "--auth-key", f"{_ACCESS},{_SECRET}", "--addr", f"127.0.0.1:{port}", *options]
+    process = subprocess.Popen(
+        [rclone, *arguments, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
-        for _ in range(200):
+        for _ in range(600):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             time.sleep(0.05)
-        yield S3Server(f"http://127.0.0.1:{port}")
+        yield port
     finally:
         process.kill()
         process.wait()
 
 
-@pytest.fixture(params=["moto", "rclone"])
-def s3_settings(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Settings of a new bucket at each of the servers."""
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Rclone's S3, which honours credentials but not conditions."""
+    for port in _rclone(tmp_path_factory.mktemp("rclone")):
+        yield S3Server(f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="session")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, Path]]:
+    """Rclone's S3 over TLS, and the file of the certificate authority that signed its certificate."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = _certificates(folder)
+    options = ["--cert", str(folder / "server.pem"), "--key", str(folder / "server.key")]
+    (folder / "served").mkdir()
+    for port in _rclone(folder / "served", *options):
+        yield S3Server(f"https://localhost:{port}"), authority
+
+
+def _certificates(folder: Path) -> Path:
+    """Make a certificate authority and a certificate for localhost."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "localhost")
+    ]
+    now = datetime.now(UTC)
+    certificates = [
+        x509.CertificateBuilder()
+        .subject_name(names[own])
+        .issuer_name(names[0])
+        .public_key(keys[own].public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(extension, critical=True)
+        .sign(keys[0], hashes.SHA256())
+        for own, extension in (
+            (0, x509.BasicConstraints(ca=True, path_length=None)),
+            (1, x509.SubjectAlternativeName([x509.DNSName("localhost")])),
+        )
+    ]
+    pem = serialization.Encoding.PEM
+    (folder / "authority.pem").write_bytes(certificates[0].public_bytes(pem))
+    (folder / "server.pem").write_bytes(certificates[1].public_bytes(pem))
+    (folder / "server.key").write_bytes(
+        keys[1].private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "authority.pem"
+
+
+@functools.cache
+def session() -> Any:
+    """Return a boto3 session; making one takes long."""
     import boto3
 
-    server: S3Server = request.getfixturevalue(f"{request.param}_server")
-    bucket = f"bucket-{next(_numbers)}"
-    client = boto3.client(
+    return boto3.session.Session()
+
+
+def raw_client(settings: Mapping[str, object]) -> Any:
+    """Return a boto3 client for what a test does behind the backend's back."""
+    return session().client(
         "s3",
-        endpoint_url=server.url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name="us-east-1",
+        endpoint_url=settings.get("endpoint"),
+        aws_access_key_id=settings.get("access_key"),
+        aws_secret_access_key=settings.get("secret_key"),
+        region_name=settings.get("region", "us-east-1"),
+        verify=settings.get("ca_file"),
     )
-    client.create_bucket(Bucket=bucket)
-    client.close()
-    return {
-        "bucket": bucket,
+
+
+@pytest.fixture
+def new_client() -> Iterator[Callable[[Mapping[str, object]], Any]]:
+    """Return a function that makes boto3 clients; they are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda settings: stack.enter_context(contextlib.closing(raw_client(settings)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs an S3 server at two very different ones, or at the one that ``pytest --s3 FILE`` names."""
+    chosen = any("s3_settings" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "s3_settings" in metafunc.fixturenames and not chosen:
+        servers = ["given"] if metafunc.config.getoption("--s3") else ["moto", "rclone"]
+        metafunc.parametrize("s3_settings", servers, indirect=True)
+
+
+@pytest.fixture
+def s3_settings(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
+    """Settings of a new bucket at each of the servers, or of an empty prefix at the given one."""
+    if request.param == "given":
+        yield from _given(Path(request.config.getoption("--s3")))
+    else:
+        yield new_bucket(request.getfixturevalue(f"{request.param}_server"))
+
+
+def new_bucket(server: S3Server, **options: object) -> dict[str, object]:
+    """Make a bucket and return the settings for it."""
+    settings: dict[str, object] = {
+        "bucket": f"bucket-{next(_numbers)}",
         "endpoint": server.url,
         "access_key": server.access_key,
         "secret_key": server.secret_key,
         "addressing": "path",
     }
+    with contextlib.closing(raw_client({**settings, **options})) as client:
+        client.create_bucket(Bucket=settings["bucket"], **options.get("bucket_options", {}))  # type: ignore[dict-item]
+    return settings
+
+
+@pytest.fixture
+def make_bucket() -> Callable[..., dict[str, object]]:
+    """Return the function that makes a bucket at a server."""
+    return new_bucket
+
+
+def _given(file: Path) -> Iterator[dict[str, object]]:
+    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    settings["prefix"] = f"{settings.get('prefix', '')}ktpsync-test-{uuid.uuid4()}/"
+    yield settings
+    with contextlib.closing(raw_client(settings)) as client:
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=settings["bucket"], Prefix=settings["prefix"]
+        )
+        for page in pages:
+            for entry in page.get("Contents", []):
+                client.delete_object(Bucket=settings["bucket"], Key=entry["Key"])
+
+
+@frozen
+class Request:
+    """What came over the line."""
+
+    method: str
+    path: str
+    headers: Message
+    body: bytes
+
+
+@frozen
+class Reply:
+    """What goes back instead of the server's answer; ``None`` as status closes the connection."""
+
+    status: int | None
+    body: bytes = b""
+    headers: dict[str, str] = field(factory=dict)
+
+
+class Line:
+    """The line to a server: it notes each request, and a test decides what happens to it.
+
+    ``fault`` is asked for each request. It gives another request to send on, a reply to give at once, or ``None``.
+    ``twist`` is asked for each answer: status, headers and body, and gives what is passed on.
+    """
+
+    def __init__(self, upstream: str | None) -> None:
+        self.upstream = upstream
+        self.requests: list[Request] = []
+        self.fault: Callable[[Request], Request | Reply | None] = lambda _: None
+        self.twist: Callable[[Request, Reply], Reply] = lambda _, reply: reply
+        line = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def handle_any(self) -> None:
+                size = int(self.headers.get("Content-Length", 0))
+                request = Request(self.command, self.path, self.headers, self.rfile.read(size))
+                line.requests.append(request)
+                decided = line.fault(request) or request
+                reply = (
+                    line.twist(request, line._forward(decided)) if isinstance(decided, Request) else decided
+                )
+                if reply.status is None:
+                    self.close_connection = True
+                    return
+                self.send_response_only(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in reply.headers:
+                    self.send_header("Content-Length", str(len(reply.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(reply.body)
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815 - http.server's names
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def _forward(self, request: Request) -> Reply:
+        assert self.upstream is not None
+        connection = http.client.HTTPConnection(self.upstream.removeprefix("http://"), timeout=60)
+        headers = {name: value for name, value in request.headers.items() if name.lower() != "expect"}
+        headers["Content-Length"] = str(len(request.body))
+        connection.request(request.method, request.path, request.body, headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        skip = {"connection", "transfer-encoding", "content-length"}
+        kept = {name: value for name, value in answer.getheaders() if name.lower() not in skip}
+        kept["Content-Length"] = answer.getheader("Content-Length") or str(len(body))
+        connection.close()
+        return Reply(answer.status, body, kept)
+
+    def methods(self) -> list[str]:
+        """Return the methods of the requests so far, and forget them."""
+        methods = [request.method for request in self.requests]
+        self.requests.clear()
+        return methods
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def new_line() -> Iterator[Callable[[str | None], Line]]:
+    """Return a function that lays a line to a server."""
+    lines: list[Line] = []
+
+    def lay(upstream: str | None) -> Line:
+        lines.append(Line(upstream))
+        return lines[-1]
+
+    yield lay
+    for line in lines:
+        line.close()
+
+
+@pytest.fixture
+def reply() -> type[Reply]:
+    """The class of replies."""
+    return Reply

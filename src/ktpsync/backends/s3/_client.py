@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 
 from ktpsync.errors import AuthError
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from ktpsync.backends.s3.settings import S3Settings
 
 _CONNECTIONS: Final = 16
+
+_DESCRIPTIONS: Final = botocore.loaders.Loader()
+"""botocore reads megabytes of JSON to learn what S3 is; once is enough."""
 
 
 def new_client(settings: S3Settings, name: str) -> S3Client:
@@ -32,7 +37,9 @@ def new_client(settings: S3Settings, name: str) -> S3Client:
             f"{name}: the setting ca_file names {settings.ca_file}, which is not there. Correct it, then resume "
             "the destination."
         )
-    return boto3.session.Session().client(
+    core = botocore.session.Session()
+    core.register_component("data_loader", _DESCRIPTIONS)
+    client = boto3.session.Session(botocore_session=core).client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
@@ -52,3 +59,14 @@ def new_client(settings: S3Settings, name: str) -> S3Client:
             tcp_keepalive=True,
         ),
     )
+    client.meta.events.register("before-call.s3", _follow_no_redirect)
+    return client
+
+
+def _follow_no_redirect(context: dict[str, dict[str, object]], **_: object) -> None:
+    """Keep botocore from looking for the bucket in other regions by itself.
+
+    An endpoint that always redirects would send it round in circles, and a wrong setting would cost requests for
+    ever.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True

@@ -170,8 +170,9 @@ def _refusal(name: str, what: str, bucket: str, error: ClientError) -> BackendEr
             f"{said}: there is no bucket {bucket!r}. Create it or correct the setting bucket, then resume the destination."
         )
     if code in _REGION or status in (301, 307):
+        region = _header(error, "x-amz-bucket-region") or "another region"
         return AuthError(
-            f"{said}: the bucket {bucket!r} is in another region. Correct the setting region or endpoint, then resume the "
+            f"{said}: the bucket {bucket!r} is in {region}. Correct the setting region or endpoint, then resume the "
             "destination."
         )
     if code in _LOCK:

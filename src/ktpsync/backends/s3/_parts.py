@@ -172,8 +172,15 @@ class PartsUpload:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=upload)
 
 
-def give_up_leftovers(client: S3Client, bucket: str, prefix: str, now_ms: int) -> int:
+def give_up_leftovers(client: S3Client, bucket: str, prefix: str, *, but: str, now_ms: int) -> int:
     """Give up the uploads under a prefix that nobody finished within a week; they cost room that nobody sees.
+
+    Args:
+        client: The client.
+        bucket: Where.
+        prefix: What is ours.
+        but: The key that is about to be uploaded; it goes on with what is there.
+        now_ms: The time.
 
     Returns:
         How many.
@@ -186,7 +193,7 @@ def give_up_leftovers(client: S3Client, bucket: str, prefix: str, now_ms: int) -
     count = 0
     for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
         for upload in page.get("Uploads", []):
-            if upload["Initiated"] < limit:
+            if upload["Initiated"] < limit and upload["Key"] != but:
                 client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                 count += 1
     return count

@@ -41,6 +41,7 @@ _STORED_AT: Final = "ktpsync-stored-at"
 """Metadata: when an object was stored, so that a receipt says the same however often it is asked for."""
 
 _PRECONDITION_FAILED: Final = 412
+_NO_CONTENT: Final = 204
 
 
 class S3Backend(StorageBackend):
@@ -114,6 +115,8 @@ class S3Backend(StorageBackend):
         """See the base class."""
         with self._translated(key):
             answer = self._client.get_object(Bucket=self._settings.bucket, Key=self._full(key))
+        if not etag_of(answer):
+            raise not_storage(self._name, key)
         return reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
 
     def stat(self, key: str) -> ObjectInfo:
@@ -134,6 +137,9 @@ class S3Backend(StorageBackend):
                 page = next(pages, None)
             if page is None:
                 return
+            if "Name" not in page:
+                # A page of something else looks like a listing without objects.
+                raise not_storage(self._name, "list")
             for entry in page.get("Contents", []):
                 key = entry["Key"].removeprefix(start)
                 if valid_key(key):
@@ -141,8 +147,13 @@ class S3Backend(StorageBackend):
 
     def delete(self, key: str) -> None:
         """See the base class."""
-        with self._translated(key), contextlib.suppress(NotFoundError):
-            self._client.delete_object(Bucket=self._settings.bucket, Key=self._full(key))
+        full = self._full(key)
+        with contextlib.suppress(NotFoundError), self._translated(key):
+            answer = self._client.delete_object(Bucket=self._settings.bucket, Key=full)["ResponseMetadata"]
+            if answer["HTTPStatusCode"] != _NO_CONTENT and "html" in answer["HTTPHeaders"].get(
+                "content-type", ""
+            ):
+                raise not_storage(self._name, key)
 
     def close(self) -> None:
         """See the base class."""
@@ -259,7 +270,11 @@ class S3Backend(StorageBackend):
             self._tidied = True
             with contextlib.suppress(ClientError):
                 give_up_leftovers(
-                    self._client, self._settings.bucket, self._settings.prefix, self._clock.now_ms()
+                    self._client,
+                    self._settings.bucket,
+                    self._settings.prefix,
+                    but=full,
+                    now_ms=self._clock.now_ms(),
                 )
         try:
             return PartsUpload(self._client, self._settings.bucket, full, options).send(source)

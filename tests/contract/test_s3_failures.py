@@ -1,0 +1,275 @@
+"""What S3 services and lines do wrong, each with the class that says what happens next and a message for a person."""
+
+from __future__ import annotations
+
+import email.utils
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ktpsync.errors import (
+    AuthError,
+    BackendError,
+    NotFoundError,
+    QuotaError,
+    RejectedError,
+    ThrottledError,
+    UnavailableError,
+)
+from ktpsync.plugins import BackendContext, PluginRegistry
+from ktpsync.testing import made_up_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECRET = "not-a-real-secret"
+
+
+def make(settings: Mapping[str, object]) -> Any:
+    """Return an S3 backend through the registry, as an office gets it."""
+    given = {"bucket": "bucket-1", "access_key": "AKIATEST", "secret_key": SECRET, "addressing": "path"}
+    context = BackendContext(name="offsite")
+    return PluginRegistry.load().make(
+        "s3", {**given, **settings}, context, where="[destinations.offsite]", base=Path()
+    )
+
+
+def failure(settings: Mapping[str, object]) -> BackendError:
+    """Return what a delivery raises. Its message fits on a screen, names the destination, and hides the secret."""
+    with make(settings) as backend, pytest.raises(BackendError) as caught:
+        backend.deliver(made_up_packet())
+    message = str(caught.value)
+    assert message.startswith("offsite: ")
+    assert len(message) < 500
+    assert SECRET not in message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (403, "SignatureDoesNotMatch", AuthError, "credentials are not accepted for the bucket 'bucket-1'"),
+        (403, "InvalidAccessKeyId", AuthError, "credentials are not accepted"),
+        (403, "AccessDenied", AuthError, "or their rights, then resume the destination"),
+        (400, "ExpiredToken", AuthError, "credentials are not accepted"),
+        (404, "NoSuchBucket", AuthError, "there is no bucket 'bucket-1'. Create it"),
+        (301, "PermanentRedirect", AuthError, "Correct the setting region or endpoint"),
+        (400, "AuthorizationHeaderMalformed", AuthError, "another region"),
+        (403, "RequestTimeTooSkewed", UnavailableError, "This machine's clock is wrong"),
+        (503, "SlowDown", ThrottledError, "it asks for patience"),
+        (429, "TooManyRequests", ThrottledError, "it asks for patience"),
+        (403, "QuotaExceeded", QuotaError, "an allowance is used up"),
+        (507, "XMinioStorageFull", QuotaError, "an allowance is used up"),
+        (507, "", QuotaError, "an allowance is used up"),
+        (400, "IncompleteBody", UnavailableError, "They are sent again"),
+        (400, "RequestTimeout", UnavailableError, "They are sent again"),
+        (409, "OperationAborted", UnavailableError, "somebody else is changing it"),
+        (500, "InternalError", UnavailableError, "trouble of its own"),
+        (502, "", UnavailableError, "trouble of its own"),
+        (400, "InvalidArgument", RejectedError, "because of the moon"),
+    ],
+)
+def test_each_answer_is_told_by_what_to_do_next(
+    new_line: Any, reply: Any, *, status: int, code: str, kind: type[BackendError], words: str
+) -> None:
+    """The class decides what the courier does; the message what the person does."""
+    line = new_line(None)
+    body = (
+        f"<Error><Code>{code}</Code><Message>because of the moon</Message></Error>".encode() if code else b""
+    )
+    line.fault = lambda _: reply(status, body, {"Content-Type": "application/xml"})
+
+    error = failure({"endpoint": line.url})
+
+    assert kind is type(error)
+    assert words in str(error)
+    assert 1 == len(line.requests), "the courier retries, and nobody else"
+
+
+def test_a_storage_that_says_how_long_to_wait(new_line: Any, reply: Any) -> None:
+    """Retry-After is passed on, also where no code says that it is throttling."""
+    line = new_line(None)
+    for code in (b"<Error><Code>SlowDown</Code></Error>", b""):
+        line.fault = lambda _, code=code: reply(503, code, {"Retry-After": "17"})
+
+        error = failure({"endpoint": line.url})
+
+        assert isinstance(error, ThrottledError)
+        assert 17 == error.retry_after
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(-60, "by 60 minutes (ahead)"), (90, "by 90 minutes (behind)")]
+)
+def test_a_wrong_clock_is_seen_by_the_date_of_the_answer(
+    new_line: Any, reply: Any, minutes: int, words: str
+) -> None:
+    """An answer without a body says no more than 403: the time it was given tells the rest."""
+    line = new_line(None)
+    date = email.utils.formatdate(time.time() + minutes * 60, usegmt=True)
+    line.fault = lambda _: reply(403, b"", {"Date": date})
+
+    error = failure({"endpoint": line.url})
+
+    assert UnavailableError is type(error)
+    assert words in str(error)
+
+
+def test_a_bucket_elsewhere_is_named(new_line: Any, reply: Any) -> None:
+    """AWS tells the region; it is not followed in silence, request by request."""
+    line = new_line(None)
+    line.fault = lambda _: reply(301, b"", {"x-amz-bucket-region": "ap-southeast-3"})
+
+    error = failure({"endpoint": line.url})
+
+    assert isinstance(error, AuthError)
+    assert "the bucket 'bucket-1' is in ap-southeast-3. Correct the setting region" in str(error)
+    assert 1 == len(line.requests)
+
+
+def test_check_tells_a_missing_bucket(new_line: Any, reply: Any) -> None:
+    """An answer to HEAD has no body: 404 is about the bucket here."""
+    line = new_line(None)
+    line.fault = lambda _: reply(404)
+
+    with (
+        make({"endpoint": line.url}) as backend,
+        pytest.raises(AuthError, match="there is no bucket 'bucket-1'"),
+    ):
+        backend.check()
+
+
+def test_a_login_page_is_not_a_storage(new_line: Any, reply: Any) -> None:
+    """The network's captive portal answers everything with 200 and a page: nothing counts as stored."""
+    line = new_line(None)
+    line.fault = lambda _: reply(200, b"<html>Log in, please</html>", {"Content-Type": "text/html"})
+
+    with make({"endpoint": line.url}) as backend:
+        for use in (
+            lambda: backend.deliver(made_up_packet()),
+            lambda: backend.stat("a"),
+            lambda: list(backend.list()),
+            lambda: backend.open("a"),
+            lambda: backend.delete("a"),
+        ):
+            with pytest.raises(UnavailableError, match="login page"):
+                use()
+
+
+def test_a_line_that_drops(new_line: Any, reply: Any) -> None:
+    """The connection is closed without an answer."""
+    line = new_line(None)
+    line.fault = lambda _: reply(None)
+
+    error = failure({"endpoint": line.url})
+
+    assert UnavailableError is type(error)
+    assert "broke off in the middle" in str(error)
+
+
+def test_an_answer_that_does_not_come(new_line: Any, reply: Any) -> None:
+    """After the timeout of the settings the packet waits for a better time."""
+    line, end = new_line(None), threading.Event()
+
+    def wait(_: Any) -> Any:
+        end.wait(60)
+        return reply(None)
+
+    line.fault = wait
+    try:
+        error = failure({"endpoint": line.url, "read_timeout": "200ms"})
+    finally:
+        end.set()
+
+    assert "no answer in time" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("http://127.0.0.1:9", "refuses connections or cannot be reached"),
+        ("http://storage.invalid:9000", "name cannot be resolved"),
+    ],
+)
+def test_nobody_there(endpoint: str, words: str) -> None:
+    """The line, or the address."""
+    error = failure({"endpoint": endpoint, "connect_timeout": 5})
+
+    assert UnavailableError is type(error)
+    assert words in str(error)
+
+
+def test_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the environment are used, and named when they are wrong."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert "proxy cannot be reached" in str(failure({"endpoint": "http://storage.invalid:9000"}))
+
+
+def test_no_credentials_at_all(monkeypatch: pytest.MonkeyPatch, new_line: Any) -> None:
+    """Neither in the settings nor anywhere boto3 looks."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    line = new_line(None)
+    context = BackendContext(name="offsite")
+    settings = {"bucket": "b", "endpoint": line.url}
+    registry = PluginRegistry.load()
+
+    with (
+        registry.make("s3", settings, context, where="[destinations.offsite]", base=Path()) as backend,
+        pytest.raises(AuthError, match=r"no credentials.*Set access_key and secret_key"),
+    ):
+        backend.deliver(made_up_packet())
+
+    assert [] == line.requests
+
+
+@pytest.mark.parametrize("s3_settings", ["rclone"], indirect=True)
+def test_wrong_credentials_at_a_real_server(s3_settings: dict[str, object]) -> None:
+    """Both when delivering and when asked how it is."""
+    wrong = {**s3_settings, "secret_key": "wrong-secret"}
+
+    assert isinstance(failure(wrong), AuthError)
+    with make(wrong) as backend, pytest.raises(AuthError):
+        backend.check()
+
+
+def test_a_missing_bucket_at_a_real_server(s3_settings: dict[str, object]) -> None:
+    """The office is told what to correct; nothing is retried for ever in silence."""
+    error = failure({**s3_settings, "bucket": "not-there"})
+
+    assert isinstance(error, AuthError)
+    assert "there is no bucket 'not-there'" in str(error)
+
+
+def test_reading_over_a_line_that_drops(s3_settings: dict[str, object], new_line: Any, reply: Any) -> None:
+    """A short answer is never taken for the whole object."""
+    line = new_line(s3_settings["endpoint"])
+    packet = made_up_packet(b"x" * 100_000)
+
+    def cut(asked: Any, answer: Any) -> Any:
+        if asked.method != "GET":
+            return answer
+        return reply(answer.status, answer.body[:50_000], {**answer.headers, "Connection": "close"})
+
+    with make({**s3_settings, "endpoint": line.url, "read_timeout": 2}) as backend:
+        receipt = backend.deliver(packet)
+        line.twist = cut
+        with (
+            backend.open(receipt.location) as file,
+            pytest.raises(UnavailableError, match=r"broke off|in time"),
+        ):
+            file.read()
+
+
+def test_what_is_gone_is_not_found(s3_settings: dict[str, object]) -> None:
+    """By its key."""
+    with make(s3_settings) as backend, pytest.raises(NotFoundError, match=r"a/b: .*there is no such object"):
+        backend.stat("a/b")

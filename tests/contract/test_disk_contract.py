@@ -25,6 +25,11 @@ class TestDisk(StorageContract):
         context = BackendContext(name="usb-a", state_folder=tmp_path / "state")
         return DiskBackend(DiskSettings(path=tmp_path / "disk"), context)
 
+    @pytest.fixture
+    def unreachable_backend(self, tmp_path: Path) -> DiskBackend:
+        """Return a backend whose disk is not plugged in."""
+        return DiskBackend(DiskSettings(path=tmp_path / "away"), BackendContext(name="usb-b"))
+
 
 class TestDiskWithoutHardLinks(TestDisk):
     """On a file system such as exFAT."""

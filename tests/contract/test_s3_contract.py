@@ -13,9 +13,17 @@ from ktpsync.plugins import BackendContext, PluginRegistry
 from ktpsync.testing import StorageContract, made_up_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ktpsync.plugins import StorageBackend
+
+
+def made(settings: Mapping[str, object]) -> Iterator[Any]:
+    """Yield an S3 backend made as an office makes it."""
+    given = {"access_key": "AKIATEST", "secret_key": "secret", "addressing": "path", **settings}
+    registry, context = PluginRegistry.load(), BackendContext(name="offsite")
+    with registry.make("s3", given, context, where="[destinations.offsite]", base=Path()) as backend:
+        yield backend
 
 
 class TestS3(StorageContract):
@@ -24,11 +32,17 @@ class TestS3(StorageContract):
     @pytest.fixture
     def backend(self, s3_settings: dict[str, object]) -> Iterator[StorageBackend]:
         """Return a backend on a new bucket, made as an office makes it."""
-        settings = {**s3_settings, "prefix": f"{s3_settings.get('prefix', '')}office-3578/"}
-        context = BackendContext(name="offsite")
-        registry = PluginRegistry.load()
-        with registry.make("s3", settings, context, where="[destinations.offsite]", base=Path()) as backend:
-            yield backend  # type: ignore[misc]  # the S3 backend is storage
+        yield from made({**s3_settings, "prefix": f"{s3_settings.get('prefix', '')}office-3578/"})
+
+    @pytest.fixture
+    def unreachable_backend(self) -> Iterator[StorageBackend]:
+        """Return a backend whose endpoint does not listen."""
+        yield from made({"bucket": "b", "endpoint": "http://127.0.0.1:9"})
+
+    @pytest.fixture
+    def refused_backend(self, request: pytest.FixtureRequest, make_bucket: Any) -> Iterator[StorageBackend]:
+        """Return a backend with a wrong secret, at the server that looks at it."""
+        yield from made({**make_bucket(request.getfixturevalue("rclone_server")), "secret_key": "wrong"})
 
     def test_list_goes_on_after_a_page(self, backend: Any) -> None:
         """However many objects a page of the listing has, all are listed."""

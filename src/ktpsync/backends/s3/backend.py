@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final
 
 from botocore.exceptions import ClientError
 
@@ -26,7 +27,7 @@ from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remem
 from ktpsync.backends.s3._reader import reader
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
-from ktpsync.plugins import Health, ObjectInfo, StorageBackend, valid_key
+from ktpsync.plugins import Capability, Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,7 @@ _STORED_AT: Final = "ktpsync-stored-at"
 
 _PRECONDITION_FAILED: Final = 412
 _NO_CONTENT: Final = 204
+_RANGE_NOT_SATISFIABLE: Final = 416
 
 
 class S3Backend(StorageBackend):
@@ -51,6 +53,8 @@ class S3Backend(StorageBackend):
         settings: Where.
         context: The destination's name, and where to remember what its endpoint does.
     """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PARTS})
 
     def __init__(self, settings: S3Settings, context: BackendContext) -> None:
         self._settings = settings
@@ -118,6 +122,29 @@ class S3Backend(StorageBackend):
         if not etag_of(answer):
             raise not_storage(self._name, key)
         return reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
+
+    def open_part(self, key: str, start: int, size: int) -> BinaryIO:
+        """See the base class."""
+        if size == 0:
+            self.stat(key)
+            return io.BytesIO()
+        wanted = f"bytes={start}-{start + size - 1}"
+        with self._translated(key):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._settings.bucket, Key=self._full(key), Range=wanted
+                )
+            except ClientError as error:
+                if status_of(error) == _RANGE_NOT_SATISFIABLE:
+                    return io.BytesIO()
+                raise
+        if not etag_of(answer):
+            raise not_storage(self._name, key)
+        file = reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
+        if "ContentRange" in answer:
+            return file
+        with file:  # a server that knows no ranges gives the whole object
+            return io.BytesIO(file.read()[start : start + size])
 
     def stat(self, key: str) -> ObjectInfo:
         """See the base class."""

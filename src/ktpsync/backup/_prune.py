@@ -39,6 +39,10 @@ GARBAGE: Final = 0.3
 """Share of a pack that must be garbage before the rest of it is written again."""
 
 
+_NEW: Final = "~"
+"""Stands for the snapshot that a prune makes; sorts after all names."""
+
+
 @frozen(kw_only=True)
 class PruneReport:
     """What a prune dropped, or would drop.
@@ -259,7 +263,7 @@ def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> 
     made = {name: datetime.fromisoformat(s.manifest.created_at) for name, s in lineage.items()}
     keep = kept(made, retention)
     if keep != set(made):
-        keep = kept({**made, "": max(now, *made.values())}, retention) - {""}
+        keep = kept({**made, _NEW: max(now, *made.values())}, retention) - {_NEW}
     return keep
 
 

@@ -131,6 +131,7 @@ class BackupWatch:
         self._finished = finished
         self._overdue = overdue
         self._away: dict[str, str] = {}
+        self._looked: set[str] = set()
         self._told_ms: dict[str, int] = {}
 
     def tasks(self) -> Iterator[Task]:
@@ -144,6 +145,12 @@ class BackupWatch:
 
     def look(self, set_name: str) -> SnapshotReport | None:
         """Make the backup of a set if it is due and one of its disks is there."""
+        try:
+            return self._look(set_name)
+        finally:
+            self._looked.add(set_name)
+
+    def _look(self, set_name: str) -> SnapshotReport | None:
         members = self._places.sets()[set_name]
         every = [period for name in members if (period := self._places.settings(name).every) is not None]
         last_ms = max(self._places.last_ms(name) for name in members)
@@ -165,6 +172,10 @@ class BackupWatch:
         """Tell of backups that a person must see to, each once a day."""
         now_ms = self._clock.now_ms()
         for state in backup_states(self._places, {}, now_ms):
+            settings = self._places.settings(state.name)
+            if settings.every is not None and (settings.rotate or state.name) not in self._looked:
+                # It may be made any moment.
+                continue
             told_ms = self._told_ms.get(state.name)
             if state.warnings and (told_ms is None or abs(now_ms - told_ms) >= _DAY_MS):
                 self._told_ms[state.name] = now_ms

@@ -64,7 +64,8 @@ UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, code = :code, reas
   settled_ms = {{now}} {_HELD}
 """
 _RETURNED = f"""
-UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1 {_HELD}
+UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1,
+  reason = COALESCE(:reason, reason) {_HELD}
 """
 _STILL_OPEN = "SELECT id, fence FROM ktpsync_delivery WHERE state = 'open' AND id IN :ids"
 _RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD}"
@@ -280,7 +281,9 @@ def _written(outcome: Outcome, now: int | None) -> tuple[str, dict[str, str | in
         }
     if isinstance(outcome, Rejected):
         return _REJECTED, bound | {"code": outcome.code, "reason": plain(outcome.reason)}
-    return _RETURNED, bound | {"delay": outcome.delay_ms}
+    # What keeps the destination away is told of the destination; what keeps this packet, of the packet.
+    reason = plain(outcome.reason) if outcome.reason and not outcome.unavailable else None
+    return _RETURNED, bound | {"delay": outcome.delay_ms, "reason": reason}
 
 
 def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:

@@ -52,7 +52,7 @@ VALUES (:dest, :kind, :required, 1, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLIC
 _BACKFILL = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
 SELECT p.packet_id, :dest, 'open', p.urgent, p.size, p.created_ms FROM ktpsync_packet p
-WHERE p.location = 'spool'
+WHERE p.location <> 'purged'
   AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = :dest)
 ORDER BY p.created_ms, p.packet_id
 """

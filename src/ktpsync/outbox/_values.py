@@ -144,7 +144,7 @@ class Returned:
         lease: What is given back.
         unavailable: Whether the destination could not be reached, which counts against the
             destination; otherwise nothing is said of it, as at a graceful stop.
-        reason: What was found, for the destination's state.
+        reason: What was found: for the destination's state where it could not be reached, else for the delivery's.
         retry_after_ms: How long the destination asked everybody to wait.
         delay_ms: How long this packet lets others go first.
     """

@@ -1,0 +1,676 @@
+"""Backups that make, check and thin out themselves, and what a person is told; real offices on real folders."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import define
+from click.testing import CliRunner
+
+import ktpsync
+from ktpsync.backup import Selection
+from ktpsync.central import CentralSettings, running
+from ktpsync.cli import main
+from ktpsync.clock import SystemClock
+from ktpsync.errors import SpoolError, StationFullError, UnavailableError, UnknownDestinationError
+from ktpsync.keys import StationPublicKey
+from ktpsync.office._backup_watch import BackupWatch
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ktpsync.office import Office
+
+HOUR, DAY = 3600.0, 86400.0
+DONE, PERSON, DAMAGED = 0, 4, 5
+IDENTITY = ktpsync.age.generate_identity("x25519")
+
+
+@define
+class ShiftedClock(SystemClock):
+    """The system's clock, with time that the test lets pass."""
+
+    seconds: float = 0.0
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return super().now_ms() + round(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        """The clock that never runs backwards."""
+        return super().monotonic() + self.seconds
+
+
+class Place:
+    """An office with one disk or two, and what a test does to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = ShiftedClock()
+        self.told: list[tuple[str, str]] = []
+        self.made: list[str] = []
+
+    def set_up(self, settings: dict[str, str], *, office: str = "", more: str = "") -> Office:
+        """Set the office up with a backup for each name, and open it."""
+        places = ""
+        for name, lines in settings.items():
+            ktpsync.init_disk(self.folder / name, label=name)
+            places += f"[backups.{name}]\nbackend = \"disk\"\npath = '{self.folder / name}'\nreserve = 0\n{lines}\n\n"
+        self.config = ktpsync.init_office(
+            self.folder / "office", recipients=[str(IDENTITY.recipient)], places=places + more
+        )
+        text = self.config.read_text().replace("[office]\n", f"[office]\n{office}\n")
+        self.config.write_text(text)
+        self.office = self.open()
+        return self.office
+
+    def open(self) -> Office:
+        """Open the office once more."""
+        return ktpsync.Office.open(self.config, clock=self.clock)
+
+    def record(self, count: int = 1, *, first: int = 0) -> list[str]:
+        """Record enrolments."""
+        return [
+            self.office.submit(make_enrollment(seed, size=3000)).packet_id
+            for seed in range(first, first + count)
+        ]
+
+    def watch(self) -> BackupWatch:
+        """Return what the service runs."""
+        return BackupWatch(
+            self.office._backups,
+            clock=self.clock,
+            finished=lambda name, _report: self.made.append(name),
+            overdue=lambda name, reason: self.told.append((name, reason)),
+        )
+
+    def unplug(self, name: str) -> None:
+        """Take a disk away: its mount point stays, empty."""
+        (self.folder / name).rename(self.folder / f"{name}.away")
+        (self.folder / name).mkdir()
+
+    def plug_in(self, name: str) -> None:
+        """Bring it back."""
+        (self.folder / name).rmdir()
+        (self.folder / f"{name}.away").rename(self.folder / name)
+
+    def run(self, *arguments: object) -> Any:
+        """Run a command in this process."""
+        result = CliRunner().invoke(main, [*map(str, arguments), "--config", str(self.config)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def flip(self, name: str, packet_id: str) -> Path:
+        """Flip a byte of a packet in its pack on a disk."""
+        for pack in (self.folder / name / "packs").glob("*.tar"):
+            index = json.loads(pack.with_suffix(".index.json").read_text())
+            for entry in index["packets"]:
+                if entry["packet_id"] == packet_id:
+                    data = bytearray(pack.read_bytes())
+                    data[entry["offset"] + 40] ^= 1
+                    pack.write_bytes(data)
+                    return pack
+        raise AssertionError(packet_id)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An office that is not set up yet."""
+    place = Place(tmp_path)
+    yield place
+    if hasattr(place, "office"):
+        place.office.close()
+
+
+# --- the schedule ---
+
+
+def test_a_missed_backup_is_made_when_the_disk_is_plugged_in(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Away: it waits and says so once. Back: it is made at the next look."""
+    place.set_up({"usb-a": 'every = "1h"'})
+    place.record()
+    watch = place.watch()
+    assert watch.look("usb-a") is not None
+    place.unplug("usb-a")
+    place.clock.seconds += 2 * HOUR
+    place.record(first=1)
+
+    with caplog.at_level(logging.INFO, logger="ktpsync.backup"):
+        looks = [watch.look("usb-a") for _ in range(3)]
+    assert [None] * 3 == looks
+    assert 1 == len([line for line in caplog.messages if "waits" in line])
+    assert [] == list((place.folder / "usb-a").iterdir())
+
+    place.plug_in("usb-a")
+    caught_up = watch.look("usb-a")
+    assert caught_up is not None
+    assert 1 == caught_up.packets
+    assert watch.look("usb-a") is None
+    assert ["usb-a", "usb-a"] == place.made
+
+
+def test_a_backup_that_is_too_old_is_told_everywhere(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Exit code and words of status, the log, and the hook, which is called once a day."""
+    place.set_up({"usb-a": 'every = "1h"\nmax_age = "2d"'})
+    place.record()
+    watch = place.watch()
+    watch.look("usb-a")
+    watch.tell_overdue()
+    assert ([], DONE) == (place.told, place.run("status").exit_code)
+
+    place.clock.seconds += 3 * DAY
+    for _ in range(3):
+        watch.tell_overdue()
+    place.clock.seconds += DAY
+    watch.tell_overdue()
+
+    assert ["usb-a", "usb-a"] == [name for name, _ in place.told]
+    assert "Plug in usb-a" in place.told[0][1]
+    assert 2 == len([line for line in caplog.messages if "too long ago" in line])
+    assert [place.told[1][1]] == [line for state in place.office.backup_states() for line in state.warnings]
+
+
+def test_status_ends_with_a_code_for_an_overdue_backup(place: Place) -> None:
+    """A program that only looks at the exit code notices too."""
+    place.set_up({"usb-a": 'max_age = "30d"'})
+    place.record()
+
+    status = place.run("status", "--json")
+
+    assert PERSON == status.exit_code
+    assert "from never" in json.loads(status.stdout)["backups"][0]["warnings"][0]
+
+
+def test_the_service_makes_what_is_due_and_tells_plugins(place: Place) -> None:
+    """Through the real service: a backup by itself, and the hook for an overdue one."""
+    place.set_up({"usb-a": 'every = "1h"', "usb-b": 'max_age = "1h"'})
+    place.record()
+    told: list[str] = []
+    stop = threading.Event()
+
+    class Listener:
+        """Counts what plugins are told."""
+
+        def ktpsync_backup_overdue(self, backup: str, reason: str) -> None:
+            told.append(backup if reason else "")
+            stop.set()
+
+    from ktpsync.plugins import hookimpl
+
+    Listener.ktpsync_backup_overdue = hookimpl(Listener.ktpsync_backup_overdue)  # type: ignore[method-assign]
+    place.office._registry._manager.register(Listener())
+    place.office.run(stop)
+
+    assert ["usb-b"] == told
+    assert place.office.backup_states()[0].last_backup_ms is not None
+
+
+# --- disks in turn ---
+
+
+def test_two_disks_take_turns(place: Place) -> None:
+    """Whichever is there is used; with both there, the older one; and a person is told when to swap."""
+    lines = 'every = "1h"\nrotate = "usb"\nswap_after = "7d"'
+    place.set_up({"usb-a": lines, "usb-b": lines})
+    place.record()
+    watch = place.watch()
+    for _ in range(3):
+        watch.look("usb")
+        place.clock.seconds += 2 * HOUR
+    assert ["usb-a", "usb-b", "usb-a"] == place.made
+
+    place.unplug("usb-b")
+    watch.look("usb")
+    place.clock.seconds += 8 * DAY
+    watch.look("usb")
+    warnings = [line for state in place.office.backup_states() for line in state.warnings]
+    assert ["It is time to change disks: put usb-a into the cupboard and plug in usb-b."] == warnings
+
+    place.plug_in("usb-b")
+    place.unplug("usb-a")
+    place.office.backup("usb")
+    assert [] == [line for state in place.office.backup_states() for line in state.warnings]
+
+
+def test_none_of_the_disks_that_take_turns_is_there(place: Place) -> None:
+    """The message names both, and when they were used last."""
+    place.set_up({"usb-a": 'rotate = "usb"', "usb-b": 'rotate = "usb"'})
+    place.record()
+    place.office.backup("usb")
+    place.unplug("usb-a")
+    place.unplug("usb-b")
+
+    with pytest.raises(UnavailableError, match=r"usb-b \(last backup never\)[\s\S]*usb-a \(last backup 2"):
+        place.office.backup("usb")
+    with pytest.raises(UnknownDestinationError, match="there are: usb-a, usb-b, usb"):
+        place.office.backup("usb-c")
+
+
+def test_ransomware_that_takes_one_disk_leaves_the_other(place: Place) -> None:
+    """What was plugged in is scrambled and noticed; the one in the cupboard restores everything up to then."""
+    lines = 'rotate = "usb"'
+    place.set_up({"usb-a": lines, "usb-b": lines})
+    first = place.record(2)
+    place.office.backup("usb")
+    place.clock.seconds += HOUR
+    place.office.backup("usb")
+    place.unplug("usb-a")
+    for path in (place.folder / "usb-b").rglob("*.*"):
+        path.write_bytes(b"pay us")
+
+    assert place.run("verify", "usb-b").exit_code != DONE
+    restored = ktpsync.restore(place.folder / "usb-a.away", into=place.folder / "new", identity=IDENTITY)
+    assert (set(first), True) == (set(restored.packet_ids), restored.ok)
+
+
+# --- routine verification, pruning ---
+
+
+def test_everything_is_read_back_within_the_time_that_is_set(place: Place) -> None:
+    """A share at each backup; damage anywhere is found by one of them, and the exit code says so."""
+    place.set_up({"usb-a": 'verify_within = "10d"'})
+    ids = []
+    for day in range(5):
+        ids += place.record(first=day)
+        place.office.backup("usb-a")
+    pack = place.flip("usb-a", ids[3])
+
+    found: list[str] = []
+    codes = set()
+    for _day in range(12):
+        place.clock.seconds += DAY
+        report = place.office.backup("usb-a")
+        found += report.found
+        codes.add(report.ok)
+
+    assert {True, False} == codes
+    assert all(pack.name in line for line in found)
+    assert any(ids[3] in line and "Good copy: spool" in line for line in found)
+
+
+def test_what_the_service_wrote_is_read_back_at_once(place: Place) -> None:
+    """The outbox knows a scheduled backup's packets as verified, which is what lets them be offloaded."""
+    place.set_up({"usb-a": 'every = "1h"'})
+    place.record(2)
+
+    place.watch().look("usb-a")
+
+    assert place.office.outbox.offload(1, who="test") > 0
+
+
+def test_the_service_prunes_once_a_day(place: Place) -> None:
+    """With a retention in the configuration old snapshots go by themselves, and packets stay."""
+    place.set_up({"usb-a": 'every = "1h"\nkeep_last = 2'})
+    watch = place.watch()
+    ids = []
+    for hour in range(30):
+        if hour in {1, 28}:
+            ids += place.record(first=hour)
+        watch.look("usb-a")
+        place.clock.seconds += HOUR
+
+    left = list((place.folder / "usb-a" / "snapshots").glob("*.manifest.json"))
+    assert 2 >= len(left)
+    assert set(ids) == set(
+        ktpsync.restore(place.folder / "usb-a", into=place.folder / "new", identity=IDENTITY).packet_ids
+    )
+
+
+def test_prune_at_the_command_line(place: Place) -> None:
+    """A dry run lists and changes nothing; then the same goes."""
+    place.set_up({"usb-a": ""})
+    for day in range(4):
+        place.record(first=day)
+        place.office.backup("usb-a")
+        place.clock.seconds += DAY
+
+    planned = place.run("backup", "prune", "usb-a", "--keep-last", 1, "--dry-run")
+    before = len(list((place.folder / "usb-a" / "snapshots").iterdir()))
+    done = place.run("backup", "prune", "usb-a", "--keep-last", 1, "--json")
+
+    assert "Would drop 4 snapshots and 0 packets" in planned.stdout
+    assert 12 == before
+    assert 4 == len(json.loads(done.stdout)["dropped"])
+    assert 3 == len(list((place.folder / "usb-a" / "snapshots").iterdir()))
+    assert DONE == place.run("verify", "usb-a").exit_code
+
+
+# --- mending ---
+
+
+def test_damage_is_named_with_its_copies_and_repaired_from_the_spool(place: Place) -> None:
+    """Verify says where a good copy is; --repair-from brings it, and the next verify is clean."""
+    place.set_up({"usb-a": ""})
+    bad, _ = place.record(2)
+    place.office.backup("usb-a")
+    place.flip("usb-a", bad)
+
+    found = place.run("verify", "usb-a")
+    mended = place.run("verify", "usb-a", "--repair-from", "spool")
+
+    assert DAMAGED == found.exit_code
+    assert f"packet {bad}: its bytes are damaged. Good copy: spool." in found.stderr
+    assert (DONE, True) == (mended.exit_code, "Repaired: packs/" in mended.stdout)
+    assert DONE == place.run("verify", "usb-a").exit_code
+
+
+def test_repair_from_another_backup_and_from_a_disk_destination(place: Place) -> None:
+    """With the spool gone too, the other disk has it, and so has a disk that packets were delivered to."""
+    carried = place.folder / "carried"
+    ktpsync.init_disk(carried)
+    place.set_up(
+        {"usb-a": "", "usb-b": ""},
+        more=f"[destinations.carried]\nbackend = \"disk\"\npath = '{carried}'\nreserve = 0\n",
+    )
+    bad = place.record(2)[0]
+    place.office.sync()
+    place.office.backup("usb-a")
+    place.office.backup("usb-b")
+    place.office.outbox.spool.discard(bad)
+
+    for source in ("usb-b", "carried"):
+        place.flip("usb-a", bad)
+        found = place.run("verify", "usb-a")
+        assert "Good copy: usb-b, carried." in found.stderr
+        assert DONE == place.run("verify", "usb-a", "--repair-from", source).exit_code
+
+
+def test_repair_from_the_centre(place: Place) -> None:
+    """The last good copy is at the centre, which gives an office its own packets back."""
+    place.set_up({"usb-a": ""})
+    station = StationPublicKey.from_pem((place.folder / "office/data/keys/station.pub.pem").read_bytes())
+    settings = CentralSettings(
+        folder=place.folder / "centre", identities=[IDENTITY], tokens={"right": "3578"}, stations=[station]
+    )
+    place.office.close()
+    with running(settings) as url:
+        text = f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "right"\n'
+        place.config.write_text(place.config.read_text() + text)
+        place.office = place.open()
+        (bad,) = place.record(1)
+        assert 1 == place.office.sync().delivered
+        place.office.backup("usb-a")
+        place.office.outbox.spool.discard(bad)
+        place.flip("usb-a", bad)
+
+        found = place.run("verify", "usb-a")
+        mended = place.run("verify", "usb-a", "--repair-from", "central")
+
+    assert "Good copy: central." in found.stderr
+    assert DONE == mended.exit_code
+
+
+def test_an_unknown_place_to_repair_from_is_named(place: Place) -> None:
+    """The message lists the places there are."""
+    place.set_up({"usb-a": "", "usb-b": ""})
+    place.record()
+    place.office.backup("usb-a")
+
+    answer = place.run("verify", "usb-a", "--repair-from", "usb-c")
+
+    assert 1 == answer.exit_code
+    assert "there are: spool, usb-b" in answer.stderr
+
+
+# --- a full station ---
+
+
+def fill_up(place: Place, *, copies: int = 1, backups: dict[str, str] | None = None) -> None:
+    """Set up an office whose disk is always too full."""
+    carried = place.folder / "carried"
+    ktpsync.init_disk(carried)
+    place.set_up(
+        backups or {"usb-a": 'every = "1h"'},
+        office=f'offload_below = "900 TB"\noffload_copies = {copies}',
+        more=f"[destinations.carried]\nbackend = \"disk\"\npath = '{carried}'\nreserve = 0\n",
+    )
+
+
+def spooled(place: Place) -> int:
+    """Return how many packets the spool holds."""
+    return len(list((place.folder / "office/data/spool").glob("*/*.age")))
+
+
+def test_a_full_station_drops_what_a_present_disk_holds_and_delivers_it_from_there(place: Place) -> None:
+    """Away: status and the delivery name the disk, and no attempt is used up. Back: delivered."""
+    fill_up(place)
+    ids = place.record(3)
+    place.office.backup("usb-a")
+    assert place.office._backups.offload.run() > 0
+    assert 0 == spooled(place)
+
+    place.unplug("usb-a")
+    waiting = place.office.sync()
+    status = place.run("status")
+    (delivery,) = place.office.status(ids[0]).deliveries
+    assert (0, 3) == (waiting.delivered, waiting.waiting)
+    assert "Plug in the backup that holds them, usb-a" in str(delivery.reason)
+    assert 0 == delivery.attempts
+    assert 0 == delivery.failures
+    assert PERSON == status.exit_code
+    assert "3 packets that are to be delivered are only on usb-a: plug it in" in status.stderr
+
+    place.plug_in("usb-a")
+    place.clock.seconds += HOUR
+    assert 3 == place.office.sync().delivered
+    assert DONE == place.run("status").exit_code
+
+
+def test_without_a_disk_at_hand_nothing_is_dropped(place: Place) -> None:
+    """A copy in the cupboard is verified, but cannot give the packet back today."""
+    fill_up(place)
+    place.record(2)
+    place.watch().look("usb-a")
+    place.unplug("usb-a")
+
+    assert 0 == place.office._backups.offload.run()
+    assert 2 == spooled(place)
+
+
+def test_two_copies_are_waited_for_where_two_are_asked_for(place: Place) -> None:
+    """One disk is not enough; with the second one verified the packets go."""
+    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
+    place.record(2)
+    place.office.backup("usb-a")
+    assert (0, 2) == (place.office._backups.offload.run(), spooled(place))
+
+    place.clock.seconds += 2 * HOUR
+    place.office.backup("usb-b")
+    assert place.office._backups.offload.run() > 0
+    assert 0 == spooled(place)
+
+
+def test_damage_found_on_a_disk_keeps_a_packet_in_the_spool(place: Place) -> None:
+    """A copy that was verified once and is found damaged later counts no more."""
+    fill_up(place)
+    bad, good = place.record(2)
+    place.watch().look("usb-a")
+    place.flip("usb-a", bad)
+    place.office.verify("usb-a")
+
+    place.office._backups.offload.run()
+
+    assert (True, False) == tuple(place.office.outbox.spool.path(i).exists() for i in (bad, good))
+
+
+def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording goes on: packets that the plugged-in disk holds make way for the new one."""
+    fill_up(place)
+    place.record(3)
+    place.watch().look("usb-a")
+    monkeypatch.setattr(
+        "ktpsync.outbox._storage.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
+    )
+
+    place.record(first=9)
+
+    assert 1 == spooled(place)
+
+
+def test_a_submission_is_refused_where_no_room_can_be_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any backup a full disk is told as before, and nothing is lost."""
+    fill_up(place)
+    place.record()
+    monkeypatch.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: 0)
+
+    with pytest.raises(StationFullError, match="Nothing was stored"):
+        place.record(first=9)
+
+    assert 1 == spooled(place)
+
+
+def test_packets_that_are_only_on_another_disk_do_not_stop_a_backup(place: Place) -> None:
+    """A second disk gets what can be read, and the rest once both are plugged in."""
+    fill_up(place, backups={"usb-a": "", "usb-b": ""})
+    place.record(2)
+    place.office.backup("usb-a")
+    place.office._backups.offload.run()
+    place.unplug("usb-a")
+    place.record(1, first=5)
+
+    partly = place.office.backup("usb-b")
+    place.plug_in("usb-a")
+    wholly = place.office.backup("usb-b")
+
+    assert (1, 2) == (partly.packets, wholly.packets)
+    assert "2 packets were not copied" in partly.warnings[0]
+    assert "Plug in the backup that holds them, usb-a" in partly.warnings[0]
+
+
+def test_bytes_that_no_backup_holds_are_said_to_be_lost(place: Place) -> None:
+    """A packet whose file was deleted is not waited for."""
+    place.set_up({"usb-a": ""})
+    (lost,) = place.record()
+    place.office.outbox.spool.discard(lost)
+
+    with pytest.raises(SpoolError, match="no backup of the configuration holds them"):
+        place.office.outbox.spool.open(lost)
+
+
+# --- taking out, restoring a part, what is said ---
+
+
+def test_extract_at_the_command_line(place: Place) -> None:
+    """By the name of the backup, and by the folder of a disk without any office."""
+    place.set_up({"usb-a": ""})
+    one, two, _ = place.record(3)
+    place.office.backup("usb-a")
+
+    named = place.run("extract", "usb-a", one, "--into", place.folder / "out")
+    by_folder = CliRunner().invoke(
+        main, ["extract", str(place.folder / "usb-a"), two, one, "--into", str(place.folder / "out")]
+    )
+
+    assert DONE == named.exit_code
+    assert DAMAGED == by_folder.exit_code
+    assert f"{one}.age exists already" in by_folder.stderr
+    spool = place.office.outbox.spool
+    for packet_id in (one, two):
+        taken = (place.folder / "out" / f"{packet_id}.age").read_bytes()
+        assert spool.path(packet_id).read_bytes() == taken
+
+
+def moment(packet_id: str) -> str:
+    """Return the moment in a packet's id."""
+    return datetime.fromtimestamp((uuid.UUID(packet_id).int >> 80) / 1000, UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (lambda ids: ["--packet", ids[0], "--packet", ids[3]], {0, 3}),
+        (lambda ids: ["--since", moment(ids[2])], {2, 3}),
+        (lambda ids: ["--until", moment(ids[2])], {0, 1}),
+        (lambda _ids: ["--until", "2026-01-01"], set()),
+    ],
+)
+def test_a_part_is_restored_by_packet_and_by_date(
+    place: Place, options: Callable[[list[str]], list[str]], expected: set[int]
+) -> None:
+    """Only the chosen packets, with their rows; the new office begins its backups anew."""
+    place.set_up({"usb-a": ""})
+    ids = place.record(4)
+    place.office.backup("usb-a")
+    key = place.folder / "key.txt"
+    ktpsync.age.write_identity_file(key, IDENTITY)
+
+    done = CliRunner().invoke(
+        main,
+        [
+            *("restore", str(place.folder / "usb-a"), "--into", str(place.folder / "new")),
+            *("--identity", str(key), *options(ids)),
+        ],
+    )
+
+    assert DONE == done.exit_code, done.stderr
+    with ktpsync.Office.open(place.folder / "new") as new:
+        assert {ids[number] for number in expected} == {view.packet_id for view in new.outbox.packets()}
+
+
+def test_a_packet_that_is_in_no_backup_is_named_by_a_restore(place: Place) -> None:
+    """An id that was asked for and is not there is a problem, not silence."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+    unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+    report = ktpsync.restore(
+        place.folder / "usb-a",
+        into=place.folder / "new",
+        identity=IDENTITY,
+        selection=Selection(packet_ids=frozenset({unknown})),
+    )
+
+    assert ((unknown,), False) == (report.missing, report.ok)
+
+
+def test_programs_get_events_and_people_a_summary(place: Place) -> None:
+    """Events on standard error, one document on standard output, or a sentence with numbers."""
+    place.set_up({"usb-a": ""})
+    place.record(3)
+
+    as_json = place.run("backup", "usb-a", "--json")
+    place.record(1, first=7)
+    in_words = place.run("backup", "usb-a")
+
+    event = json.loads(as_json.stderr.splitlines()[-1])
+    assert ("progress", "pack", 3, 3) == (
+        event["event"],
+        event["stage"],
+        event["packets_done"],
+        event["packets_total"],
+    )
+    assert event["bytes_per_second"] > 0
+    assert 0 == event["seconds_left"]
+    assert 3 == json.loads(as_json.stdout)["packets"]
+    assert "Backed up 1 new packets, " in in_words.stdout
+    assert "The backup holds 4 packets, " in in_words.stdout
+
+
+def test_status_shows_the_last_drill(place: Place) -> None:
+    """A restore that was tried with success leaves its date."""
+    place.set_up({"usb-a": ""})
+    place.record(2)
+    key = place.folder / "key.txt"
+    ktpsync.age.write_identity_file(key, IDENTITY)
+    before = json.loads(place.run("status", "--json").stdout)["backups"][0]
+    assert DONE == place.run("backup", "usb-a").exit_code
+    assert DONE == place.run("backup", "drill", "usb-a", "--identity", key).exit_code
+
+    after = json.loads(place.run("status", "--json").stdout)["backups"][0]
+
+    assert (None, None) == (before["last_drill"], before["last_backup"])
+    assert after["last_drill"] > after["last_backup"] > "2026"

@@ -152,6 +152,7 @@ class _Plan:
 
     repository: Repository
     lineage: dict[str, Snapshot]
+    keep: set[str]
     needed: set[str]
     current: dict[str, PackEntry]
     pack_size: int
@@ -161,8 +162,8 @@ class _Plan:
 
     @property
     def new(self) -> bool:
-        """Whether there is anything to drop."""
-        return bool(self.lineage.keys() - self.needed or self.dropped_packs or self.rewritten)
+        """Whether there is anything to drop, or a whole state to be written so that the next prune can."""
+        return bool(self.lineage.keys() - self.keep or self.dropped_packs or self.rewritten)
 
     def rework(self) -> Rework:
         gone = [*self.dropped_packs, *self.rewritten]
@@ -231,6 +232,7 @@ def _make_plan(
     plan = _Plan(
         repository=repository,
         lineage=lineage,
+        keep=keep,
         needed=needed,
         current={pack.name: pack for pack in current_packs(repository.chain(head))},
         pack_size=pack_size,

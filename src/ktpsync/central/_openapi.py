@@ -100,7 +100,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _answer(operation: Operation, status: int, text: str, schema: str | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": text}
     if schema is not None:
-        answer["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+        answer["content"] = {operation.sends: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     if names := operation.headers.get(status, ()):
         answer["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names

@@ -26,6 +26,7 @@ class Operation:
         body: Media type to schema.
         answers: Status to what it means: text, or text and the name of the schema.
         problems: Status to what it means.
+        sends: Media type of the answers.
         headers: Headers of the answers, by status.
         sandbox: Whether it is for the sandbox only, with ``--faults``.
         open: Whether it needs no credentials.
@@ -39,6 +40,7 @@ class Operation:
     body: Mapping[str, Mapping[str, Any]] = Factory(dict)
     answers: Mapping[int, tuple[str, str | None]]
     problems: Mapping[int, str] = Factory(dict)
+    sends: str = "application/json"
     headers: Mapping[int, Sequence[str]] = Factory(dict)
     sandbox: bool = False
     open: bool = False
@@ -84,6 +86,17 @@ OPERATIONS: Final = (
         name="get",
         parameters=("PacketId",),
         answers={200: ("The packet is held.", "HeldPacket")},
+        problems={400: "This is not a packet id.", 404: "This office has no such packet here."},
+    ),
+    Operation(
+        path="/v1/packets/{packet_id}/sealed",
+        method="GET",
+        room="packets",
+        name="sealed",
+        parameters=("PacketId",),
+        answers={200: ("The sealed bytes, as they came.", "Sealed")},
+        sends="application/octet-stream",
+        headers={200: ("Content-Digest",)},
         problems={400: "This is not a packet id.", 404: "This office has no such packet here."},
     ),
     Operation(
@@ -270,6 +283,7 @@ SCHEMAS: Final = {
     "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT),
     "Question": _list("packets", _object(packet_id=_ID, sha256=_DIGEST), maxItems=RECONCILE_PAGE),
     "Receipt": _RECEIPT,
+    "Sealed": _SEALED,
     "StatusPage": _object(
         changes={
             "type": "array",
@@ -328,6 +342,7 @@ PARAMETERS: Final = {
 }
 
 HEADERS: Final = {
+    "Content-Digest": "SHA-256 of the body (RFC 9530).",
     "ETag": "Names this answer.",
     "Location": "Where the packet is.",
     "Repr-Digest": "SHA-256 of the whole (RFC 9530), if anything came.",

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from ktpsync.central._body import parts, read_json
 from ktpsync.central._problem import (
@@ -87,6 +87,19 @@ class Packets:
         if held is None:
             raise Problem(404, "There is no such packet.")
         return JSONResponse({**held.receipt(), "status": held.status})
+
+    async def sealed(self, request: Request) -> Response:
+        """Give a packet back, for an office whose own copies are damaged."""
+        office = self._gate.office(request)
+        held = await self._held(office, _packet_id(request))
+        if held is None:
+            raise Problem(404, "There is no such packet.")
+        digest = base64.b64encode(bytes.fromhex(held.sha256)).decode("ascii")
+        return FileResponse(
+            self._store.path(held.packet_id, held.sha256),
+            media_type="application/octet-stream",
+            headers={"Content-Digest": f"sha-256=:{digest}:"},
+        )
 
     async def offset(self, request: Request) -> Response:
         """Tell how much of a packet came so far; an upload under way ends by it."""

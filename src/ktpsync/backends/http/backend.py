@@ -13,6 +13,7 @@ from ktpsync.backends.http._failures import document_of, not_understood
 from ktpsync.backends.http._line import Line
 from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
 from ktpsync.backends.http._upload import Uploader
+from ktpsync.errors import NotFoundError
 from ktpsync.plugins import Capability, CentralBackend, Health, StatusPage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ RECONCILE_PAGE: Final = 10_000
 """Packets asked about in one request, at most."""
 
 _NOT_MODIFIED: Final = 304
+_NOT_FOUND: Final = 404
 
 
 class HttpBackend(CentralBackend):
@@ -103,6 +105,15 @@ class HttpBackend(CentralBackend):
             except (KeyError, TypeError, ValueError):
                 raise not_understood(self._line.peer) from None
             yield from answers
+
+    def fetch(self, packet_id: str) -> bytes:
+        """See the base class."""
+        answer = self._line.request(
+            "GET", f"/v1/packets/{packet_id}/sealed", headers={}, accepted=(200, _NOT_FOUND)
+        )
+        if answer.status == _NOT_FOUND:
+            raise NotFoundError(f"{self._line.peer} does not hold packet {packet_id}.")
+        return bytes(answer.data)
 
     def close(self) -> None:
         """See the base class."""

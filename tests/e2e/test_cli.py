@@ -19,6 +19,7 @@ from ktpsync import records
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.keys import StationPublicKey
+from ktpsync.records._form import form_fields
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -210,6 +211,83 @@ def test_bad_folders_are_all_listed_and_none_is_submitted(office: Path) -> None:
     assert "2 of 3 have problems; none was submitted" in refused.err
     assert "3171013102990001" not in refused.err
     assert 1 == partly.out.count("stored ")
+
+
+def table(rows: int) -> Path:
+    """Write a CSV file of people whose samples are in the captured folders."""
+    files = {field.path for field in form_fields() if field.kind == "file"}
+    columns = [field.path for field in form_fields() if "[N]" not in field.path]
+    lines = [";".join(columns)]
+    for seed in range(rows):
+        folder = Path(f"captured/{seed}")
+        body = json.loads((folder / "enrollment.json").read_text())
+        cells = []
+        for column in columns:
+            place = body
+            for name in [*column.split("."), *(["file"] if column in files else [])]:
+                place = place.get(name, {}) if isinstance(place, dict) else {}
+            cells.append(f"{folder}/{place}" if column in files else "" if place == {} else str(place))
+        lines.append(";".join(cells))
+    path = Path("people.csv")
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
+    return path
+
+
+def test_a_table_is_submitted_whole_or_not_at_all(office: Path) -> None:
+    """All bad rows at once, in the reader's language; the good ones only when asked for; never anybody twice."""
+    path = table(3)
+    good = path.read_text(encoding="utf-8")
+    rows = good.splitlines()
+    rows[1] = rows[1].replace("LAKI-LAKI", "X").replace("PEREMPUAN", "X")
+    rows[3] = rows[3].replace("captured/2/biometrics/face.png", "gone.png")
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+    refused = run("submit", "people.csv", "--language", "id")
+    partly = run("submit", "people.csv", "--skip-bad", "--json")
+    path.write_text(good, encoding="utf-8")
+    corrected = run("submit", "people.csv")
+
+    assert (BAD_INPUT, BAD_INPUT, DONE) == (refused.code, partly.code, corrected.code)
+    assert "people.csv line 2" in refused.err
+    assert "biodata.sex: Ini bukan salah satu dari: LAKI-LAKI, PEREMPUAN. [json.not-a-choice]" in refused.err
+    assert "people.csv line 4" in refused.err
+    assert "biometrics.face: Berkas yang disebut tidak ada. [file.missing]" in refused.err
+    assert "stored" not in refused.out
+    assert ["people.csv line 3"] == [line["path"] for line in partly.json()["submitted"]]  # type: ignore[attr-defined]
+    assert ["people.csv line 2", "people.csv line 4"] == [
+        line["path"]
+        for line in partly.json()["problems"]  # type: ignore[attr-defined]
+    ]
+    assert (1, 2) == (corrected.out.count("already stored "), corrected.out.count("\nstored "))
+    assert "usb-a\t3\t0\t0" in run("status").out
+
+
+def test_another_person_under_a_used_reference_is_told(office: Path) -> None:
+    """The others are stored all the same, and the exit code says that something is wrong."""
+    run("submit", "captured/0")
+    document = Path("captured/1/enrollment.json")
+    document.write_text(document.read_text().replace("made-up-1", "made-up-0"))
+
+    answer = run("submit", "captured/1", "captured/2")
+
+    assert BAD_INPUT == answer.code
+    assert "captured/1" in answer.err
+    assert "made-up-0" in answer.err
+    assert 1 == answer.out.count("stored ")
+
+
+def test_warnings_are_shown_and_hold_nothing_up(office: Path) -> None:
+    """A person may want to look at a name of one word."""
+    document = Path("captured/1/enrollment.json")
+    body = json.loads(document.read_text())
+    body["biodata"]["full_name"] = "SUKARNO"
+    document.write_text(json.dumps(body))
+
+    answer = run("submit", "captured/1", "--language", "id")
+
+    assert DONE == answer.code
+    assert "captured/1: warning: biodata.full_name: Nama hanya satu kata" in answer.err
+    assert "SUKARNO" not in answer.err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from ktpsync import age, packet
+from ktpsync import age, packet, records
 from ktpsync.age import _header
 from ktpsync.clock import SystemClock
 from ktpsync.discreet import discreet
@@ -25,6 +25,9 @@ FILE_KEY = b"YELLOW SUBMARINE"
 WORDS = "rintik hujan di atas genting"
 IDENTITY = age.generate_identity()
 DAMAGED = IDENTITY.to_text()[:-1] + "!"
+
+
+UNNAMED = evolve(make_enrollment(1), biodata=evolve(make_enrollment(1).biodata, full_name=""))
 
 
 class Insider(age.Identity):
@@ -69,6 +72,18 @@ def sealed_key_file(folder: Path) -> Path:
     return path
 
 
+def nothing_there(name: str) -> bytes:
+    """Have no file."""
+    raise FileNotFoundError(name)
+
+
+def folder_without_face(folder: Path) -> Path:
+    """Save an enrollment and lose a file of it."""
+    records.save_folder(make_enrollment(1), folder / "captured")
+    (folder / "captured/biometrics/face.png").unlink()
+    return folder / "captured"
+
+
 def damaged(path: Path) -> Path:
     """Change the payload of an armored file."""
     lines = path.read_bytes().split(b"\n")
@@ -98,11 +113,14 @@ CASES: dict[str, Callable[[Path], object]] = {
         key_file(folder, StationKey.generate().to_pem().replace(b"MC4CAQ", b"NC4CAQ"))
     ),
     "packet.seal": lambda _: packet.seal(
-        evolve(make_enrollment(1), biodata=evolve(make_enrollment(1).biodata, full_name="")),
+        UNNAMED,
         recipients=[IDENTITY.recipient],
         station_key=StationKey.generate(),
         clock=SystemClock(),
     ),
+    "records.validate": lambda _: records.validate(UNNAMED),
+    "records.from_json": lambda _: records.from_json(records.to_json(UNNAMED)[0], nothing_there),
+    "records.load_folder": lambda folder: records.load_folder(folder_without_face(folder)),
 }
 
 

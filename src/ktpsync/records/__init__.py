@@ -24,7 +24,7 @@ from ktpsync.records._places import Eye, Finger
 from ktpsync.records._problems import Problem, Severity
 from ktpsync.records._regions import region_name
 from ktpsync.records._schema import json_schema
-from ktpsync.records._sources import Source, check_sources, find_sources
+from ktpsync.records._sources import Checked, Source, check_sources, find_sources
 from ktpsync.records._terms import (
     BloodType,
     Citizenship,
@@ -46,6 +46,7 @@ __all__ = [
     "Biometrics",
     "BloodType",
     "Capture",
+    "Checked",
     "Citizenship",
     "Content",
     "Disability",

@@ -31,6 +31,11 @@ class MissingReason(Enum):
     OTHER = "other"
 
 
+def _as_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    # Devices' libraries hand out buffers that they use again.
+    return bytes(data)
+
+
 @frozen(kw_only=True)
 class Sample:
     """A captured image or record, kept to the byte: never re-encoded. Its ``repr`` shows none of it.
@@ -42,7 +47,7 @@ class Sample:
         captured_at: When (aware); default: the enrollment's time.
     """
 
-    data: bytes = field(repr=False)
+    data: bytes = field(repr=False, converter=_as_bytes)
     quality: int | None = field(
         default=None,
         metadata=entry(

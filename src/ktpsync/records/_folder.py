@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from ktpsync.discreet import discreet
 from ktpsync.errors import SchemaError
 from ktpsync.files import make_folder, write_atomic
 from ktpsync.records._converter import CodedError
@@ -19,6 +20,7 @@ ENROLLMENT_NAME: Final = "enrollment.json"
 _MAX_DOCUMENT_MIB: Final = 1
 
 
+@discreet
 def load_folder(folder: Path) -> Enrollment:
     """Return the enrollment in a folder.
 

@@ -11,6 +11,7 @@ from typing import Final, cast
 import cattrs
 from attrs import frozen
 
+from ktpsync.discreet import discreet
 from ktpsync.errors import SchemaError, ValidationError
 from ktpsync.records import _versions
 from ktpsync.records._biometrics import Missing, Sample
@@ -68,6 +69,7 @@ def to_json(enrollment: Enrollment) -> tuple[bytes, dict[str, bytes]]:
     return text.encode("utf-8"), dict(sorted(files.items()))
 
 
+@discreet
 def from_json(data: bytes, read: Read) -> Enrollment:
     """Return the enrollment that the JSON describes. Rules beyond its structure are not checked here.
 
@@ -97,9 +99,11 @@ def structured(body: Mapping[str, object], read: Read) -> Enrollment:
     try:
         return _CONVERTER.structure(body, Enrollment)
     except cattrs.BaseValidationError as error:
-        raise ValidationError(list(problems_of(error))) from None
+        found = list(problems_of(error))
     finally:
         _reader.reset(token)
+    # Raised out here, it keeps no hold of what cattrs says of the values.
+    raise ValidationError(found)
 
 
 def _parse(data: bytes) -> object:

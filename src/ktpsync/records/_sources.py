@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from ktpsync.discreet import discreet
 from ktpsync.errors import RecordError, SchemaError, ValidationError
 from ktpsync.records._enrollment import Enrollment
 from ktpsync.records._folder import ENROLLMENT_NAME, load_folder
@@ -95,7 +96,8 @@ def check_sources(
             _check_reference(enrollment.reference, source.name, references)
             found.append(Checked(source=source, warnings=warnings))
         except RecordError as error:
-            found.append(Checked(source=source, error=error))
+            # The traceback would keep every bad enrollment in memory.
+            found.append(Checked(source=source, error=error.with_traceback(None)))
         on_checked()
     return found
 
@@ -108,6 +110,7 @@ def _check_reference(reference: str | None, name: str, seen: dict[str, str]) -> 
         raise ValidationError([problem("reference", "import.reference-repeated", {"other": other})])
 
 
+@discreet
 def _load_row(row: tuple[tuple[str, str], ...] | ValidationError, folder: Path) -> Enrollment:
     if isinstance(row, ValidationError):
         raise row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import functools
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,6 @@ _INDEX: Final = re.compile(r"\[([0-9]{1,2})\]")
 _DELIMITERS: Final = ",;\t"
 _YES, _NO = frozenset({"ya", "yes", "true", "1"}), frozenset({"tidak", "no", "false", "0"})
 _NIK_SEPARATORS: Final = re.compile(r"[ .\-]")
-_LONGEST_CELL: Final = 10_000
 
 Cells = tuple[tuple[str, str], ...]
 """Column and text of the cells of a row that are not blank."""
@@ -85,6 +85,7 @@ def _field(column: str) -> FormField | None:
     return _by_path().get(_INDEX.sub("[N]", column))
 
 
+@functools.cache
 def _by_path() -> Mapping[str, FormField]:
     return {field.path: field for field in form_fields()}
 

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
+from ktpsync.discreet import discreet
 from ktpsync.errors import ValidationError
 from ktpsync.records._enrollment import Kind
 from ktpsync.records._problems import Language, Problem, Severity, problem
@@ -47,6 +48,7 @@ def problems(
     return tuple(problem(path, code, values, language=language) for path, code, values in found)
 
 
+@discreet
 def validate(enrollment: Enrollment, *, now: datetime | None = None) -> tuple[Problem, ...]:
     """Refuse an enrollment that has errors; warnings are no reason.
 

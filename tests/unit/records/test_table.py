@@ -75,6 +75,7 @@ def errors(path: Path) -> dict[str, list[tuple[str, str]]]:
     found = {}
     for one in check_sources(find_sources(path)):
         if one.error is not None:
+            assert one.error.__traceback__ is None  # it would hold the enrollment
             assert isinstance(one.error, ValidationError)
             found[one.source.name.removeprefix(f"{path} ")] = [
                 (problem.path, problem.code)  # type: ignore[attr-defined]

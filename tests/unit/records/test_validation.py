@@ -308,3 +308,12 @@ def test_every_code_is_of_one_severity_and_of_the_schema_or_not() -> None:
     """The published table and the published schema speak of the same codes."""
     assert IN_SCHEMA <= CATALOGUE.keys()
     assert {"error", "warning"} == {texts.severity for texts in CATALOGUE.values()}
+
+
+def test_a_device_s_buffer_is_copied() -> None:
+    """A capture library that uses its buffer again does not change what was recorded."""
+    buffer = bytearray(JPEG)
+    sample = Sample(data=memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+
+    assert JPEG == sample.data

@@ -189,7 +189,7 @@ def test_status_ends_with_a_code_for_an_overdue_backup(place: Place) -> None:
     status = place.run("status", "--json")
 
     assert PERSON == status.exit_code
-    assert "from never" in json.loads(status.stdout)["backups"][0]["warnings"][0]
+    assert "There is no backup on usb-a yet." in json.loads(status.stdout)["backups"][0]["warnings"][0]
 
 
 def test_the_service_makes_what_is_due_and_tells_plugins(place: Place) -> None:

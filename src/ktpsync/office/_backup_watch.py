@@ -90,10 +90,10 @@ def _overdue(places: BackupPlaces, set_name: str, members: list[str], now_ms: in
     last_ms = max(places.last_ms(name) for name in members)
     if not ages or not due(now_ms, last_ms or None, round(min(ages) * 1000)):
         return None
-    return (
-        f"The last backup to {set_name} is from {when(last_ms)}, too long ago. Plug in "
-        f"{' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
-    )
+    told = f"The last backup to {set_name} is from {when(last_ms)}, too long ago."
+    if not last_ms:
+        told = f"There is no backup on {set_name} yet."
+    return f"{told} Plug in {' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
 
 
 def _swap(places: BackupPlaces, name: str, members: list[str], now_ms: int) -> list[str]:

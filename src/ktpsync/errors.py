@@ -26,7 +26,9 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── UnknownPacketError      no such packet in this outbox
     │   ├── UnknownDestinationError no such destination in the configuration
     │   ├── LeaseLostError          another courier holds the delivery now
-    │   ├── SchemaVersionError      the database is newer than this program, or damaged
+    │   ├── SchemaVersionError      the database is newer than this program
+    │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
+    │   ├── OutboxInUseError        another process works with the outbox
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
@@ -195,7 +197,15 @@ class LeaseLostError(OutboxError):
 
 
 class SchemaVersionError(OutboxError):
-    """The outbox database was written by a newer release, or is not an outbox."""
+    """The outbox database was written by a newer release."""
+
+
+class OutboxDamagedError(OutboxError):
+    """The outbox database cannot be read. It was left as it is; it can be made anew from the sealed packets."""
+
+
+class OutboxInUseError(OutboxError):
+    """Another process works with the outbox, and what was asked needs it alone."""
 
 
 class SpoolError(OutboxError):

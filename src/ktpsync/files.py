@@ -291,6 +291,39 @@ def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
         yield
 
 
+class UseLock:
+    """A lock file that many hold together, or one alone. The system frees it when its holders die.
+
+    On Windows, where a file in use cannot be renamed anyway, it does nothing.
+
+    Args:
+        path: The lock file. It is created and stays.
+        alone: Whether to hold it alone.
+
+    Raises:
+        TimeoutError: Others hold it; only where it was to be held alone.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
+        self._descriptor = -1
+        if sys.platform == "win32":
+            return
+        import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except BlockingIOError:
+            self.release()
+            raise TimeoutError(path) from None
+
+    def release(self) -> None:
+        """Let it go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 def readable_by_others(path: Path) -> bool:
     """Return whether users other than the owner can read a file, by its POSIX permission bits.
 

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from ktpsync.backup._selection import Selection
     from ktpsync.backup._snapshot import SnapshotReport, backup
     from ktpsync.backup._source import BackupSource, RestoreTarget
-    from ktpsync.backup._station import RESTORE_MARKER, continue_backups, restore_station
+    from ktpsync.backup._station import (
+        RESTORE_MARKER,
+        continue_backups,
+        outbox_was_rebuilt,
+        restore_station,
+    )
     from ktpsync.backup._verify import verify
 
 _ROOMS = {
@@ -45,7 +50,7 @@ _ROOMS = {
     "_selection": ("Selection",),
     "_snapshot": ("SnapshotReport", "backup"),
     "_source": ("BackupSource", "RestoreTarget"),
-    "_station": ("RESTORE_MARKER", "continue_backups", "restore_station"),
+    "_station": ("RESTORE_MARKER", "continue_backups", "outbox_was_rebuilt", "restore_station"),
     "_verify": ("verify",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
@@ -84,6 +89,7 @@ __all__ = [
     "heads",
     "ignore_progress",
     "kept",
+    "outbox_was_rebuilt",
     "packet_opener",
     "prune",
     "purged_packets",

@@ -6,10 +6,13 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING
 
+from ktpsync.files import sha256_of
+from ktpsync.outbox import recovered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ktpsync.outbox import Outbox
+    from ktpsync.outbox import Found, Outbox
 
 _SPOOL = "spool"
 _PURGED = "purged"
@@ -21,11 +24,19 @@ class OutboxTarget:
     Args:
         outbox: The outbox.
         selection: Which packets; all if not given. The others are left out with their rows.
+        found: What is in the spool already, where an outbox is made anew.
     """
 
-    def __init__(self, outbox: Outbox, selection: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        selection: Callable[[str], bool] | None = None,
+        *,
+        found: Found | None = None,
+    ) -> None:
         self._outbox = outbox
         self._selected = selection or (lambda _packet_id: True)
+        self._found = found
         self._purged: set[str] = set()
         self._digests: dict[str, bytes] = {}
 
@@ -44,9 +55,12 @@ class OutboxTarget:
         self._digests[packet_id] = bytes.fromhex(sha256)
         try:
             with self._outbox.spool.path(packet_id).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except FileNotFoundError:
             return False
+        if not same and self._found is not None:
+            self._found.set_apart(packet_id, "it differs from the backup's copy, which took its place")
+        return same
 
     def add_packets(self, sealed: Mapping[str, bytes]) -> None:
         """Write packets into the spool."""
@@ -79,9 +93,16 @@ class OutboxTarget:
             known.add(packet_id)
             here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
             yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
+        for record in self._unknown() if self._found is None else self._found.records():
+            (packet,) = _packets([record])
+            if packet["packet_id"] not in known:
+                yield record
+
+    def _unknown(self) -> Iterator[Mapping[str, object]]:
         for path in sorted(self._outbox.spool.folder.glob("*/*.age")):
-            if path.stem not in known:
-                yield _unknown(path.stem, path.read_bytes())
+            with path.open("rb") as file:
+                sha256, size = sha256_of(file)
+            yield recovered(path.stem, sha256, size, at_ms=uuid.UUID(path.stem).int >> 80)
 
     def _restored(self, packet_id: str) -> Mapping[str, object]:
         """Return what the row must say of the bytes that are there now.
@@ -114,27 +135,3 @@ def _packets(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, o
         packet = record.get("packet")
         if isinstance(packet, dict):
             yield packet
-
-
-def _unknown(packet_id: str, sealed: bytes) -> Mapping[str, object]:
-    """Return the record of a packet of which no more is known than its bytes and the time in its id."""
-    created_ms = uuid.UUID(packet_id).int >> 80
-    return {
-        "kind": "packet",
-        "packet": {
-            "packet_id": packet_id,
-            "sha256": hashlib.sha256(sealed).hexdigest(),
-            "size": len(sealed),
-            "reference": None,
-            "fingerprint": None,
-            "person": None,
-            "urgent": 0,
-            "created_ms": created_ms,
-            "location": _SPOOL,
-            "status": None,
-            "status_ms": None,
-        },
-        "deliveries": [],
-        "statuses": [],
-        "audit": [],
-    }

@@ -6,6 +6,8 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ktpsync import files
 from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._outbox import OutboxTarget
@@ -90,6 +92,19 @@ def continue_backups(source: BackupSource, report: RestoreReport, *, memory: Pat
     BackupMemory(memory, report.repository).save(
         Knowledge(lineage=report.lineage, head=report.head, full_next=True)
     )
+
+
+def outbox_was_rebuilt(memory: Path) -> None:
+    """Let the next backups of an outbox that was made anew hold its whole state: its changes count from 1 again.
+
+    Args:
+        memory: Folder in the data directory for what is remembered of repositories.
+    """
+    for path in memory.glob("*.json"):
+        known = BackupMemory(memory, path.stem)
+        knowledge = known.load()
+        if knowledge is not None:
+            known.save(evolve(knowledge, full_next=True, quiet_at=None))
 
 
 def _claim(into: Path, repository: Repository) -> None:

@@ -37,7 +37,12 @@ def exit_code(error: errors.KtpsyncError) -> Exit:
     match error:
         case errors.ConfigError() | errors.RecordError():
             return Exit.BAD_INPUT
-        case errors.DamagedBackupError() | errors.CorruptError() | errors.SpoolError():
+        case (
+            errors.DamagedBackupError()
+            | errors.CorruptError()
+            | errors.SpoolError()
+            | errors.OutboxDamagedError()
+        ):
             return Exit.DAMAGED
         case errors.AuthError() | errors.RejectedError() | errors.ConflictError() | errors.QuotaError():
             return Exit.PERSON

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ktpsync.office._backup_watch import BackupState
 from ktpsync.office._check import PlaceCheck, check_places
+from ktpsync.office._doctor import rebuild_outbox
 from ktpsync.office._office import Office
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.office._restore import extract_packets, restore, verify_backup
@@ -19,6 +20,7 @@ __all__ = [
     "check_places",
     "extract_packets",
     "init_office",
+    "rebuild_outbox",
     "restore",
     "verify_backup",
 ]

@@ -10,7 +10,9 @@ from ktpsync.outbox._breaker import Breaker, BreakerPolicy
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._deliveries import check_receipt
 from ktpsync.outbox._destinations import LONGEST_THROTTLE_MS
+from ktpsync.outbox._examine import Examination
 from ktpsync.outbox._outbox import Outbox
+from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
 from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
 from ktpsync.outbox._rewrap import RewrapReport
 from ktpsync.outbox._spool import Spool
@@ -50,7 +52,9 @@ __all__ = [
     "DestinationSpec",
     "DestinationState",
     "DestinationSummary",
+    "Examination",
     "Failed",
+    "Found",
     "HoldingsApplied",
     "Lease",
     "Limits",
@@ -58,6 +62,7 @@ __all__ = [
     "Outcome",
     "PacketStatus",
     "PacketView",
+    "Rebuilt",
     "Rejected",
     "RetryPolicy",
     "Returned",
@@ -70,5 +75,7 @@ __all__ = [
     "backoff_ms",
     "check_receipt",
     "failing_for_ms",
+    "rebuild",
+    "recovered",
     "state_diagram",
 ]

@@ -289,7 +289,7 @@ class AuditTrail:
 
 _UNTOLD = """
 SELECT p.packet_id, 'its submission is not told in the trail' FROM ktpsync_packet p
-WHERE NOT EXISTS (SELECT 1 FROM ktpsync_audit a WHERE a.packet_id = p.packet_id AND a.event = 'submitted')
+WHERE NOT EXISTS (SELECT 1 FROM ktpsync_audit a WHERE a.packet_id = p.packet_id AND a.event IN ('submitted', 'recovered'))
 UNION ALL
 SELECT d.packet_id, 'it is marked ' || d.state || ' at ' || d.dest || ', which the trail does not tell'
 FROM ktpsync_delivery d

@@ -15,7 +15,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from ktpsync.errors import ConfigError, StationFullError
+from ktpsync.errors import ConfigError, OutboxDamagedError, StationFullError
+from ktpsync.files import UseLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,11 @@ class Database:
             raise ConfigError(
                 f"The outbox cannot live in the schema {schema!r}: PostgreSQL only, plain name."
             )
+        self._use: UseLock | None = None
         if self.kind == "sqlite":
             self.engine = _sqlite_engine(url)
+            if url.database and url.database != ":memory:":
+                self._use = UseLock(use_lock(Path(url.database)))
         elif self.kind == "postgresql":
             self.engine = _postgresql_engine(url.set(drivername="postgresql+psycopg"))
         else:
@@ -87,6 +91,7 @@ class Database:
 
         Raises:
             StationFullError: The database's disk has no room; nothing was changed.
+            OutboxDamagedError: The database is damaged.
         """
         self._after_fork()
         with translated_errors(), self.engine.connect() as connection, connection.begin():
@@ -98,9 +103,12 @@ class Database:
 
         Args:
             consistent: Whether all statements must see one and the same state.
+
+        Raises:
+            OutboxDamagedError: The database is damaged.
         """
         self._after_fork()
-        with self.engine.connect() as connection:
+        with translated_errors(), self.engine.connect() as connection:
             if self.kind == "sqlite":
                 reading = connection.execution_options(ktpsync_begin="BEGIN")
             elif consistent:
@@ -134,6 +142,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose(close=self._process == os.getpid())
+        if self._use is not None:
+            self._use.release()
 
     def _after_fork(self) -> None:
         # A forked child shares its parent's sockets and file locks; it must open its own.
@@ -142,21 +152,33 @@ class Database:
             self._process = os.getpid()
 
 
+def use_lock(database: Path) -> Path:
+    """Return the file that every opened outbox on a SQLite file holds a lock on."""
+    return database.with_name(f"{database.name}.in-use")
+
+
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the database's word for a full disk into ours.
+    """Turn the database's words for a full disk and for damage into ours.
 
     Raises:
         StationFullError: The database's disk has no room.
+        OutboxDamagedError: The database is damaged.
     """
     try:
         yield
-    except DBAPIError as error:
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        state = getattr(error.orig, "sqlstate", None)
-        if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or state == "53100":
+    except (DBAPIError, sqlite3.Error) as error:
+        driver_error = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(driver_error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or getattr(driver_error, "sqlstate", None) == "53100":
             raise StationFullError(
                 "The disk of the outbox's database is full. Nothing was stored; free some room and submit again."
+            ) from error
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise OutboxDamagedError(
+                f"The outbox's database is damaged ({driver_error}). It was left as it is, and the sealed packets are "
+                "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
+                "anew from them and from a backup."
             ) from error
         raise
 

@@ -51,7 +51,9 @@ VALUES (:dest, :kind, :required, 1, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLIC
 """
 _BACKFILL = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
-SELECT p.packet_id, :dest, 'open', p.urgent, p.size, p.created_ms FROM ktpsync_packet p
+SELECT p.packet_id, :dest, 'open', p.urgent, p.size,
+  CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
+FROM ktpsync_packet p
 WHERE p.location <> 'purged'
   AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = :dest)
 ORDER BY p.created_ms, p.packet_id
@@ -99,7 +101,7 @@ class Destinations:
                 sql("UPDATE ktpsync_destination SET required = :required, active = 1 WHERE dest = :dest"),
                 bound,
             )
-            connection.execute(sql(_BACKFILL), bound)
+            connection.execute(sql(_BACKFILL), bound | {"now": self._clock.now_ms()})
             told = entry(
                 "destination-registered",
                 at_ms=self._clock.now_ms(),

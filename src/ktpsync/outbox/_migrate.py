@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
 
 from ktpsync.errors import SchemaVersionError
 from ktpsync.files import locked
@@ -35,25 +33,18 @@ def migrate(database: Database) -> None:
     """Upgrade the database to :data:`HEAD`, with its data; create the tables in an empty one.
 
     Raises:
-        SchemaVersionError: The schema is newer than this release, or the file is not a database.
+        SchemaVersionError: The schema is newer than this release.
+        OutboxDamagedError: The file is damaged, or not a database.
     """
-    try:
-        database.ensure_wal()
-        with database.read() as connection:
-            version = _version(database, connection)
-        if version == HEAD:
-            return
-        with _alone(database), database.write() as connection:
-            if database.kind == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            _upgrade(database, connection)
-    except (DatabaseError, sqlite3.DatabaseError) as error:
-        if "not a database" in str(error) or "malformed" in str(error):
-            raise SchemaVersionError(
-                f"{database.address} is not a readable outbox database. It was left as it is: set it aside and "
-                "restore from the backup."
-            ) from error
-        raise
+    database.ensure_wal()
+    with database.read() as connection:
+        version = _version(database, connection)
+    if version == HEAD:
+        return
+    with _alone(database), database.write() as connection:
+        if database.kind == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        _upgrade(database, connection)
 
 
 def _version(database: Database, connection: Connection) -> str | None:

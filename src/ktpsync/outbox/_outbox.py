@@ -9,7 +9,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import LeaseLostError, OutboxError
+from ktpsync.errors import LeaseLostError, OutboxDamagedError, OutboxError
 from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail
 from ktpsync.outbox._breaker import BreakerPolicy
@@ -18,6 +18,7 @@ from ktpsync.outbox._copies import Copies
 from ktpsync.outbox._database import Database
 from ktpsync.outbox._deliveries import Deliveries
 from ktpsync.outbox._destinations import Destinations
+from ktpsync.outbox._examine import Examiner
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._rewrap import Rewrapping
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.errors import PacketError
+    from ktpsync.outbox._examine import Examination
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
@@ -80,7 +82,14 @@ class Outbox:
     """
 
     def __init__(
-        self, database: Database, spool: Spool, *, clock: Clock, random: Random, limits: Limits
+        self,
+        database: Database,
+        spool: Spool,
+        *,
+        clock: Clock,
+        random: Random,
+        limits: Limits,
+        recovering: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,7 +98,7 @@ class Outbox:
         self.spool = spool
         self.owner = secrets.token_hex(8)
         self.audit = AuditTrail(database, clock)
-        self.outbox_id = self._identity()
+        self.outbox_id = self._identity(recovering=recovering)
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
         self._storage = Storage(database, spool, self.audit, clock, limits)
         self._intake = Intake(
@@ -113,6 +122,7 @@ class Outbox:
         limits: Limits | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        recovering: bool = False,
     ) -> Self:
         """Open an outbox, creating or upgrading its tables if needed.
 
@@ -125,9 +135,13 @@ class Outbox:
             limits: When to refuse submissions because there is no room.
             clock: The clock to ask.
             random: Where jitter comes from.
+            recovering: Whether the spool may hold packets that a new database does not know, because their
+                records are going to be imported. Otherwise a new database on such a spool is refused: the one
+                that knew them is missing.
 
         Raises:
-            SchemaVersionError: The database is newer than this release or not an outbox.
+            SchemaVersionError: The database is newer than this release.
+            OutboxDamagedError: The database is damaged or missing, or the file is none.
             ConfigError: The database is neither SQLite nor PostgreSQL.
         """
         if isinstance(database, Path):
@@ -141,6 +155,7 @@ class Outbox:
                 clock=clock or SystemClock(),
                 random=random or SystemRandom(),
                 limits=limits or Limits(),
+                recovering=recovering,
             )
             for spec in destinations:
                 opened._destinations.register(spec)
@@ -617,6 +632,16 @@ class Outbox:
         """
         return self._copies.awaited(at_hand)
 
+    # --- doctor ---
+
+    def examine(self, *, read: bool = False) -> Examination:
+        """Look whether the database, the sealed files and the audit trail agree. Nothing is changed.
+
+        Args:
+            read: Also read every sealed file and compare its digest, and check all of the database.
+        """
+        return Examiner(self._database, self.spool, self.audit, self._views, self._clock).examine(read=read)
+
     # --- inside ---
 
     def listen(self, event: Event) -> None:
@@ -642,19 +667,25 @@ class Outbox:
                 "courier holds it, or it is settled. This result was not written."
             )
 
-    def _identity(self) -> str:
+    def _identity(self, *, recovering: bool) -> str:
         sql = self._database.sql
         query = sql("SELECT outbox_id FROM ktpsync_outbox WHERE id = 1")
         with self._database.read() as connection:
             known: str | None = connection.execute(query).scalar()
         if known is None:
             with self._database.write() as connection:
-                connection.execute(
+                made = connection.execute(
                     sql(
                         "INSERT INTO ktpsync_outbox (id, outbox_id, created_ms) VALUES (1, :outbox_id, :now) "
                         "ON CONFLICT DO NOTHING"
                     ),
                     {"outbox_id": new_packet_id(), "now": self._clock.now_ms()},
-                )
+                ).rowcount
+                if made and not recovering and next(self.spool.pages(1), None):
+                    raise OutboxDamagedError(
+                        f"The outbox's database {self._database.address} is new, but the spool {self.spool.folder} holds "
+                        "sealed packets: the database that knew them is missing. Nothing was changed; put it back, or "
+                        "let `ktpsync doctor --rebuild` make it anew from the packets."
+                    )
                 known = connection.execute(query).scalar_one()
         return known

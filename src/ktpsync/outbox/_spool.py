@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -158,9 +159,7 @@ class Spool:
 
     def old_files(self, before_ms: int) -> Iterator[str]:
         """Yield the ids of packets whose files were written before a moment; clear away old temporaries."""
-        for folder in sorted(self.folder.iterdir()):
-            if not folder.is_dir():
-                continue
+        for folder in self._folders():
             for file in sorted(folder.iterdir()):
                 with contextlib.suppress(FileNotFoundError):
                     if file.stat().st_mtime * 1000 >= before_ms:
@@ -169,6 +168,28 @@ class Spool:
                         file.unlink()
                     elif file.name.endswith(_SUFFIX):
                         yield file.name.removesuffix(_SUFFIX)
+
+    def pages(self, count: int) -> Iterator[list[str]]:
+        """Yield the ids of all packets that have a file here, so many at a time."""
+        ids = (
+            path.name.removesuffix(_SUFFIX)
+            for folder in self._folders()
+            for path in sorted(folder.iterdir())
+            if path.name.endswith(_SUFFIX) and path == self.path(path.name.removesuffix(_SUFFIX))
+        )
+        while page := list(itertools.islice(ids, count)):
+            yield page
+
+    def foreign_files(self) -> Iterator[Path]:
+        """Yield the files that are neither a packet's nor a temporary one."""
+        for place in sorted(self.folder.iterdir()):
+            for path in sorted(place.iterdir()) if place.is_dir() else [place]:
+                own = path == self.path(path.name.removesuffix(_SUFFIX)) and path.name.endswith(_SUFFIX)
+                if not own and not path.name.startswith(".") and not path.name.endswith(_ASIDE):
+                    yield path
+
+    def _folders(self) -> list[Path]:
+        return sorted(folder for folder in self.folder.iterdir() if folder.is_dir())
 
     def discard_orphan(self, packet_id: str, *, before_ms: int) -> bool:
         """Remove a file that has no row, but only the old one, should a new one be written meanwhile."""

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
+    from ktpsync.outbox._values import AuditEntry
 
     Record = Mapping[str, object]
 
 FORMAT = 1
 """Version of the records. A reader refuses a higher one."""
 
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
+COLUMNS: Mapping[str, tuple[str, ...]] = {
     "packet": (
         "packet_id",
         "sha256",
@@ -59,6 +60,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "audit": ("seq", "at_ms", "event", "packet_id", "dest", "who", "detail", "hash"),
     "destination": ("dest", "kind", "required", "active", "paused", "cursor", "settings"),
 }
+"""What of each table goes into a record. Numbers that only this database knows stay behind."""
+
 _BINARY = frozenset({"fingerprint", "person"})
 _CHANGED = """
 SELECT a.seq, a.packet_id FROM ktpsync_audit a
@@ -68,9 +71,9 @@ ORDER BY a.seq LIMIT :count
 """
 _BACKFILL = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
-SELECT p.packet_id, t.dest, 'open', p.urgent, p.size, p.created_ms
+SELECT p.packet_id, t.dest, 'open', p.urgent, p.size, CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
 FROM ktpsync_packet p CROSS JOIN ktpsync_destination t
-WHERE t.active = 1 AND p.location = 'spool'
+WHERE t.active = 1 AND (p.location = 'spool' OR (p.location = 'offloaded' AND t.kind = 'courier'))
   AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = t.dest)
 """
 _PAGE = 500
@@ -99,7 +102,7 @@ class Transfer:
                 "after": after,
                 "sequence": sequence,
             }
-            names = _COLUMNS["destination"]
+            names = COLUMNS["destination"]
             for row in connection.execute(
                 sql(f"SELECT {', '.join(names)} FROM ktpsync_destination ORDER BY dest")
             ):
@@ -112,7 +115,7 @@ class Transfer:
             )
             for ids in pages:
                 yield from self._packets(connection, ids)
-            names = _COLUMNS["audit"]
+            names = COLUMNS["audit"]
             for row in connection.execute(
                 sql(
                     f"SELECT {', '.join(names)} FROM ktpsync_audit WHERE (seq > :after OR seq IS NULL) "
@@ -134,7 +137,7 @@ class Transfer:
             for record in records:
                 self._take(connection, record)
             count: int = connection.execute(sql("SELECT COUNT(*) FROM ktpsync_packet")).scalar_one()
-            connection.execute(sql(_BACKFILL))
+            connection.execute(sql(_BACKFILL), {"now": self._clock.now_ms()})
             connection.execute(
                 sql(
                     "UPDATE ktpsync_destination SET delivered = (SELECT COUNT(*) FROM ktpsync_delivery d "
@@ -146,7 +149,7 @@ class Transfer:
 
     def _rechain(self, connection: Connection, count: int) -> None:
         sql = self._database.sql
-        names = ", ".join(_COLUMNS["audit"])
+        names = ", ".join(COLUMNS["audit"])
         rows = connection.execute(
             sql(f"SELECT {names} FROM ktpsync_audit WHERE seq IS NULL ORDER BY id")
         ).all()
@@ -188,7 +191,7 @@ class Transfer:
 
     def _packets(self, connection: Connection, ids: Sequence[str]) -> Iterator[dict[str, object]]:
         def rows(table: str, order: str) -> dict[str, list[dict[str, object]]]:
-            names = _COLUMNS[table]
+            names = COLUMNS[table]
             statement = self._database.sql(
                 f"SELECT {', '.join(names)} FROM ktpsync_{table} WHERE packet_id IN :ids ORDER BY {order}"
             ).bindparams(sa.bindparam("ids", expanding=True))
@@ -252,7 +255,7 @@ class Transfer:
 
     def _take_destination(self, connection: Connection, record: Record) -> None:
         sql = self._database.sql
-        names = _COLUMNS["destination"]
+        names = COLUMNS["destination"]
         bound = {name: record[name] for name in names}
         known = connection.execute(
             sql(
@@ -279,7 +282,7 @@ class Transfer:
     def _insert(self, connection: Connection, table: str, rows: Sequence[Record]) -> None:
         if not rows:
             return
-        names = _COLUMNS[table]
+        names = COLUMNS[table]
         bound = [{name: _bound(name, row[name]) for name in names} for row in rows]
         connection.execute(
             self._database.sql(
@@ -287,6 +290,11 @@ class Transfer:
             ),
             bound,
         )
+
+
+def as_record(item: AuditEntry) -> dict[str, object]:
+    """Return an entry that is not yet chained as a record has it."""
+    return {name: getattr(item, "destination" if name == "dest" else name) for name in COLUMNS["audit"]}
 
 
 def _plain(row: Row[tuple[object, ...]], names: Sequence[str]) -> dict[str, object]:

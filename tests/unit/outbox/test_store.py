@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ktpsync.errors import (
     ConfigError,
+    OutboxDamagedError,
     OutboxError,
     SchemaVersionError,
     StationFullError,
@@ -39,7 +40,7 @@ def test_something_else_than_a_database_is_refused(tmp_path: Path) -> None:
     """A damaged file is named and left as it is."""
     path = tmp_path / "outbox.db"
     path.write_bytes(b"this is not a database " * 100)
-    with pytest.raises(SchemaVersionError, match="set it aside"):
+    with pytest.raises(OutboxDamagedError, match="doctor --rebuild"):
         Outbox.open(path, tmp_path / "spool")
     assert path.read_bytes() == b"this is not a database " * 100
 
@@ -173,6 +174,15 @@ def test_a_new_destination_gets_what_is_in_the_spool_and_a_retired_one_nothing_m
     assert () == other.audit.verify().problems
 
 
+def test_a_packet_of_a_clock_that_ran_ahead_goes_to_a_new_destination_at_once(station: Any) -> None:
+    """The time at which it was recorded orders the stock; it never makes a packet wait."""
+    station.clock.advance(3600)
+    packet_id = station.submit().packet.packet_id
+    station.clock.advance(-3600)
+    other = station.reopen("central", "usb", "archive")
+    assert [packet_id] == [lease.packet.packet_id for lease in other.claim("archive", 5, 60)]
+
+
 def test_summary_counts_each_state(station: Any) -> None:
     """Pending, leased, rejected, delivered, bytes and the oldest are told per destination."""
     for _ in range(5):
@@ -216,6 +226,7 @@ def test_state_travels_to_a_new_machine(
         tmp_path / "spool",
         destinations=[DestinationSpec(name="central"), DestinationSpec(name="usb")],
         clock=station.clock,
+        recovering=True,
     ) as restored:
         assert 2 == restored.import_state(records)
         before, after = station.outbox.status(done.packet_id), restored.status(done.packet_id)

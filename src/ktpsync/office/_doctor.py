@@ -1,0 +1,93 @@
+"""Examining an office, and making its outbox anew when the database is damaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktpsync import config as configuration
+from ktpsync.backup import (
+    OutboxTarget,
+    Repository,
+    continue_backups,
+    ignore_progress,
+    outbox_was_rebuilt,
+)
+from ktpsync.backup import restore as restore_from
+from ktpsync.clock import SystemClock
+from ktpsync.errors import ConfigError
+from ktpsync.office._backups import storage_of
+from ktpsync.office._layout import DataFolder
+from ktpsync.outbox import DestinationSpec, Rebuilt, Spool, rebuild
+from ktpsync.plugins import PluginRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ktpsync.age import Identity
+    from ktpsync.backup import ProgressCallback, RestoreReport
+    from ktpsync.clock import Clock
+    from ktpsync.outbox import Found, Outbox
+
+
+def rebuild_outbox(
+    config: Path,
+    *,
+    backup: str | None = None,
+    identities: Sequence[Identity] = (),
+    clock: Clock | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[Rebuilt, RestoreReport | None]:
+    """Set the damaged database of an office aside and make it anew.
+
+    From the sealed packets in the spool and what can still be read of the database; with a backup and an
+    identity also from there: bytes that the spool lacks, receipts, statuses and history up to the snapshot.
+    Nothing is deleted. Reconcile afterwards, so that nothing that the centre holds is sent again.
+
+    Args:
+        config: The configuration file, or its folder.
+        backup: The name of a backup in it.
+        identities: Identities of one of the backup's recipients.
+        clock: The clock to ask.
+        progress: Called as packets are restored from the backup.
+
+    Returns:
+        What was found here, and what the backup gave.
+
+    Raises:
+        OutboxInUseError: A process works with the outbox.
+        ConfigError: The configuration has problems, or the outbox is not SQLite.
+        RestoreError: The backup cannot be opened with these identities. Nothing was changed.
+        BackendError: The backup cannot be reached. Nothing was changed.
+    """
+    settings = configuration.load(config, secrets=PluginRegistry.load().secret_sources())
+    if settings.office.database is not None:
+        raise ConfigError(
+            "This office's outbox is in a database server. Restore the server's database from its own backup, or "
+            "restore the office into a new folder and database with `ktpsync restore`."
+        )
+    data = DataFolder(settings.office.data)
+    given: list[RestoreReport] = []
+
+    def fill(outbox: Outbox, found: Found) -> None:
+        if backup is None:
+            outbox.import_state(found.records())
+            return
+        with storage_of(config, backup) as storage:
+            target = OutboxTarget(outbox, found=found)
+            report = restore_from(Repository.open(storage), target, identities=identities, progress=progress)
+        continue_backups(outbox, report, memory=data.backup_memory)
+        given.append(report)
+
+    rebuilt = rebuild(
+        data.database,
+        Spool(data.spool),
+        destinations=[
+            DestinationSpec(name=name, required=place.settings.required)
+            for name, place in settings.destinations.items()
+        ],
+        clock=clock or SystemClock(),
+        fill=fill,
+    )
+    outbox_was_rebuilt(data.backup_memory)
+    return rebuilt, given[0] if given else None

@@ -1,0 +1,93 @@
+"""Looking at an outbox as a doctor does: whether its database, its files and its trail agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ktpsync.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._views import Views
+
+_DAY_MS = 24 * 3_600_000
+_PAGE = 500
+
+
+@frozen(kw_only=True)
+class Examination:
+    """What an examination of an outbox found.
+
+    Args:
+        packets: How many packets the database knows.
+        problems: One sentence for each damage; empty if all is well.
+        notices: One sentence for each thing that is odd and harms nothing.
+    """
+
+    packets: int
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+class Examiner:
+    """Examines one opened outbox. It changes nothing."""
+
+    def __init__(
+        self, database: Database, spool: Spool, audit: AuditTrail, views: Views, clock: Clock
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._audit = audit
+        self._views = views
+        self._clock = clock
+
+    def examine(self, *, read: bool) -> Examination:
+        """Compare rows, files and trail; see :meth:`Outbox.examine`."""
+        problems = list(self._database_problems(thorough=read))
+        packets = 0
+        for view in self._views.packets():
+            packets += 1
+            if view.location != "spool":
+                continue
+            packet = self._spool.packet(view.packet_id, view.sha256, view.size)
+            try:
+                if not self._spool.glance(packet):
+                    problems.append(f"The sealed bytes of packet {view.packet_id} are not in the spool.")
+                elif read:
+                    self._spool.verify(packet)
+            except SpoolError as error:
+                problems.append(str(error))
+        problems += self._audit.verify().problems
+        return Examination(packets=packets, problems=tuple(problems), notices=tuple(self._odd_files()))
+
+    def _database_problems(self, *, thorough: bool) -> Iterator[str]:
+        if self._database.kind != "sqlite":
+            return
+        with self._database.read() as connection:
+            check = "integrity_check" if thorough else "quick_check"
+            for (line,) in connection.exec_driver_sql(f"PRAGMA {check}"):
+                if line != "ok":
+                    yield f"The database is damaged: {line}."
+            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+                yield f"The database is damaged: a row of {row[0]} belongs to a packet that is not there."
+
+    def _odd_files(self) -> Iterator[str]:
+        lacking: list[str] = []
+        for page in self._spool.pages(_PAGE):
+            known = self._views.spooled(page)
+            lacking += [packet_id for packet_id in page if packet_id not in known]
+        old = set(self._spool.old_files(self._clock.now_ms() - _DAY_MS)) & set(lacking)
+        young = len(lacking) - len(old)
+        if young:
+            yield f"{young} files of the last 24 hours have no row: submissions under way or rolled back."
+        if old:
+            yield f"{len(old)} files older than 24 hours have no row; the service removes them."
+        for path in self._spool.foreign_files():
+            yield f"{path} is not a packet's file."

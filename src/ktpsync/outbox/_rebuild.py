@@ -1,0 +1,291 @@
+"""Making a damaged SQLite outbox anew from the sealed files of its spool and what can be read of its database.
+
+Nothing is deleted: the damaged database is set aside whole, and so is each file that cannot be a packet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ktpsync.clock import utc_from_ms
+from ktpsync.errors import OutboxInUseError, PacketError
+from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of, write_atomic
+from ktpsync.outbox._audit import entry
+from ktpsync.outbox._database import use_lock
+from ktpsync.outbox._outbox import Outbox
+from ktpsync.outbox._remains import Remains
+from ktpsync.outbox._transfer import as_record
+from ktpsync.packet import parse_packet_id
+
+if TYPE_CHECKING:
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._values import DestinationSpec
+
+_SEALED_START = b"age-encryption.org/v1\n"
+_HEADER_LIMIT = 1 << 16
+_MAC_LINE = len("--- ") + 43 + 1
+_LEAST_PAYLOAD = 16 + 16
+_PARTS = ("-wal", "-shm", "")
+
+Record = Mapping[str, object]
+
+
+@frozen(kw_only=True)
+class Rebuilt:
+    """What making an outbox anew found.
+
+    Args:
+        aside: The folder of the damaged database; ``None`` if there was none.
+        packets: Packets that the new outbox knows.
+        from_spool: How many of these have their sealed file in the spool.
+        recognised: Packets of which the damaged database still told the reference and the rest.
+        receipts: Deliveries whose receipt or settling by a person could still be read.
+        quarantined: Files that cannot be packets, each with the reason, now in ``quarantine``.
+        quarantine: Their folder.
+    """
+
+    aside: Path | None
+    packets: int
+    from_spool: int
+    recognised: int
+    receipts: int
+    quarantined: tuple[tuple[str, str], ...]
+    quarantine: Path
+
+
+def rebuild(
+    database: Path,
+    spool: Spool,
+    *,
+    destinations: Sequence[DestinationSpec],
+    clock: Clock,
+    fill: Callable[[Outbox, Found], None] | None = None,
+) -> Rebuilt:
+    """Set a damaged SQLite database aside and make it anew.
+
+    The new database takes the old one's place as the last step: when this is interrupted, the old one is
+    still there, and it can be called again. Every packet that is not known to be settled is pending again;
+    destinations give the same receipt for the same bytes, and reconciling asks the centre first.
+
+    Args:
+        database: The database file. It may be missing.
+        spool: The sealed files.
+        destinations: Where packets go.
+        clock: The clock to ask.
+        fill: Fills the new outbox with more than what is here, as from a backup.
+
+    Raises:
+        OutboxInUseError: Another process works with the outbox; nothing was changed.
+        OutboxError: The records cannot be taken in; the damaged database is still in its place.
+    """
+    make_folder(database.parent, mode=0o700)
+    try:
+        lock = UseLock(use_lock(database), alone=True)
+    except TimeoutError:
+        raise OutboxInUseError(
+            f"Another process works with the outbox in {database}. Stop the service and the application, then try again."
+        ) from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        spool.recover()
+        quarantine = spool.folder.with_name(f"{spool.folder.name}.quarantine")
+        remains = stack.enter_context(Remains(database))
+        gathering = _Gathering(spool, remains, quarantine, clock)
+        new = database.with_name(f"{database.name}.rebuilding")
+        stack.callback(_clear, new)
+        _clear(new)
+        with Outbox.open(
+            new, spool.folder, destinations=destinations, clock=clock, recovering=True
+        ) as outbox:
+            found = Found(gathering, new.with_name(f"{new.name}.records"))
+            if fill is None:
+                outbox.import_state(found.records())
+            else:
+                fill(outbox, found)
+            packets = sum(1 for _ in outbox.packets())
+        aside = _set_aside(database, clock)
+        for part in _PARTS:
+            with contextlib.suppress(FileNotFoundError):
+                new.with_name(new.name + part).replace(database.with_name(database.name + part))
+        fsync_folder(database.parent)
+    return Rebuilt(
+        aside=aside,
+        packets=packets,
+        from_spool=gathering.from_spool,
+        recognised=gathering.recognised,
+        receipts=gathering.receipts,
+        quarantined=tuple(gathering.quarantined),
+        quarantine=quarantine,
+    )
+
+
+def recovered(packet_id: str, sha256: str, size: int, *, at_ms: int) -> dict[str, object]:
+    """Return the record of a packet of which no more is known than its bytes and the time in its id."""
+    told = entry("recovered", at_ms=at_ms, packet_id=packet_id, sha256=sha256, size=size)
+    return {
+        "kind": "packet",
+        "packet": {
+            "packet_id": packet_id,
+            "sha256": sha256,
+            "size": size,
+            "reference": None,
+            "fingerprint": None,
+            "person": None,
+            "urgent": 0,
+            "created_ms": uuid.UUID(packet_id).int >> 80,
+            "location": "spool",
+            "status": None,
+            "status_ms": None,
+        },
+        "deliveries": [],
+        "statuses": [],
+        "audit": [as_record(told)],
+    }
+
+
+class Found:
+    """What the spool and the damaged database still hold.
+
+    By way of a file: a stock of 300,000 packets need not fit into memory, and is hashed only once.
+    """
+
+    def __init__(self, gathering: _Gathering, path: Path) -> None:
+        self._gathering = gathering
+        self._path = path
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(record)}\n" for record in gathering.records())
+
+    def records(self) -> Iterator[Record]:
+        """Yield a record for each packet, as :meth:`Outbox.import_state` takes them."""
+        with self._path.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def set_apart(self, packet_id: str, why: str) -> None:
+        """Move a packet's file into quarantine, because a better one takes its place."""
+        self._gathering.set_apart(packet_id, why)
+
+
+def _clear(new: Path) -> None:
+    for path in new.parent.glob(f"{new.name}*"):
+        path.unlink()
+
+
+class _Gathering:
+    """Goes through the spool and the damaged database, and counts."""
+
+    def __init__(self, spool: Spool, remains: Remains, quarantine: Path, clock: Clock) -> None:
+        self._spool = spool
+        self._remains = remains
+        self._quarantine = quarantine
+        self._clock = clock
+        self.from_spool = 0
+        self.recognised = 0
+        self.receipts = 0
+        self.quarantined: list[tuple[str, str]] = []
+
+    def records(self) -> Iterator[Record]:
+        at_ms = self._clock.now_ms()
+        for path in list(self._spool.foreign_files()):
+            self._set_apart(path, "its name is not a packet's")
+        for page in self._spool.pages(500):
+            for packet_id in page:
+                found = self._from_file(packet_id, at_ms)
+                if found is not None:
+                    yield found
+        for packet_id in self._remains.elsewhere():
+            known = self._remains.record(packet_id, at_ms=at_ms)
+            if known is not None and not self._spool.path(packet_id).exists():
+                yield self._count(known, recovered(packet_id, "", 0, at_ms=at_ms))
+
+    def _from_file(self, packet_id: str, at_ms: int) -> Record | None:
+        path = self._spool.path(packet_id)
+        try:
+            parse_packet_id(packet_id)
+        except PacketError:
+            self._set_apart(path, "its name is not a packet's")
+            return None
+        with path.open("rb") as file:
+            why = _not_sealed(file.read(_HEADER_LIMIT), path.stat().st_size)
+            file.seek(0)
+            sha256, size = sha256_of(file)
+        known = self._remains.record(packet_id, at_ms=at_ms)
+        if known is not None:
+            packet = known["packet"]
+            assert isinstance(packet, dict)
+            if (packet["sha256"], packet["size"]) == (sha256, size):
+                self.from_spool += 1
+                packet["location"] = "spool"
+                return self._count(known, recovered(packet_id, sha256, size, at_ms=at_ms))
+            why = why or "its bytes differ from what the damaged database recorded"
+        if why is not None:
+            self._set_apart(path, why)
+            return None
+        self.from_spool += 1
+        return recovered(packet_id, sha256, size, at_ms=at_ms)
+
+    def _count(self, known: Mapping[str, object], bare: Mapping[str, object]) -> Record:
+        deliveries, told, first = known["deliveries"], known["audit"], bare["audit"]
+        assert isinstance(deliveries, list)
+        assert isinstance(told, list)
+        assert isinstance(first, list)
+        self.recognised += 1
+        self.receipts += len(deliveries)
+        return {**known, "audit": [*first, *told]}
+
+    def set_apart(self, packet_id: str, why: str) -> None:
+        self._set_apart(self._spool.path(packet_id), why)
+
+    def _set_apart(self, path: Path, why: str) -> None:
+        """Move a file out of the spool, with the reason beside it; its bytes are kept."""
+        make_folder(self._quarantine, mode=0o700)
+        target = self._quarantine / path.name
+        number = 0
+        while target.exists():
+            number += 1
+            target = self._quarantine / f"{path.name}.{number}"
+        found = utc_from_ms(self._clock.now_ms()).isoformat(timespec="seconds")
+        reason = json.dumps({"file": str(path), "reason": why, "found": found}).encode()
+        write_atomic(target.with_name(f"{target.name}.reason.json"), reason, replace=True)
+        path.rename(target)
+        fsync_folder(path.parent)
+        fsync_folder(self._quarantine)
+        self.quarantined.append((path.name, why))
+
+
+def _not_sealed(head: bytes, size: int) -> str | None:
+    """Return why a file cannot be a sealed packet; no key is needed to see this much."""
+    if size == 0:
+        return "it is empty"
+    if not head.startswith(_SEALED_START):
+        return "it does not start as a sealed packet does"
+    mac = head.find(b"\n--- ")
+    if mac < 0 or size < mac + 1 + _MAC_LINE + _LEAST_PAYLOAD:
+        return "it is cut short"
+    return None
+
+
+def _set_aside(database: Path, clock: Clock) -> Path | None:
+    found = [path for part in _PARTS if (path := database.with_name(database.name + part)).exists()]
+    if not found:
+        return None
+    stamp = utc_from_ms(clock.now_ms()).strftime("%Y%m%dT%H%M%SZ")
+    number = 0
+    while (
+        folder := database.with_name(f"{database.name}.damaged-{stamp}{f'-{number}' if number else ''}")
+    ).exists():
+        number += 1
+    make_folder(folder, mode=0o700)
+    for path in found:
+        path.rename(folder / path.name)
+    fsync_folder(folder)
+    fsync_folder(database.parent)
+    return folder

@@ -1,0 +1,123 @@
+"""``ktpsync doctor``: from a damaged database back to an office that works, at the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import ktpsync
+from ktpsync import records
+from ktpsync.cli import main
+from ktpsync.testing import make_enrollment
+
+DONE, USAGE, DAMAGED, BAD_INPUT = 0, 2, 5, 6
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code and what it wrote."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An office with three packets, all delivered to a disk and backed up there; then two more."""
+    monkeypatch.chdir(tmp_path)
+    assert DONE == run("keygen", "-o", "safe.txt")[0]
+    recipient = json.loads(run("keygen", "-o", "second.txt", "--json")[1])["recipient"]
+    assert DONE == run("init", "office", "--recipient", recipient)[0]
+    assert DONE == run("disk", "init", "usb-a")[0]
+    config = tmp_path / "office" / "ktpsync.toml"
+    place = 'backend = "disk"\npath = "../usb-a"\n'
+    config.write_text(config.read_text() + f"[destinations.usb-a]\n{place}[backups.usb-a]\n{place}")
+    monkeypatch.chdir(tmp_path / "office")
+    for seed in range(5):
+        folder = Path(f"captured/{seed}")
+        records.save_folder(make_enrollment(seed, size=4000), folder)
+        assert DONE == run("submit", folder)[0]
+        if seed == 2:
+            assert DONE == run("sync")[0]
+            assert DONE == run("backup", "usb-a")[0]
+    return tmp_path / "office"
+
+
+def spoil(office: Path) -> bytes:
+    """Damage the database, as a failing disk does; return what is left."""
+    database = office / "data" / "outbox.db"
+    database.write_bytes(b"\xff" * database.stat().st_size)
+    return database.read_bytes()
+
+
+def test_a_healthy_office_is_examined(office: Path) -> None:
+    """Nothing is wrong, and `--read` reads every byte."""
+    assert DONE == run("doctor")[0]
+    code, out, _ = run("doctor", "--read", "--json")
+    found = json.loads(out)
+    assert (DONE, 5, []) == (code, found["packets"], found["problems"])
+
+
+def test_a_damaged_packet_is_named(office: Path) -> None:
+    """The exit code says damage, the message which packet."""
+    path = min((office / "data" / "spool").glob("*/*.age"))
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    code, _, err = run("doctor", "--read")
+    assert DAMAGED == code
+    assert path.stem in err
+
+
+def test_a_damaged_database_is_made_anew_from_the_sealed_files(office: Path) -> None:
+    """Every command says what to do; afterwards all is there, and the next backup is whole."""
+    left = spoil(office)
+    for command in ("status", "sync", "doctor"):
+        code, _, err = run(command)
+        assert DAMAGED == code
+        assert "ktpsync doctor --rebuild" in err
+    code, out, _ = run("doctor", "--rebuild", "--json")
+    found = json.loads(out)
+    assert (DONE, 5, 5, []) == (code, found["packets"], found["from_spool"], found["problems"])
+    assert left == (Path(found["aside"]) / "outbox.db").read_bytes()
+    assert DONE == run("sync")[0]
+    assert DONE == run("backup", "usb-a")[0]
+    assert DONE == run("doctor", "--read")[0]
+    code, out, _ = run("verify", "usb-a", "--json")
+    assert DONE == code
+    into = office.parent / "restored"
+    assert DONE == run("restore", office.parent / "usb-a", "--into", into, "--identity", "../second.txt")[0]
+    with ktpsync.Office.open(into) as restored:
+        assert 5 == len(list(restored.outbox.packets()))
+
+
+def test_with_a_backup_and_an_identity_the_state_comes_back_too(office: Path) -> None:
+    """Receipts and references up to the snapshot, and a file that the failing disk has lost as well."""
+    with ktpsync.Office.open(office) as opened:
+        backed_up = next(opened.outbox.packets())
+        lost = opened.outbox.spool.path(backed_up.packet_id)
+    lost.unlink()
+    spoil(office)
+    assert USAGE == run("doctor", "--rebuild", "--backup", "usb-a")[0]
+    code, out, err = run("doctor", "--rebuild", "--backup", "usb-a", "--identity", "../second.txt", "--json")
+    assert (DONE, "") == (code, err)
+    assert 5 == json.loads(out)["packets"]
+    assert DONE == run("doctor", "--read")[0]
+    with ktpsync.Office.open(office) as opened:
+        (line,) = opened.summary()
+        assert (3, 2) == (line.delivered, line.pending)
+        assert backed_up == opened.status(backed_up.packet_id).packet
+    assert DONE == run("sync")[0]
+    assert DONE == run("backup", "usb-a")[0]
+
+
+def test_an_outbox_on_a_server_is_not_rebuilt_here(office: Path) -> None:
+    """The message says what to do instead."""
+    config = office / "ktpsync.toml"
+    config.write_text(
+        config.read_text().replace("[office]\n", '[office]\ndatabase = "postgresql://nobody@nowhere/x"\n', 1)
+    )
+    code, _, err = run("doctor", "--rebuild")
+    assert BAD_INPUT == code
+    assert "ktpsync restore" in err

@@ -1,0 +1,281 @@
+"""Damage: what an examination finds, and how an outbox is made anew without losing a packet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from ktpsync.errors import OutboxDamagedError, OutboxInUseError
+from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox, Spool, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ktpsync.outbox import Found, Rebuilt
+
+DESTINATIONS = [DestinationSpec(name="central"), DestinationSpec(name="usb", required=False)]
+
+
+on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+"""A damaged database server is restored from its own backup."""
+
+
+def sealed(text: bytes) -> bytes:
+    """Return bytes that look sealed from outside."""
+    return (
+        b"age-encryption.org/v1\n-> X25519 x\nbody\n--- " + b"A" * 43 + b"\n" + bytes(16) + text + bytes(16)
+    )
+
+
+@pytest.fixture
+def sqlite_station(station: Any) -> Iterator[Any]:
+    """A station whose database is a file; the packets of a day are in it."""
+    for number in range(40):
+        station.submit(
+            sealed(b"packet %d" % number),
+            reference=f"app-{number}",
+            fingerprint=b"f",
+            person=bytes([number]) * 32,
+            urgent=number == 7,
+        )
+    return station
+
+
+def overwrite(path: Path, start: int, count: int) -> None:
+    """Damage a file, as a failing disk does."""
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(os.urandom(count))
+
+
+def make_anew(station: Any) -> Rebuilt:
+    """Close the station and make its outbox anew."""
+    station.outbox.close()
+    return rebuild(station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock)
+
+
+def packets_of(station: Any) -> dict[str, str]:
+    """Return digests by packet id, from the files themselves."""
+    return {
+        path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in station.spool.glob("*/*.age")
+    }
+
+
+def test_a_healthy_outbox_has_no_problems(station: Any) -> None:
+    """Rows, files and trail agree."""
+    for _ in range(3):
+        station.submit()
+    found = station.outbox.examine(read=True)
+    assert (3, (), ()) == (found.packets, found.problems, found.notices)
+
+
+def test_an_examination_names_each_damage(station: Any) -> None:
+    """A missing file, one cut short, one changed, an orphan, a stranger and a broken trail are told."""
+    missing, short, changed = (station.submit(b"some bytes").packet.packet_id for _ in range(3))
+    path = station.outbox.spool.path
+    path(missing).unlink()
+    path(short).write_bytes(b"some")
+    path(changed).write_bytes(b"some Bytes")
+    (station.spool / "note.txt").write_text("remember the milk")
+    orphan = path("01890a5d-ac96-774b-bcce-b302099a8057")
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"x")
+    quick = station.outbox.examine()
+    assert [missing, short] == [one for one in (missing, short, changed) if one in " ".join(quick.problems)]
+    with station.outbox._database.write() as connection:
+        connection.execute(sa.text("UPDATE ktpsync_audit SET who = 'nobody' WHERE seq = 3"))
+    found = station.outbox.examine(read=True)
+    told = " ".join(found.problems)
+    assert all(one in told for one in (missing, short, changed, "Entry 3"))
+    assert 2 == len(found.notices)
+    assert "note.txt" in " ".join(found.notices)
+
+
+@on_sqlite
+def test_a_damaged_database_is_told_wherever_it_is_met(sqlite_station: Any) -> None:
+    """Reading a damaged page is not a driver's error but ours, which says what to do."""
+    station = sqlite_station
+    station.outbox.close()
+    overwrite(station.database, 4096, station.database.stat().st_size - 4096)
+    with pytest.raises(OutboxDamagedError, match="doctor --rebuild"), station.reopen() as outbox:
+        list(outbox.packets())
+
+
+@on_sqlite
+@pytest.mark.parametrize("damage", ["no database at all", "header", "everything", "some pages", "a lost log"])
+def test_no_packet_is_lost_with_the_database(sqlite_station: Any, damage: str) -> None:
+    """Whatever is left of the database, every sealed file has a row afterwards and goes to each destination."""
+    station = sqlite_station
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(lease.packet))
+    station.outbox.close()
+    before = packets_of(station)
+    size = station.database.stat().st_size
+    if damage == "no database at all":
+        station.database.unlink()
+    elif damage == "header":
+        overwrite(station.database, 0, 100)
+    elif damage == "everything":
+        overwrite(station.database, 0, size)
+    elif damage == "some pages":
+        overwrite(station.database, size // 2, size // 4)
+    else:
+        station.database.write_bytes(station.database.read_bytes()[: 4096 * 3])
+    spoilt = station.database.read_bytes() if station.database.exists() else None
+
+    rebuilt = make_anew(station)
+
+    assert (40, 40, ()) == (rebuilt.packets, rebuilt.from_spool, rebuilt.quarantined)
+    if spoilt is None:
+        assert rebuilt.aside is None
+    else:
+        assert rebuilt.aside is not None
+        assert spoilt == (rebuilt.aside / station.database.name).read_bytes()
+    with station.reopen() as outbox:
+        assert before == {view.packet_id: view.sha256 for view in outbox.packets()}
+        waiting = {lease.packet.packet_id for lease in outbox.claim("central", 100, 60)}
+        assert before.keys() - waiting <= {lease.packet.packet_id}
+        assert 40 == len(outbox.claim("usb", 100, 60))
+        assert () == outbox.examine(read=True).problems
+
+
+@on_sqlite
+def test_what_can_still_be_read_is_kept(sqlite_station: Any) -> None:
+    """References, keyed hashes, urgency, receipts and decisions survive where their pages did."""
+    station = sqlite_station
+    leases = station.claim(limit=3)
+    station.outbox.settle(leases[1], station.receipt(leases[1].packet))
+    station.outbox.reject(leases[2], code="bad", reason="unreadable")
+    delivered, rejected = leases[1].packet.packet_id, leases[2].packet.packet_id
+    cancelled = leases[0].packet.packet_id
+    station.outbox.cancel(cancelled, "usb", who="siti", why="wrong")
+    before = {view.packet_id: view for view in station.outbox.packets()}
+
+    rebuilt = make_anew(station)
+
+    assert (40, 3) == (rebuilt.recognised, rebuilt.receipts)
+    with station.reopen() as outbox:
+        assert before == {view.packet_id: view for view in outbox.packets()}
+        states = {
+            (view.packet_id, delivery.destination): delivery.state
+            for view in outbox.packets()
+            for delivery in outbox.status(view.packet_id).deliveries
+        }
+        assert {
+            (delivered, "central"): DeliveryState.DELIVERED,
+            (rejected, "central"): DeliveryState.REJECTED,
+            (cancelled, "usb"): DeliveryState.CANCELLED,
+        } == {key: state for key, state in states.items() if state is not DeliveryState.PENDING}
+        assert 80 == len(states)
+        assert 1 == outbox.destination("central").delivered
+        assert () == outbox.audit.verify().problems
+
+
+@on_sqlite
+def test_a_receipt_for_other_bytes_is_not_believed(sqlite_station: Any) -> None:
+    """A row that a damaged page has mixed up does not make a packet count as delivered."""
+    station = sqlite_station
+    (lease,) = station.claim()
+    station.outbox.settle(lease, station.receipt(lease.packet))
+    station.outbox.close()
+    with sqlite3.connect(station.database) as connection:
+        connection.execute(
+            "UPDATE ktpsync_delivery SET receipt = replace(receipt, 'sha256\":\"', 'sha256\":\"0')"
+        )
+    connection.close()
+    assert 0 == make_anew(station).receipts
+    with station.reopen() as outbox:
+        assert 40 == len(outbox.claim("central", 100, 60))
+
+
+@on_sqlite
+def test_files_that_cannot_be_packets_are_quarantined_with_a_reason(sqlite_station: Any) -> None:
+    """Their bytes are kept, the reason stands beside them, and the others go on."""
+    station = sqlite_station
+    empty, text, cut, changed = [view.packet_id for view in station.outbox.packets()][:4]
+    path = station.outbox.spool.path
+    path(empty).write_bytes(b"")
+    path(text).write_bytes(b"this is not a sealed packet, it is some text")
+    path(cut).write_bytes(path(cut).read_bytes()[:60])
+    path(changed).write_bytes(sealed(b"other bytes under this name"))
+    (station.spool / "aa").mkdir(exist_ok=True)
+    (station.spool / "aa" / "holiday.jpg").write_bytes(b"a photo")
+
+    rebuilt = make_anew(station)
+
+    reasons = dict(rebuilt.quarantined)
+    assert {f"{one}.age" for one in (empty, text, cut, changed)} | {"holiday.jpg"} == reasons.keys()
+    assert "empty" in reasons[f"{empty}.age"]
+    assert "cut short" in reasons[f"{cut}.age"]
+    assert "differ" in reasons[f"{changed}.age"]
+    assert b"a photo" == (rebuilt.quarantine / "holiday.jpg").read_bytes()
+    told = json.loads((rebuilt.quarantine / f"{text}.age.reason.json").read_text())
+    assert "does not start" in told["reason"]
+    assert 36 == rebuilt.packets
+    with station.reopen() as outbox:
+        assert () == outbox.examine(read=True).problems
+
+
+@on_sqlite
+def test_packets_whose_bytes_are_elsewhere_keep_their_rows(sqlite_station: Any) -> None:
+    """What was offloaded is still to be delivered, from the backup."""
+    station = sqlite_station
+    outbox = station.outbox
+    packet_id = next(outbox.packets()).packet_id
+    outbox.register_copy_target("r")
+    outbox.mark_copied("r", [packet_id], "s", verified_ms=1)
+    assert 0 < outbox.offload(1, who="siti")
+    rebuilt = make_anew(station)
+    assert (40, 39) == (rebuilt.packets, rebuilt.from_spool)
+    with station.reopen() as again:
+        assert "offloaded" == again.status(packet_id).packet.location
+        assert packet_id in {lease.packet.packet_id for lease in again.claim("central", 100, 60)}
+
+
+@on_sqlite
+def test_an_outbox_in_use_is_not_made_anew(sqlite_station: Any) -> None:
+    """While a service or an application works with it, nothing is touched."""
+    station = sqlite_station
+    with pytest.raises(OutboxInUseError, match="Stop the service"):
+        rebuild(station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock)
+    assert () == station.outbox.examine(read=True).problems
+
+
+@on_sqlite
+def test_an_interrupted_rebuild_leaves_the_old_database_and_can_be_done_again(sqlite_station: Any) -> None:
+    """The new database takes the old one's place as the last step."""
+    station = sqlite_station
+    station.outbox.close()
+    overwrite(station.database, 0, 100)
+    spoilt = station.database.read_bytes()
+
+    def fill(outbox: Outbox, found: Found) -> None:
+        outbox.import_state(found.records())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(
+            station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock, fill=fill
+        )
+    assert spoilt == station.database.read_bytes()
+    assert {"1.db", "1.db.in-use", "1.db.migrate.lock"} == {
+        path.name for path in station.database.parent.iterdir()
+    }
+    assert 40 == make_anew(station).packets
+
+
+def test_a_new_database_on_a_spool_with_packets_is_refused(station: Any, tmp_path: Path) -> None:
+    """Without the database that knew them, packets would be taken for garbage of rolled back transactions."""
+    station.submit()
+    with pytest.raises(OutboxDamagedError, match="missing"):
+        Outbox.open(tmp_path / "other.db", station.spool)
+    with pytest.raises(OutboxDamagedError, match="missing"):
+        Outbox.open(tmp_path / "other.db", station.spool)
+    assert 1 == len(packets_of(station))

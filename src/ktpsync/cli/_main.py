@@ -12,6 +12,7 @@ from ktpsync.cli._deliver import reconcile, run, sync
 from ktpsync.cli._demo import demo
 from ktpsync.cli._destination import destination, resume
 from ktpsync.cli._disk import disk
+from ktpsync.cli._doctor import doctor
 from ktpsync.cli._packets import cancel, handled, packets, rejected, requeue, requeue_rejected
 from ktpsync.cli._plugins import plugins
 from ktpsync.cli._recover import extract, restore
@@ -53,6 +54,7 @@ for _command in (
     extract,
     restore,
     audit,
+    doctor,
     config,
     plugins,
     central,

@@ -15,7 +15,7 @@ from ktpsync.backup import (
 from ktpsync.backup import restore as restore_from
 from ktpsync.clock import SystemClock
 from ktpsync.errors import ConfigError
-from ktpsync.office._backups import storage_of
+from ktpsync.office._backup_places import storage_of
 from ktpsync.office._layout import DataFolder
 from ktpsync.outbox import DestinationSpec, Rebuilt, Spool, rebuild
 from ktpsync.plugins import PluginRegistry

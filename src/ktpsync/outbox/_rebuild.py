@@ -96,6 +96,7 @@ def rebuild(
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
         spool.recover()
+        spool.recover_rewrapped()
         quarantine = spool.folder.with_name(f"{spool.folder.name}.quarantine")
         remains = stack.enter_context(Remains(database))
         gathering = _Gathering(spool, remains, quarantine, clock)

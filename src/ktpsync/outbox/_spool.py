@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUFFIX = ".age"
-_ASIDE = ".orphan"
+_ASIDE = ".orphans"
+_UNDER_WAY = frozenset({".rewrapped", ".former"})
+"""Endings of files in the middle of a change, which whoever began it puts right."""
+
+_NOT_FOREIGN = (".", "rewrap.")
+"""Beginnings of temporary files and locks."""
 
 
 class Spool:
@@ -41,6 +46,7 @@ class Spool:
         make_folder(folder, mode=0o700)
         self.folder = folder
         self.fetch = fetch
+        self._aside = folder / _ASIDE
         self._known_folders: set[Path] = set()
 
     def path(self, packet_id: str) -> Path:
@@ -183,18 +189,23 @@ class Spool:
     def foreign_files(self) -> Iterator[Path]:
         """Yield the files that are neither a packet's nor a temporary one."""
         for place in sorted(self.folder.iterdir()):
+            if place.name.startswith("."):
+                continue
             for path in sorted(place.iterdir()) if place.is_dir() else [place]:
                 own = path == self.path(path.name.removesuffix(_SUFFIX)) and path.name.endswith(_SUFFIX)
-                if not own and not path.name.startswith(".") and not path.name.endswith(_ASIDE):
+                if not own and not path.name.startswith(_NOT_FOREIGN) and path.suffix not in _UNDER_WAY:
                     yield path
 
     def _folders(self) -> list[Path]:
-        return sorted(folder for folder in self.folder.iterdir() if folder.is_dir())
+        return sorted(
+            folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+        )
 
     def discard_orphan(self, packet_id: str, *, before_ms: int) -> bool:
         """Remove a file that has no row, but only the old one, should a new one be written meanwhile."""
         path = self.path(packet_id)
-        aside = path.with_suffix(_ASIDE)
+        make_folder(self._aside, mode=0o700)
+        aside = self._aside / path.name
         try:
             path.rename(aside)
         except FileNotFoundError:
@@ -207,14 +218,21 @@ class Spool:
         return True
 
     def recover(self) -> None:
-        """Put back what a crash in :meth:`discard_orphan` left under its other name."""
-        for aside in self.folder.glob(f"*/*{_ASIDE}"):
-            path = aside.with_suffix(_SUFFIX)
+        """Put back what a crash in :meth:`discard_orphan` left in its folder. Does not look at the packets."""
+        for aside in self._aside.glob(f"*{_SUFFIX}"):
+            path = self.path(aside.name.removesuffix(_SUFFIX))
             with contextlib.suppress(FileNotFoundError):
                 if path.exists():
                     aside.unlink()
                 else:
                     aside.rename(path)
+
+    def recover_rewrapped(self) -> None:
+        """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""
+        for former in self.folder.glob("*/*.former"):
+            path = former.with_suffix(_SUFFIX)
+            if not path.exists():
+                former.rename(path)
 
     def _place(self, packet_id: str) -> Path:
         path = self.path(packet_id)

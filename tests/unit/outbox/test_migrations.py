@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox, _migrate
+from ktpsync.outbox._database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ def revisions() -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
 
 
-def load(database: Path | str, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def load(database: Path | str, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a database as the release with this schema left it."""
     dump = (SCHEMAS / f"{schema}.sql").read_text(encoding="utf-8")
     if isinstance(database, Path):
@@ -43,8 +44,9 @@ def load(database: Path | str, schema: str, tmp_path: Path, monkeypatch: pytest.
         return
     with monkeypatch.context() as patch:
         patch.setattr(_migrate, "HEAD", schema)
-        patch.setattr(Outbox, "_identity", lambda _self: "")
-        Outbox.open(database, tmp_path / "nothing").close()
+        store = Database(database)
+        _migrate.migrate(store)
+        store.close()
     engine = sa.create_engine(sa.make_url(database).set(drivername="postgresql+psycopg"))
     rows = re.findall(r"^INSERT INTO.*$", dump, flags=re.MULTILINE)
     # A packet's row comes before what refers to it.
@@ -69,7 +71,7 @@ def test_earlier_schemas_are_upgraded_with_their_data(
 ) -> None:
     """Packets, deliveries, leases, statuses, copies and the trail are all there, and work goes on."""
     database = new_database()
-    load(database, schema, tmp_path, monkeypatch)
+    load(database, schema, monkeypatch)
     manual_clock.ms += 10_000
     with Outbox.open(
         database,

@@ -73,7 +73,7 @@ _BACKFILL = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
 SELECT p.packet_id, t.dest, 'open', p.urgent, p.size, CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
 FROM ktpsync_packet p CROSS JOIN ktpsync_destination t
-WHERE t.active = 1 AND (p.location = 'spool' OR (p.location = 'offloaded' AND t.kind = 'courier'))
+WHERE t.active = 1 AND p.location <> 'purged'
   AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = t.dest)
 """
 _PAGE = 500

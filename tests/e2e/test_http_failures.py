@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -110,51 +111,107 @@ def deliver(url: str) -> BackendError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("answer", "error", "words"),
-    [
-        (b"", UnavailableError, "broke off"),
-        (b"garbage\r\n\r\n", UnavailableError, "broke off"),
-        (http("200 OK")[:20], UnavailableError, "answered nothing"),
-        (http("200 OK"), UnavailableError, "answered nothing"),
-        (http("200 OK", b"{}"), UnavailableError, "does not understand"),
-        (http("200 OK", b"[]"), UnavailableError, "not JSON"),
-        (http("200 OK", b"{oops"), UnavailableError, "not JSON"),
-        (http("200 OK", b"<html>", "text/html; charset=utf-8"), UnavailableError, "captive portal"),
-        (http("302 Found", Location="http://login.example/"), UnavailableError, "captive portal"),
-        (http("500 Internal Server Error", b"<html>", "text/html"), UnavailableError, "trouble of its own"),
-        (http("502 Bad Gateway"), UnavailableError, "trouble of its own"),
-        (http("503 Service Unavailable"), UnavailableError, "trouble of its own"),
-        (http("503 Service Unavailable", Retry_After="120"), ThrottledError, "wait 120 seconds"),
-        (http("429 Too Many Requests"), ThrottledError, "later"),
-        (http("409 Conflict"), ThrottledError, "later"),
-        (http("401 Unauthorized"), AuthError, "Renew the token"),
-        (http("403 Forbidden"), AuthError, "Renew the token"),
-        (http("404 Not Found", b"<html>", "text/html"), AuthError, "Correct the setting 'url'"),
-        (problem("400 Bad Request", detail="No such form."), RejectedError, r"400 \(No such form\.\)"),
-        (
-            problem("400 Bad Request", type="urn:ktpsync:problem:damaged-in-transit"),
-            UnavailableError,
-            "sent again",
-        ),
-        (
-            problem("422 Unprocessable Content", type="urn:ktpsync:problem:other-bytes"),
-            ConflictError,
-            "other bytes",
-        ),
-        (problem("422 Unprocessable Content", detail="Not signed."), RejectedError, "Not signed"),
-        (http("413 Content Too Large"), RejectedError, "refuses this packet"),
-    ],
-)
-def test_each_answer_has_its_class_and_its_sentence(
-    answer: bytes, error: type[BackendError], words: str
-) -> None:
-    """The class decides what happens next; the sentence tells a person."""
+NIK = "3578010101900001"
+
+ANSWERS = {
+    "closed without a word": (b"", UnavailableError, "without an answer"),
+    "no HTTP": (b"garbage\r\n\r\n", UnavailableError, "does not speak HTTP"),
+    "head cut": (http("200 OK")[:20], UnavailableError, "answered nothing"),
+    "empty": (http("200 OK"), UnavailableError, "answered nothing"),
+    "no receipt": (http("200 OK", b"{}"), UnavailableError, "does not understand"),
+    "a list": (http("200 OK", b"[]"), UnavailableError, "not JSON"),
+    "broken JSON": (http("200 OK", b"{oops"), UnavailableError, "not JSON"),
+    "deep JSON": (http("200 OK", b"[" * 100_000), UnavailableError, "not JSON"),
+    "portal": (http("200 OK", b"<html>", "text/html; charset=utf-8"), UnavailableError, "captive portal"),
+    "portal 511": (http("511 Network Authentication Required"), UnavailableError, "captive portal"),
+    "portal 403": (http("403 Forbidden", b"<html>", "text/html"), UnavailableError, "captive portal"),
+    "redirection": (http("302 Found", Location="http://login.example/"), UnavailableError, "never followed"),
+    "500": (http("500 Internal Server Error", b"<html>", "text/html"), UnavailableError, "trouble of its own"),
+    "502": (http("502 Bad Gateway"), UnavailableError, "trouble of its own"),
+    "503": (http("503 Service Unavailable"), UnavailableError, "trouble of its own"),
+    "503 wait": (http("503 Service Unavailable", Retry_After="120"), ThrottledError, "wait 120 seconds"),
+    "429": (http("429 Too Many Requests"), ThrottledError, "later"),
+    "409": (http("409 Conflict"), ThrottledError, "later"),
+    "408": (http("408 Request Timeout"), UnavailableError, "too slow or stood still"),
+    "401": (http("401 Unauthorized"), AuthError, "Renew the token"),
+    "401 expired": (
+        problem("401 Unauthorized", type="urn:ktpsync:problem:expired-token"),
+        AuthError,
+        "has expired. Get a new one",
+    ),
+    "403": (http("403 Forbidden"), AuthError, "may not do that there"),
+    "407": (http("407 Proxy Authentication Required"), AuthError, "HTTPS_PROXY"),
+    "404": (http("404 Not Found", b"<html>", "text/html"), AuthError, "Correct the setting 'url'"),
+    "400": (problem("400 Bad Request", detail="No such form."), RejectedError, r"400 \(No such form\.\)"),
+    "damaged": (problem("400 Bad Request", type="urn:ktpsync:problem:damaged-in-transit"), UnavailableError, "sent again"),
+    "other bytes": (problem("422 Unprocessable Content", type="urn:ktpsync:problem:other-bytes"), ConflictError, "other bytes"),
+    "422": (problem("422 Unprocessable Content", detail="Not signed."), RejectedError, "Not signed"),
+    "413": (http("413 Content Too Large"), RejectedError, "larger than the centre takes"),
+    "indiscreet": (
+        problem("400 Bad Request", detail=f"NIK {NIK} of\x1b[31m Bearer the-token: the-token is used up" + "!" * 1000),
+        RejectedError,
+        r"NIK \[16 digits\] of \[31m Bearer \*\*\* \*\*\* is used up",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cause", ANSWERS)
+def test_each_answer_has_its_class_and_its_sentence(cause: str) -> None:
+    """The class decides what happens next; the sentence tells a person, and nothing that is secret."""
+    answer, error, words = ANSWERS[cause]
     with answering(answer) as url:
         caught = deliver(url)
 
     assert isinstance(caught, error)
     assert re.search(words, str(caught))
+    assert NIK not in str(caught)
+    assert len(str(caught)) < 600
+
+
+@pytest.mark.parametrize("cause", ["401 expired", "403", "404", "413", "500", "portal", "redirection"])
+def test_each_answer_is_the_same_when_only_asked(cause: str) -> None:
+    """A check of the destination tells what a delivery would."""
+    answer, error, words = ANSWERS[cause]
+    with (
+        answering(answer) as url,
+        HttpBackend(HttpSettings(url=url), BackendContext(name="central")) as backend,
+        pytest.raises(error, match=words),
+    ):
+        backend.check()
+
+
+def test_no_two_causes_are_told_alike() -> None:
+    """A person who reads the sentence knows which one it was."""
+    alike = {"a list", "broken JSON", "deep JSON", "head cut", "portal 511", "502", "503"}
+    sentences = {}
+    for cause, (answer, _, _) in ANSWERS.items():
+        if cause not in alike:
+            with answering(answer) as url:
+                sentences[cause] = re.sub(r"127\.0\.0\.1:\d+|answered \d+", "", str(deliver(url)))
+
+    assert len(sentences) == len(set(sentences.values()))
+
+
+def test_a_connection_that_is_reset() -> None:
+    """As a firewall does it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.recv(10)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        caught = deliver(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    assert isinstance(caught, UnavailableError)
+    assert "was reset" in str(caught)
 
 
 def test_retry_after_as_a_date_is_measured_by_the_server_s_clock() -> None:
@@ -196,7 +253,7 @@ def test_a_server_that_speaks_no_tls() -> None:
         caught = deliver(url.replace("http://127.0.0.1", "https://127.0.0.1"))
 
     assert UnavailableError is type(caught)
-    assert "not trusted" in str(caught)
+    assert "does not speak TLS" in str(caught)
 
 
 @pytest.mark.parametrize(

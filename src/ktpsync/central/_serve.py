@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import uvicorn
 
 from ktpsync.central._app import create_app
 from ktpsync.central._connection import Connection
+from ktpsync.central._tls import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,6 @@ def running(settings: CentralSettings, *, host: str = "127.0.0.1") -> Iterator[s
 
 
 def _config(settings: CentralSettings) -> uvicorn.Config:
-    tls = settings.tls
     config = uvicorn.Config(
         create_app(settings),
         http=Connection,
@@ -76,11 +75,7 @@ def _config(settings: CentralSettings) -> uvicorn.Config:
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEPT_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
-        ssl_certfile=None if tls is None else tls.certificate,
-        ssl_keyfile=None if tls is None else tls.key,
-        ssl_ca_certs=None if tls is None or tls.client_ca is None else str(tls.client_ca),
-        # Optional, because other offices come with a token. Whose certificate is wrong is turned away by TLS itself.
-        ssl_cert_reqs=ssl.CERT_NONE if tls is None or tls.client_ca is None else ssl.CERT_OPTIONAL,
+        ssl_context_factory=None if settings.tls is None else context_of(settings.tls),
     )
     config.load()
     return config

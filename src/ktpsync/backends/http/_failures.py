@@ -106,9 +106,13 @@ def translated(peer: Peer) -> Iterator[None]:
         raise _failure(peer, error) from error
 
 
-def _failure(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:
+def _failure(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  # noqa: PLR0911 - one return a cause
     name, host = peer.name, peer.host
     tls = _tls_cause(error)
+    if isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return BrokenOffError(
+            f"{name}: the connection to {host} broke off without the end that TLS has. {_AGAIN}"
+        )
     if isinstance(error, ProxyError):
         return UnavailableError(f"{name}: {_proxy_sentence(peer, error)} {_AGAIN}")
     if tls is not None:
@@ -276,8 +280,16 @@ def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # n
             raise BrokenOffError(f"{said}: the line was too slow or stood still. {_AGAIN}")
         case 409 if problem_type in {_OFFSET_TYPE, _COMPLETED_TYPE}:
             raise BrokenOffError(f"{said}: the upload goes on from where the centre says. {_AGAIN}")
-        case 409 | 423 | 425 | 429:
-            raise ThrottledError(f"{said}; it is tried again later.", retry_after=retry_after(answer, clock))
+        case 409 | 423 | 425:
+            raise ThrottledError(
+                f"{said}: the centre is still at work on this packet; it is tried again later.",
+                retry_after=retry_after(answer, clock),
+            )
+        case 429:
+            raise ThrottledError(
+                f"{said}: the centre has too much to do; it is tried again later.",
+                retry_after=retry_after(answer, clock),
+            )
         case 413:
             raise RejectedError(
                 f"{said}: the packet is larger than the centre takes; it refuses this packet. Ask the centre."

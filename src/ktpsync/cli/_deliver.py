@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import signal
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,10 +15,13 @@ from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import logging
 
     from ktpsync.cli._output import Output
     from ktpsync.office import DestinationReport, SyncReport
+
+_LOG_BYTES = 10_000_000
+_LOG_FILES = 5
 
 
 @click.command()
@@ -60,24 +64,48 @@ def sync(output: Output, config: Path) -> Exit:
 
 
 @click.command()
-@click.option("--log-json", is_flag=True, help="Log one JSON document a line.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Log into this file as well; five older ones of 10 MB are kept beside it.",
+)
 @config_option
 @command
-def run(output: Output, config: Path, *, log_json: bool) -> Exit:
-    """Serve until stopped: deliver, poll statuses, make the backups that are due."""
-    from ktpsync.courier import JsonFormatter
+def run(output: Output, config: Path, *, log_file: Path | None) -> Exit:
+    """Serve until stopped: deliver, poll statuses, make the backups that are due.
 
-    handler = logging.StreamHandler()
-    if log_json:
-        handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    With --json each event is one line of JSON on standard output. SIGTERM or Ctrl-C stops: what is under way is
+    finished or given back.
+    """
+    _log_to(output, log_file)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):  # SIGBREAK is Windows' own
+            signal.signal(getattr(signal, name), lambda *_: stop.set())
     with ktpsync.Office.open(config) as office:
         output.say("Serving. Stop with Ctrl-C; what is under way is finished or given back.")
         office.run(stop)
     return Exit.DONE
+
+
+def _log_to(output: Output, log_file: Path | None) -> None:
+    import logging.handlers
+
+    from ktpsync.courier import JsonFormatter
+
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout if output.as_json else sys.stderr)]
+    if log_file is not None:
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                log_file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", delay=True
+            )
+        )
+    for handler in handlers:
+        if output.as_json:
+            handler.setFormatter(JsonFormatter())
+        else:
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
 
 
 @click.command()

@@ -42,6 +42,9 @@ _BATCH = 200
 _LOOK_SECONDS = 5.0
 """So often the outbox is looked into while more could be delivered than is there."""
 
+_STOP_SECONDS = 0.5
+"""So soon a drain notices that it is to stop."""
+
 _BEAT_SECONDS = 60.0
 """So often a drain in which nothing ends says that it is alive."""
 
@@ -217,7 +220,7 @@ class Drain:
         While all goes well they are gathered for a moment: the deliveries go on meanwhile, and each commit
         waits for the disk.
         """
-        self._news.wait(_GATHER_SECONDS if self._steady and self._ready else timeout)
+        self._wait(_GATHER_SECONDS if self._steady and self._ready else timeout)
         with self._lock:
             self._news.clear()
             ended, self._ended = self._ended, []
@@ -232,6 +235,14 @@ class Drain:
             # While this thread writes, the others go on.
             self._start()
         self._write(outcomes)
+
+    def _wait(self, timeout: float) -> None:
+        """Wait for news, or until somebody says stop; once that is said, for news alone."""
+        stopping = self._stop.is_set()
+        while timeout > 0 and not self._news.wait(min(timeout, _STOP_SECONDS)):
+            if self._stop.is_set() and not stopping:
+                return
+            timeout -= _STOP_SECONDS
 
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         lost = {lease.delivery_id for lease in self._outbox.apply(self._destination, outcomes)}

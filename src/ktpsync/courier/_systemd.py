@@ -1,7 +1,8 @@
-"""The one message that systemd understands (``sd_notify``)."""
+"""What systemd and a service tell each other: ``sd_notify`` and the watchdog's interval."""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 
@@ -24,3 +25,13 @@ def tell_systemd(state: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def watchdog_seconds() -> float:
+    """Return how often at least systemd wants a sign of life of this process; infinity if it wants none."""
+    meant_for = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    try:
+        micros = int(os.environ.get("WATCHDOG_USEC", "0"))
+    except ValueError:
+        micros = 0
+    return micros / 1e6 if micros > 0 and meant_for == str(os.getpid()) else math.inf

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import json
 import random
 import socket
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import urllib3
 
+from ktpsync.backends.http._settings import HttpSettings
+from ktpsync.backends.http.backend import HttpBackend
 from ktpsync.courier import Courier, CourierPolicy
-from ktpsync.errors import BackendError, ConflictError, ThrottledError, UnavailableError
-from ktpsync.plugins import Backend, Health, Receipt
+from ktpsync.plugins import BackendContext, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from ktpsync.packet import SealedPacket
+    from pathlib import Path
 
 SIZE = 4000
 
@@ -31,6 +31,7 @@ class FaultyCentre:
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
         self.stores = 0
+        self.received: list[str] = []
         self.faults: list[str] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.thread = threading.Thread(target=self.serve)
@@ -78,25 +79,52 @@ class FaultyCentre:
         if fault == "cut":
             return
         if fault == "busy":
-            after = f"Retry-After: {value}\r\n" if value else ""
-            connection.sendall(f"HTTP/1.1 503 Busy\r\n{after}Content-Length: 0\r\n\r\n".encode())
+            status, _, after = value.partition(",")
+            retry = f"Retry-After: {self.moment(after)}\r\n" if after else ""
+            answer = (
+                f"HTTP/1.1 {status} Busy\r\n{retry}Date: {self.moment('+0')}\r\nContent-Length: 0\r\n\r\n"
+            )
+            connection.sendall(answer.encode())
             return
-        packet_id = path.strip("/")
-        if packet_id != "health" and packet_id not in self.stored:
-            self.stored[packet_id] = body
-            self.stores += 1
-        held = self.stored.get(packet_id, b"")
+        method, packet_id = head.split(b" ")[0].decode(), path.removeprefix("/v1/packets/").partition("/")[0]
+        if method == "PUT":
+            self.received.append(packet_id)
+            if packet_id not in self.stored:
+                self.stored[packet_id] = body
+                self.stores += 1
         if fault == "lost":
             return
-        digest = "0" * 64 if fault == "wrong" else hashlib.sha256(held).hexdigest()
-        text = json.dumps({"sha256": digest, "size": len(held)}).encode()
-        answer = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
+        connection.sendall(
+            self.said(method, path, packet_id, fault)[: int(value) if fault == "slow" else None]
+        )
         if fault == "slow":
             # The beginning of an answer, and then nothing: the client's own timeout has to end it.
-            connection.sendall(answer[: int(value)])
             connection.recv(1)
-            return
-        connection.sendall(answer)
+
+    def moment(self, text: str) -> str:
+        """Return seconds as they are, or ``+seconds`` as the other form, a date (RFC 9110)."""
+        if not text.startswith("+"):
+            return text
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))
+        return email.utils.format_datetime(moment, usegmt=True)
+
+    def said(self, method: str, path: str, packet_id: str, fault: str) -> bytes:
+        """Return the whole answer to a request that was understood."""
+        status, document = "200 OK", {"status": "well"}
+        if path != "/v1/health":
+            held = self.stored.get(packet_id)
+            if held is None or method == "HEAD":
+                return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            status = "201 Created"
+            document = {
+                "packet_id": packet_id,
+                "sha256": "0" * 64 if fault == "wrong" else hashlib.sha256(held).hexdigest(),
+                "size": str(len(held)),
+                "stored_at": "2026-01-01T00:00:00Z",
+            }
+        text = json.dumps(document).encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
+        return head.encode() + text
 
 
 def received(connection: socket.socket, most: int) -> bytes:
@@ -107,50 +135,10 @@ def received(connection: socket.socket, most: int) -> bytes:
     return data
 
 
-class Client(Backend):
-    """The least that a backend over HTTP does."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.pool = urllib3.PoolManager(
-            retries=False, timeout=0.3, headers={"Connection": "close"}, block=False
-        )
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """Send one request."""
-        try:
-            answer = self.pool.request(method, f"{self.url}/{path}", body=body)
-        except urllib3.exceptions.HTTPError as error:
-            raise UnavailableError(type(error).__name__) from error
-        if answer.status == 503:
-            after = answer.headers.get("Retry-After")
-            raise ThrottledError("busy", retry_after=float(after) if after else None)
-        if answer.status != 201:
-            raise BackendError(str(answer.status))
-        found: dict[str, Any] = json.loads(answer.data)
-        return found
-
-    def deliver(self, packet: SealedPacket) -> Receipt:
-        """Put it."""
-        with packet.open() as file:
-            told = self.ask("PUT", packet.packet_id, file.read())
-        if told["sha256"] == hashlib.sha256(b"").hexdigest():
-            raise ConflictError("empty")
-        return Receipt(
-            packet_id=packet.packet_id,
-            sha256=told["sha256"],
-            size=told["size"],
-            stored_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
-
-    def check(self) -> Health:
-        """Ask for its health."""
-        self.ask("GET", "health")
-        return Health(summary="up")
-
-    def close(self) -> None:
-        """Close the pool."""
-        self.pool.clear()
+@pytest.fixture
+def new_database(tmp_path: Path) -> Callable[[], Path]:
+    """SQLite alone: what is tested here does not depend on the store."""
+    return lambda: tmp_path / "outbox.db"
 
 
 @pytest.fixture
@@ -162,10 +150,13 @@ def centre() -> Iterator[FaultyCentre]:
 
 
 @pytest.fixture
-def deliver_all(station: Any, centre: FaultyCentre) -> Iterator[Callable[[], None]]:
-    """Returns a function that drains until nothing is open, the test's clock moving along."""
-    client = Client(centre.listener.getsockname()[1])
-    courier = Courier(
+def courier(station: Any, centre: FaultyCentre) -> Iterator[Courier]:
+    """A courier to the centre over the real client, one delivery at a time."""
+    settings = HttpSettings(
+        url=f"http://127.0.0.1:{centre.listener.getsockname()[1]}/", read_timeout=Duration(0.3)
+    )
+    client = HttpBackend(settings, BackendContext(name="central", clock=station.clock))
+    yield Courier(
         station.outbox,
         "central",
         client,
@@ -173,6 +164,13 @@ def deliver_all(station: Any, centre: FaultyCentre) -> Iterator[Callable[[], Non
         clock=station.clock,
         random=random.Random(5),
     )
+
+    client.close()
+
+
+@pytest.fixture
+def deliver_all(station: Any, courier: Courier) -> Callable[[], None]:
+    """Returns a function that drains until nothing is open, the test's clock moving along."""
 
     def deliver() -> None:
         for _ in range(200):
@@ -182,8 +180,7 @@ def deliver_all(station: Any, centre: FaultyCentre) -> Iterator[Callable[[], Non
             station.clock.advance(report.retry_in + 0.001)
         pytest.fail("not delivered")
 
-    yield deliver
-    client.close()
+    return deliver
 
 
 @pytest.mark.parametrize(
@@ -193,10 +190,13 @@ def deliver_all(station: Any, centre: FaultyCentre) -> Iterator[Callable[[], Non
         [f"cut:{upto}" for upto in range(0, SIZE, 400)],
         ["lost"],
         ["lost"] * 12,
-        ["busy"] * 6,
-        ["busy:30", "busy:7", "lost", "busy"],
+        ["busy:503"] * 6,
+        ["busy:429"] * 3,
+        ["busy:503,30", "busy:429,7", "lost", "busy:503"],
+        ["busy:429,+90", "busy:503,+5"],
+        ["busy:500", "busy:502", "busy:504"],
         *([f"slow:{upto}"] for upto in (0, 12, 40)),
-        ["lost", "slow:20", "cut:17", "busy:1"] * 3,
+        ["lost", "slow:20", "cut:17", "busy:503,1"] * 2,
     ],
     ids=lambda faults: "+".join(faults)[:40],
 )
@@ -227,3 +227,34 @@ def test_a_wrong_receipt_waits_for_a_person_and_is_settled_by_asking_again(
     station.outbox.requeue(packet_id, "central", who="siti", why="asked the centre")
     deliver_all()
     assert (1, []) == (centre.stores, list(station.outbox.rejected("central")))
+
+
+@pytest.mark.parametrize("fault", ["busy:429,120", "busy:503,120", "busy:429,+120", "busy:503,+120"])
+def test_retry_after_is_kept_to_the_second_in_both_forms(
+    station: Any, centre: FaultyCentre, courier: Courier, fault: str
+) -> None:
+    """Seconds or a date: nobody asks before the time is over, and the clock of the station plays no part in it."""
+    for _ in range(3):
+        station.submit(bytes(SIZE))
+    station.clock.ms -= 10 * 365 * 86_400_000  # a dead battery: the date is compared with the centre's own
+    centre.faults = [fault]
+    report = courier.drain()
+    assert ("throttled", 120.0) == (report.stopped, report.retry_in)
+    station.clock.advance(119.9)
+    assert ("throttled", []) == (courier.drain().stopped, centre.received)
+    station.clock.advance(0.1)
+    assert (3, 3) == (courier.drain().delivered, len(centre.received))
+
+
+def test_a_centre_that_processes_twice_is_told_the_same_packet(
+    station: Any, centre: FaultyCentre, deliver_all: Callable[[], None]
+) -> None:
+    """Each answer is lost three times: the packet travels four times under one id, with the same bytes."""
+    packet_id = station.submit(bytes(SIZE)).packet.packet_id
+    centre.faults = ["lost"] * 3
+    deliver_all()
+    assert {packet_id} == set(centre.received)
+    assert (1, bytes(SIZE)) == (centre.stores, centre.stored[packet_id])
+    (view, _usb) = station.outbox.status(packet_id).deliveries
+    assert hashlib.sha256(bytes(SIZE)).hexdigest() == view.receipt.sha256
+    assert 0 == view.failures

@@ -63,7 +63,7 @@ class Sample:
         ),
     )
 
-    @property
+    @functools.cached_property
     def format(self) -> Format | None:
         """The format that the bytes announce, or ``None``."""
         return Format.of(self.data)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def occupations() -> Mapping[int, str]:
     """Return code to text of the occupations that come with ktpsync."""
     text = (resources.files("ktpsync.records") / "codes" / "occupations.csv").read_text(encoding="utf-8")
-    return {int(row["kode"]): row["nama"] for row in csv.DictReader(text.splitlines())}
+    return {int(row["code"]): row["text"] for row in csv.DictReader(text.splitlines())}
 
 
 def occupation_text(code: int) -> str:

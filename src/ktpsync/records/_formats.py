@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Format(Enum):
@@ -32,21 +35,26 @@ class Format(Enum):
     @classmethod
     def of(cls, data: bytes) -> Format | None:
         """Return the format that the first bytes announce, or ``None``."""
-        return next((found for magic, found in _MAGIC if data.startswith(magic)), None)
+        magic, found = _MAGIC.get(data[:2], (b"", None))
+        return found if data.startswith(magic) else None
 
 
-_MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
-    (b"\xff\xa0", Format.WSQ),
-    (b"FIR\0", Format.FINGER_IMAGE),
-    (b"FMR\0", Format.FINGER_MINUTIAE),
-    (b"FAC\0", Format.FACE_IMAGE),
-    (b"IIR\0", Format.IRIS_IMAGE),
-    (b"\xff\xd8\xff", Format.JPEG),
-    (b"\x00\x00\x00\x0cjP  ", Format.JPEG_2000),
-    (b"\xff\x4f\xff\x51", Format.JPEG_2000),
-    (b"\x89PNG\r\n\x1a\n", Format.PNG),
-    (b"%PDF-", Format.PDF),
-)
+_MAGIC: Final[Mapping[bytes, tuple[bytes, Format]]] = {
+    magic[:2]: (magic, found)
+    for magic, found in (
+        (b"\xff\xa0", Format.WSQ),
+        (b"FIR\0", Format.FINGER_IMAGE),
+        (b"FMR\0", Format.FINGER_MINUTIAE),
+        (b"FAC\0", Format.FACE_IMAGE),
+        (b"IIR\0", Format.IRIS_IMAGE),
+        (b"\xff\xd8\xff", Format.JPEG),
+        (b"\x00\x00\x00\x0cjP  ", Format.JPEG_2000),
+        (b"\xff\x4f\xff\x51", Format.JPEG_2000),
+        (b"\x89PNG\r\n\x1a\n", Format.PNG),
+        (b"%PDF-", Format.PDF),
+    )
+}
+"""By the first two bytes, which are enough to choose; all of them must be there."""
 
 PICTURES: Final = frozenset({Format.JPEG, Format.JPEG_2000, Format.PNG})
 FINGER_FORMATS: Final = PICTURES | {Format.WSQ, Format.FINGER_IMAGE, Format.FINGER_MINUTIAE}

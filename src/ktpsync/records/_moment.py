@@ -23,10 +23,13 @@ def aware(_instance: object, attribute: Attribute[Any], value: datetime | None) 
     """Refuse a datetime without a time zone, or of another century (an attrs validator).
 
     Raises:
-        ValueError: It is one.
+        TypeError: It is no datetime.
+        ValueError: It is one without a zone, or of another century.
     """
     if value is None:
         return
+    if not isinstance(value, datetime):
+        raise TypeError(f"{attribute.name} is not a datetime")
     if value.utcoffset() is None:
         raise ValueError(f"{attribute.name} has no time zone; give one, such as +07:00 or Z")
     if not _is_of_our_time(value):

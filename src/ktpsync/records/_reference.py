@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktpsync.records._catalogue import CATALOGUE
+from ktpsync.records._catalogue import CATALOGUE, IN_SCHEMA
 from ktpsync.records._codes import occupations
 from ktpsync.records._form import FormField, form_fields
 from ktpsync.records._formats import DOCUMENT_FORMATS, FACE_FORMATS, FINGER_FORMATS, IRIS_FORMATS, PICTURES
@@ -54,10 +54,18 @@ def problems_page(page: str) -> str:
         page: The page as it is; what people wrote at its start is kept.
     """
     rows = [
-        (f"`{code}`", texts.severity, _plain_clauses(texts.english), _plain_clauses(texts.indonesian))
+        (
+            f"`{code}`",
+            texts.severity,
+            "yes" if code in IN_SCHEMA else "",
+            _plain_clauses(texts.english),
+            _plain_clauses(texts.indonesian),
+        )
         for code, texts in sorted(CATALOGUE.items())
     ]
-    return _below_mark(page, "\n".join(_table(("code", "severity", "English", "Indonesian"), rows)))
+    return _below_mark(
+        page, "\n".join(_table(("code", "severity", "in the schema", "English", "Indonesian"), rows))
+    )
 
 
 def _below_mark(page: str, made: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.discreet import discreet
 from ktpsync.errors import ValidationError
 from ktpsync.records._enrollment import Kind
+from ktpsync.records._kinds import kind_findings
 from ktpsync.records._problems import Language, Problem, Severity, problem
 from ktpsync.records._regions import is_known_region
 from ktpsync.records._rules_biodata import biodata_findings
@@ -38,7 +39,8 @@ def problems(
         now: The time (aware) by which a recording lies in the future; default: this machine's.
     """
     now = datetime.now(UTC) if now is None else now
-    found = [
+    # Other rules look at values that are of their field's type.
+    found = list(kind_findings(enrollment, "")) or [
         *shape(enrollment, ""),
         *biodata_findings(enrollment.biodata, enrollment.captured_at.astimezone(_EASTERNMOST).date()),
         *sample_findings(enrollment.biometrics, enrollment.documents),

@@ -263,6 +263,8 @@ def test_a_wrong_clock_warns() -> None:
 
 def test_naive_times_are_refused() -> None:
     """A time without a zone means another moment at every office."""
+    with pytest.raises(TypeError, match="not a datetime"):
+        evolve(make_enrollment(1).capture, captured_at="2017-03-17T09:30:00+07:00")
     with pytest.raises(ValueError, match="time zone"):
         evolve(make_enrollment(1).capture, captured_at=datetime(2017, 3, 17))  # noqa: DTZ001 - the case
 
@@ -317,3 +319,41 @@ def test_a_device_s_buffer_is_copied() -> None:
     buffer[:] = bytes(len(buffer))
 
     assert JPEG == sample.data
+
+
+@pytest.mark.parametrize(
+    ("enrollment", "path", "code"),
+    [
+        (changed(full_name=None), "biodata.full_name", "json.not-text"),
+        (changed(nik="3171011708900001"), "biodata.nik", "json.value-invalid"),
+        (changed(date_of_birth="1990-08-17"), "biodata.date_of_birth", "json.not-a-date"),
+        (
+            changed(date_of_birth=datetime(1990, 8, 17, tzinfo=UTC)),
+            "biodata.date_of_birth",
+            "json.not-a-date",
+        ),
+        (changed(sex="LAKI-LAKI"), "biodata.sex", "json.not-a-choice"),
+        (changed(address="JL. MAWAR"), "biodata.address", "json.not-an-object"),
+        (changed(mother="SITI"), "biodata.mother", "json.not-an-object"),
+        (
+            changed(occupation=Occupation(text="X", code=True)),
+            "biodata.occupation.code",
+            "json.not-a-whole-number",
+        ),
+        (with_fingers(JPEG), "biometrics.fingers.left-thumb", "json.not-an-object"),  # type: ignore[arg-type]
+        (
+            with_fingers(Sample(data=JPEG, quality=80.0)),  # type: ignore[arg-type]
+            "biometrics.fingers.left-thumb.quality",
+            "json.not-a-whole-number",
+        ),
+        (with_documents(Sample(data=JPEG), JPEG), "documents[1].scan", "json.not-an-object"),  # type: ignore[arg-type]
+        (evolve(make_enrollment(1), documents=["x"]), "documents[0]", "json.not-an-object"),
+        (evolve(make_enrollment(1), kind="first"), "kind", "json.not-a-choice"),
+        (evolve(make_enrollment(1), reference=7), "reference", "json.not-text"),
+    ],
+)
+def test_values_of_another_type_are_told_like_any_problem(
+    enrollment: Enrollment, path: str, code: str
+) -> None:
+    """A form's developer without a type checker gets a path and a sentence, never a crash of a rule."""
+    assert {(path, code)} == codes(enrollment)

@@ -74,7 +74,7 @@ def test_backup_verify_prune_and_restore_on_s3(storage: StorageBackend, tmp_path
         repository, new, identities=[identity], open_outbox=open_outbox, memory=new / "backups"
     )
 
-    assert 2 == len(pruned.dropped)
+    assert 3 == len(pruned.dropped)
     assert restored.ok
     assert packets == {path.stem: path.read_bytes() for path in (new / "spool").glob("*/*.age")}
 

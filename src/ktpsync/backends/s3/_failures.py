@@ -85,6 +85,10 @@ _SKEW_SECONDS: Final = 300
 """A clock that is wrong by more than this is named; S3 refuses requests from 15 minutes on."""
 
 
+class ThereAlreadyError(Exception):
+    """The storage refused to replace an object."""
+
+
 def error_code(error: ClientError) -> str:
     """Return the code that the service gave; for answers without a body it is the status."""
     return str(error.response.get("Error", {}).get("Code", ""))

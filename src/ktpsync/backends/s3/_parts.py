@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from attrs import frozen
 from botocore.exceptions import ClientError
 
+from ktpsync.backends.s3._failures import ThereAlreadyError, error_code, status_of
 from ktpsync.backends.s3._probe import etag_of
-from ktpsync.errors import CorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 _MOST_PARTS: Final = 10_000
+_PRECONDITION_FAILED: Final = 412
 _GIVEN_UP: Final = timedelta(days=7)
+
+
+class WrongSourceError(Exception):
+    """The source does not give the bytes that were announced."""
 
 
 @frozen(kw_only=True)
@@ -47,7 +52,7 @@ class Source:
         """Yield the parts; the last one may be smaller.
 
         Raises:
-            CorruptError: At the end, if the bytes are not the right ones.
+            WrongSourceError: At the end, if the bytes are not the right ones.
         """
         part_size = max(self.part_size, -(-self.size // _MOST_PARTS))
         digest, found = hashlib.sha256(), 0
@@ -58,7 +63,7 @@ class Source:
                 break
             yield part
         if (found, digest.hexdigest()) != (self.size, self.sha256):
-            raise CorruptError(
+            raise WrongSourceError(
                 f"the bytes given are not those with SHA-256 {self.sha256}; nothing was stored."
             )
 
@@ -99,9 +104,10 @@ class PartsUpload:
             Whether the storage's ETags prove that it holds these bytes.
 
         Raises:
-            ClientError: The storage refused; 412 if the object is there already.
+            ThereAlreadyError: Somebody else stored the object meanwhile.
+            ClientError: The storage refused.
             BotoCoreError: The line broke; call again to go on.
-            CorruptError: The source does not give the right bytes; nothing is visible, nothing is left.
+            WrongSourceError: The source does not give the right bytes; nothing is visible, nothing is left.
             OSError: The source cannot be read.
         """
         upload, there = self._open()
@@ -126,7 +132,7 @@ class PartsUpload:
                     etag = etag_of(answer)
                 proven = proven and etag == md5.hexdigest()
                 etags.append(etag)
-        except CorruptError:
+        except WrongSourceError:
             self._abort(upload)
             raise
         parts = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in enumerate(etags, start=1)]
@@ -138,8 +144,10 @@ class PartsUpload:
                 MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # checked by boto3
                 IfNoneMatch="*",
             )
-        except ClientError:
+        except ClientError as error:
             self._abort(upload)
+            if status_of(error) == _PRECONDITION_FAILED or error_code(error) == "NoSuchUpload":
+                raise ThereAlreadyError from error
             raise
         return proven and etag_of(whole) == f"{md5s.hexdigest()}-{len(etags)}"
 

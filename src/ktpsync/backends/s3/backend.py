@@ -7,7 +7,6 @@ bytes. Where there is no such proof, they are read back.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import io
@@ -21,16 +20,17 @@ from botocore.exceptions import ClientError
 
 from ktpsync import files
 from ktpsync.backends.s3._client import new_client
-from ktpsync.backends.s3._failures import error_code, not_storage, status_of, translated
-from ktpsync.backends.s3._parts import PartsUpload, Source, give_up_leftovers, read_fully
+from ktpsync.backends.s3._failures import ThereAlreadyError, not_storage, status_of, translated
+from ktpsync.backends.s3._parts import PartsUpload, Source, WrongSourceError, give_up_leftovers, read_fully
 from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remembered
 from ktpsync.backends.s3._reader import reader
+from ktpsync.backends.s3._whole import Body, send_whole
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
 from ktpsync.plugins import Capability, Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 _STORED_AT: Final = "ktpsync-stored-at"
 """Metadata: when an object was stored, so that a receipt says the same however often it is asked for."""
 
-_PRECONDITION_FAILED: Final = 412
 _NO_CONTENT: Final = 204
 _RANGE_NOT_SATISFIABLE: Final = 416
 
@@ -82,38 +81,10 @@ class S3Backend(StorageBackend):
 
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         """See the base class."""
-        full = self._full(key)
-        large = size > self._settings.part_size
-        body = b"" if large else self._whole(key, source, size, sha256)
-        endpoint = self._endpoint(key)
-        with self._alone(key) if large or not endpoint.conditional_put else contextlib.nullcontext():
-            if large or not endpoint.conditional_put:
-                with contextlib.suppress(NotFoundError):
-                    return self._same(key, size, sha256, body)
-            stored_at = utc_from_ms(self._clock.now_ms())
-            try:
-                with self._translated(key):
-                    options = self._options(stored_at)
-                    if large:
-                        parts = Source(
-                            file=source, size=size, sha256=sha256, part_size=self._settings.part_size
-                        )
-                        proven = self._put_parts(full, parts, options)
-                    else:
-                        proven = self._put_whole(full, body, sha256, endpoint, options)
-            except CorruptError as error:
-                raise CorruptError(f"{self._name}: {key}: {error}") from None
-            except _ThereAlreadyError:
-                try:
-                    return self._same(key, size, sha256, body)
-                except NotFoundError as error:
-                    raise UnavailableError(
-                        f"{self._name}: {key}: the storage says that it is there, and then that it is not. "
-                        "It is tried again by itself."
-                    ) from error
-        if not proven:
-            self._read_back(key, size, sha256, existing=False)
-        return ObjectInfo(key=key, size=size, modified=stored_at, sha256=sha256)
+        self._full(key)
+        if size > self._settings.part_size:
+            return self._put_large(key, source, size, sha256)
+        return self._put_small(key, source, size, sha256)
 
     def open(self, key: str) -> BinaryIO:
         """See the base class."""
@@ -247,68 +218,87 @@ class S3Backend(StorageBackend):
             options["ObjectLockRetainUntilDate"] = stored_at + timedelta(seconds=settings.lock)
         return options
 
-    def _whole(self, key: str, source: BinaryIO, size: int, sha256: str) -> bytes:
-        """Read a small object. It is hashed before it leaves, so that damaged bytes never arrive anywhere."""
-        body = read_fully(source, size + 1)
-        if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
+    def _put_small(self, key: str, source: BinaryIO, size: int, sha256: str) -> ObjectInfo:
+        data = read_fully(source, size + 1)
+        # Computed while the storage is asked and while the bytes are on the way; not needed where it checks SHA-256.
+        known = self._known
+        wanted = known is None or not known.checks_sha256
+        md5 = self._hashing.submit(_md5, data).result if wanted else partial(_md5, data)
+        if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
             raise CorruptError(
                 f"{self._name}: the bytes given for {key} are not those with SHA-256 {sha256}; nothing was sent."
             )
-        return body
+        body = Body(data=data, sha256=sha256, md5=md5)
+        endpoint = self._endpoint(key)
 
-    def _put_whole(
-        self, full: str, body: bytes, sha256: str, endpoint: Endpoint, options: dict[str, object]
-    ) -> bool:
-        """Store a small object; return whether the storage proved that it holds these bytes."""
-        md5: Callable[[], str] = partial(_md5, body)
-        if endpoint.checks_sha256:
-            options["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
-        elif endpoint.checks_md5 or self._settings.lock is not None:
-            # Services want a digest with object lock, whatever they do with it.
-            digest = hashlib.md5(body, usedforsecurity=False)
-            md5 = digest.hexdigest
-            options["ContentMD5"] = base64.b64encode(digest.digest()).decode("ascii")
-        elif endpoint.etag_is_md5:
-            # Compared with the ETag only, so it is computed while the bytes are on the way.
-            md5 = self._hashing.submit(_md5, body).result
-        if endpoint.conditional_put:
-            options["IfNoneMatch"] = "*"
-        try:
-            answer = self._client.put_object(
-                Bucket=self._settings.bucket,
-                Key=full,
-                Body=body,
-                **options,  # type: ignore[arg-type]  # checked by boto3
+        def send(options: dict[str, object]) -> bool:
+            return send_whole(
+                self._client,
+                body,
+                options,
+                bucket=self._settings.bucket,
+                key=self._full(key),
+                endpoint=endpoint,
+                name=self._name,
+                digest_wanted=self._settings.lock is not None,
             )
-        except ClientError as error:
-            if status_of(error) == _PRECONDITION_FAILED:
-                raise _ThereAlreadyError from error
-            raise
-        etag = etag_of(answer)
-        if not etag:
-            raise not_storage(self._name, full)
-        if endpoint.checks_sha256:
-            return True
-        return etag == md5() or ("ContentMD5" in options and endpoint.checks_md5)
 
-    def _put_parts(self, full: str, source: Source, options: Mapping[str, object]) -> bool:
-        """Store a large object; return whether the storage proved that it holds these bytes."""
-        if not self._tidied:
-            self._tidied = True
-            with contextlib.suppress(ClientError):
-                give_up_leftovers(
-                    self._client,
-                    self._settings.bucket,
-                    self._settings.prefix,
-                    but=full,
-                    now_ms=self._clock.now_ms(),
-                )
+        if endpoint.conditional_put:
+            return self._create(key, size, sha256, md5, send)
+        with self._alone(key):
+            with contextlib.suppress(NotFoundError):
+                return self._same(key, size, sha256, md5)
+            return self._create(key, size, sha256, md5, send)
+
+    def _put_large(self, key: str, source: BinaryIO, size: int, sha256: str) -> ObjectInfo:
+        parts = Source(file=source, size=size, sha256=sha256, part_size=self._settings.part_size)
+
+        def send(options: dict[str, object]) -> bool:
+            self._tidy(self._full(key))
+            return PartsUpload(self._client, self._settings.bucket, self._full(key), options).send(parts)
+
+        with self._alone(key):
+            with contextlib.suppress(NotFoundError):
+                return self._same(key, size, sha256, None)
+            try:
+                return self._create(key, size, sha256, None, send)
+            except WrongSourceError as error:
+                raise CorruptError(f"{self._name}: {key}: {error}") from None
+
+    def _create(
+        self,
+        key: str,
+        size: int,
+        sha256: str,
+        md5: Callable[[], str] | None,
+        send: Callable[[dict[str, object]], bool],
+    ) -> ObjectInfo:
+        """Store an object that is not there, and have it proven."""
+        stored_at = utc_from_ms(self._clock.now_ms())
         try:
-            return PartsUpload(self._client, self._settings.bucket, full, options).send(source)
-        except ClientError as error:
-            if status_of(error) == _PRECONDITION_FAILED or error_code(error) == "NoSuchUpload":
-                raise _ThereAlreadyError from error
-            raise
+            with self._translated(key):
+                proven = send(self._options(stored_at))
+        except ThereAlreadyError:
+            try:
+                return self._same(key, size, sha256, md5)
+            except NotFoundError as error:
+                raise UnavailableError(
+                    f"{self._name}: {key}: the storage says that it is there, and then that it is not. "
+                    "It is tried again by itself."
+                ) from error
+        if not proven:
+            self._read_back(key, size, sha256, existing=False)
+        return ObjectInfo(key=key, size=size, modified=stored_at, sha256=sha256)
+
+    def _tidy(self, full: str) -> None:
+        """Once: give up the uploads that nobody finished."""
+        if self._tidied:
+            return
+        self._tidied = True
+        bucket, prefix = self._settings.bucket, self._settings.prefix
+        # Some services cannot list uploads, and some credentials may not; then they stay.
+        with contextlib.suppress(ClientError):
+            give_up_leftovers(self._client, bucket, prefix, but=full, now_ms=self._clock.now_ms())
 
     def _head(self, key: str) -> HeadObjectOutputTypeDef:
         with self._translated(key):
@@ -317,7 +307,7 @@ class S3Backend(StorageBackend):
             raise not_storage(self._name, key)
         return answer
 
-    def _same(self, key: str, size: int, sha256: str, body: bytes) -> ObjectInfo:
+    def _same(self, key: str, size: int, sha256: str, md5: Callable[[], str] | None) -> ObjectInfo:
         """Return what is there if it is the same.
 
         Raises:
@@ -325,7 +315,7 @@ class S3Backend(StorageBackend):
             ConflictError: Other bytes are there.
         """
         answer = self._head(key)
-        if answer["ContentLength"] != size or not body or etag_of(answer) != _md5(body):
+        if answer["ContentLength"] != size or md5 is None or etag_of(answer) != md5():
             self._read_back(key, size, sha256, existing=True)
         return ObjectInfo(key=key, size=size, modified=_stored_at(answer), sha256=sha256)
 
@@ -351,10 +341,6 @@ class S3Backend(StorageBackend):
                 raise error
         except BackendError as told:
             return told
-
-
-class _ThereAlreadyError(Exception):
-    """The storage refused to replace an object."""
 
 
 def _md5(body: bytes) -> str:

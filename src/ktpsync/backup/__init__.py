@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from ktpsync.backup._drill import DrillReport, drill
     from ktpsync.backup._finder import ExtractReport, PacketFinder, extract
     from ktpsync.backup._findings import Depth, OpenPacket, Problem, VerifyReport
+    from ktpsync.backup._memory import no_backup_runs
     from ktpsync.backup._opening import packet_opener
     from ktpsync.backup._outbox import OutboxTarget, purged_packets
     from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
     from ktpsync.backup._prune import PruneReport, prune
+    from ktpsync.backup._recipients import RecipientsSince, note_recipients, recipient_history
     from ktpsync.backup._repair import GoodCopy, RepairReport, repair
     from ktpsync.backup._repository import Repository, Snapshot
     from ktpsync.backup._restore import RestoreReport, heads, restore
     from ktpsync.backup._retention import Retention, kept
+    from ktpsync.backup._rewrap import RepositoryRewrapReport, rewrap_repository
     from ktpsync.backup._schedule import BackupDates, backup_dates, begin_sampling, due
     from ktpsync.backup._selection import Selection
     from ktpsync.backup._snapshot import SnapshotReport, backup
@@ -38,14 +41,17 @@ _ROOMS = {
     "_drill": ("DrillReport", "drill"),
     "_finder": ("ExtractReport", "PacketFinder", "extract"),
     "_findings": ("Depth", "OpenPacket", "Problem", "VerifyReport"),
+    "_memory": ("no_backup_runs",),
     "_opening": ("packet_opener",),
     "_outbox": ("OutboxTarget", "purged_packets"),
     "_progress": ("Progress", "ProgressCallback", "ignore_progress"),
     "_prune": ("PruneReport", "prune"),
+    "_recipients": ("RecipientsSince", "note_recipients", "recipient_history"),
     "_repair": ("GoodCopy", "RepairReport", "repair"),
     "_repository": ("Repository", "Snapshot"),
     "_restore": ("RestoreReport", "heads", "restore"),
     "_retention": ("Retention", "kept"),
+    "_rewrap": ("RepositoryRewrapReport", "rewrap_repository"),
     "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "due"),
     "_selection": ("Selection",),
     "_snapshot": ("SnapshotReport", "backup"),
@@ -70,8 +76,10 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "PruneReport",
+    "RecipientsSince",
     "RepairReport",
     "Repository",
+    "RepositoryRewrapReport",
     "RestoreReport",
     "RestoreTarget",
     "Retention",
@@ -89,13 +97,17 @@ __all__ = [
     "heads",
     "ignore_progress",
     "kept",
+    "no_backup_runs",
+    "note_recipients",
     "outbox_was_rebuilt",
     "packet_opener",
     "prune",
     "purged_packets",
+    "recipient_history",
     "repair",
     "restore",
     "restore_station",
+    "rewrap_repository",
     "verify",
 ]
 

@@ -80,6 +80,19 @@ class Marker:
 
 
 @frozen(kw_only=True)
+class RecipientsEntry:
+    """A change of recipients.
+
+    Args:
+        since: RFC 3339, UTC.
+        recipients: The age recipients from then on.
+    """
+
+    since: str
+    recipients: tuple[str, ...]
+
+
+@frozen(kw_only=True)
 class PacketEntry:
     """One packet in a pack.
 
@@ -235,10 +248,11 @@ def dropped_keys(dropped: Dropped) -> Iterator[str]:
         yield from (pack_key(name), index_key(name))
 
 
-_Document = TypeVar("_Document", Marker, PackIndex, Manifest)
+_Document = TypeVar("_Document", Marker, RecipientsEntry, PackIndex, Manifest)
 
 _FORMATS: Final[dict[type, str]] = {
     Marker: "ktpsync-repository",
+    RecipientsEntry: "ktpsync-recipients",
     PackIndex: "ktpsync-pack-index",
     Manifest: "ktpsync-snapshot",
 }
@@ -247,7 +261,7 @@ _FORMATS: Final[dict[type, str]] = {
 _converter = cattrs.Converter(forbid_extra_keys=True)
 
 
-def dump(document: Marker | PackIndex | Manifest) -> bytes:
+def dump(document: Marker | RecipientsEntry | PackIndex | Manifest) -> bytes:
     """Return the bytes of a document: JSON in UTF-8, one key a line, ended by a newline."""
     head = {"format": _FORMATS[type(document)], "version": VERSION}
     body = attrs.asdict(document)

@@ -90,6 +90,10 @@ def memory_problems(
     if before is None or before.head is None or now is None or now.head is None:
         return
     head = snapshots.get(before.head.name)
+    made = snapshots.get(before.pending) if before.pending is not None else None
+    if made is not None and made.manifest.parent == before.head:
+        # It died between the commit and the note of it; what came before may be dropped by now.
+        return
     if head is None or head.ref != before.head:
         yield _problem(
             before.head.name,

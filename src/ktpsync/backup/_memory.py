@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import cattrs
+import uuid6
 from attrs import frozen
 
 from ktpsync import files
@@ -68,6 +69,21 @@ class Checks:
 
 
 @frozen(kw_only=True)
+class RewrapProgress:
+    """What is remembered of rewrapping a repository.
+
+    Args:
+        to: A short name of the new recipients.
+        began: A pack name (UUIDv7) of the moment when it began.
+        packs: Packs that were written for it: nothing in them is to be rewrapped once more.
+    """
+
+    to: str
+    began: str
+    packs: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
 class PendingPack:
     """A pack that was sent, but that no snapshot names yet."""
 
@@ -77,6 +93,22 @@ class PendingPack:
     def packets(self) -> PackIndex:
         """Return the packets that it holds."""
         return load(PackIndex, self.index.encode(), index_key(self.entry.name))
+
+
+@contextlib.contextmanager
+def no_backup_runs(folder: Path) -> Iterator[None]:
+    """Keep every backup of this station from running while the block runs.
+
+    Args:
+        folder: The folder of backup memories in the data directory.
+
+    Raises:
+        BackupError: A backup is running.
+    """
+    with contextlib.ExitStack() as stack:
+        for path in sorted(folder.glob("*.lock")):
+            stack.enter_context(BackupMemory(folder, path.stem).locked())
+        yield
 
 
 class BackupMemory:
@@ -91,6 +123,7 @@ class BackupMemory:
         self._folder = folder
         self._path = folder / f"{repository}.json"
         self._checks = folder / f"{repository}.checks.json"
+        self._rewrap = folder / f"{repository}.rewrap.json"
         self._pending = folder / f"{repository}.pending"
         self._lock = folder / f"{repository}.lock"
 
@@ -136,6 +169,23 @@ class BackupMemory:
         """Remember verifications and drills, in a file of their own: they do not wait for a running backup."""
         files.make_folder(self._folder, mode=0o700)
         files.write_atomic(self._checks, json.dumps(attrs.asdict(checks), indent=1).encode())
+
+    def rewrapping(self, to: str) -> RewrapProgress:
+        """Return how far the rewrap to these recipients is; a new one begins now."""
+        with contextlib.suppress(
+            FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError
+        ):
+            found = _converter.structure(json.loads(self._rewrap.read_bytes()), RewrapProgress)
+            if found.to == to:
+                return found
+        progress = RewrapProgress(to=to, began=str(uuid6.uuid7()))
+        self.save_rewrapping(progress)
+        return progress
+
+    def save_rewrapping(self, progress: RewrapProgress) -> None:
+        """Remember how far a rewrap is, durably."""
+        files.make_folder(self._folder, mode=0o700)
+        files.write_atomic(self._rewrap, json.dumps(attrs.asdict(progress), indent=1).encode())
 
     def note_pack(self, entry: PackEntry, index: bytes) -> None:
         """Remember that a pack is about to be sent."""

@@ -136,11 +136,11 @@ def prune(
             now=utc_from_ms(run.clock.now_ms()),
         )
         if not dry_run:
-            _finish_deletion(repository, plan.lineage.values())
+            finish_deletion(repository, plan.lineage.values())
             if plan.new:
                 made = run.one(known, head, rework=plan.rework())[1]
                 assert made is not None
-                _delete(repository, made.manifest.dropped)
+                delete_dropped(repository, made.manifest.dropped)
             checks = remembered.checks()
             remembered.save_checks(evolve(checks, pruned_ms=run.clock.now_ms()))
         return plan.report(dry_run=dry_run)
@@ -225,7 +225,7 @@ def _make_plan(
     pack_size: int,
     now: datetime,
 ) -> _Plan:
-    lineage = _lineage(repository, head)
+    lineage = own_snapshots(repository, head)
     keep = _kept(lineage, retention, now)
     needed = {link.ref.name for name in keep for link in repository.chain(lineage[name])}
     oldest = min((lineage[name].manifest.state.sequence for name in keep), default=sys.maxsize)
@@ -269,7 +269,7 @@ def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> 
     return keep
 
 
-def _lineage(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
+def own_snapshots(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
     """Return the lineage's snapshots that were not dropped already."""
     found = {}
     for name in repository.snapshot_names():
@@ -283,7 +283,7 @@ def _lineage(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
     return {name: snapshot for name, snapshot in found.items() if name not in gone}
 
 
-def _finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> None:
+def finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> None:
     """Delete what an interrupted prune had committed to drop."""
     stored = {info.key for prefix in ("packs/", "snapshots/") for info in repository.storage.list(prefix)}
     for snapshot in snapshots:
@@ -292,6 +292,6 @@ def _finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> N
                 repository.storage.delete(key)
 
 
-def _delete(repository: Repository, dropped: Dropped) -> None:
+def delete_dropped(repository: Repository, dropped: Dropped) -> None:
     for key in dropped_keys(dropped):
         repository.storage.delete(key)

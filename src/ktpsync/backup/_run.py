@@ -199,6 +199,12 @@ class SnapshotRun:
         Returns:
             What the station remembers now, the snapshot, and whether everything is in it.
         """
+        recipients = self.recipients or (
+            head.manifest.recipients if head else self.repository.marker.recipients
+        )
+        if head is not None and set(recipients) != set(head.manifest.recipients):
+            # A restore replays a chain of states; with parts that are sealed to others, nobody could replay it.
+            full = True
         # A whole state costs what the backlog costs: only a prune, which that frees, writes one unasked.
         full = full or known.full_next or head is None or rework is not None
         try:
@@ -207,10 +213,7 @@ class SnapshotRun:
             known, head, before = self._new_lineage(f"{error} All packets are copied again."), None, []
         after = 0 if full or head is None else head.manifest.state.sequence
         name = self._new_name(head)
-        recipients = self.recipients or (
-            head.manifest.recipients if head else self.repository.marker.recipients
-        )
-        packed: set[str] = set()
+        packed: dict[str, str] = {}
         packs = self._adopt(packed)
         new, complete = self._store_packs(known.lineage, packed)
         packs += new
@@ -300,12 +303,12 @@ class SnapshotRun:
     def _write_again(self, rework: Rework) -> list[PackEntry]:
         return [self._send(writer) for writer in rework.writers()]
 
-    def _store_packs(self, lineage: str, packed: set[str]) -> tuple[list[PackEntry], bool]:
+    def _store_packs(self, lineage: str, packed: dict[str, str]) -> tuple[list[PackEntry], bool]:
         """Store what the repository lacks, one pack being built while the one before is written.
 
         Args:
             lineage: Whose packets.
-            packed: Ids of the packets that are in a pack already; the new ones are added.
+            packed: Digests of the packets that are in a pack already, by id; the new ones are added.
 
         Returns:
             The packs, and whether nothing is left to be stored.
@@ -316,12 +319,12 @@ class SnapshotRun:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
             writer = self._new_writer(0)
             for packet in self.source.uncopied(lineage):
-                if packet.packet_id in packed:
+                if packed.get(packet.packet_id) == packet.sha256:
                     continue
                 if stored + writer.size >= self.snapshot_size:
                     complete = False
                     break
-                packed.add(packet.packet_id)
+                packed[packet.packet_id] = packet.sha256
                 self._add(writer, packet)
                 if writer.size >= self.pack_size:
                     stored += writer.size
@@ -360,7 +363,7 @@ class SnapshotRun:
         self.tally.add_pack(entry)
         self.progress(self.tally.progress())
 
-    def _adopt(self, packed: set[str]) -> list[PackEntry]:
+    def _adopt(self, packed: dict[str, str]) -> list[PackEntry]:
         """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
         packs: list[PackEntry] = []
         for pending in self.memory.pending_packs():
@@ -372,7 +375,7 @@ class SnapshotRun:
             if arrived:
                 self.repository.put_bytes(index_key(entry.name), pending.index.encode())
                 packs.append(entry)
-                packed.update(packet.packet_id for packet in pending.packets().packets)
+                packed.update((packet.packet_id, packet.sha256) for packet in pending.packets().packets)
                 self.tally.add_pack(entry)
             else:
                 self.memory.forget_packs({entry.name})

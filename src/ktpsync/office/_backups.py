@@ -144,7 +144,7 @@ class Backups:
             return drill(
                 repository,
                 identities=identities,
-                open_packet=packet_opener(identities, self._trusted()),
+                open_packet=packet_opener(identities, self.trusted()),
                 sample=sample,
                 memory=self._data.backup_memory,
                 clock=self._clock,
@@ -208,7 +208,7 @@ class Backups:
         from ktpsync.backup import verify  # noqa: PLC0415 - a backup mostly does without
         from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
 
-        stations = self._trusted()
+        stations = self.trusted()
         with GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies:
             return verify(
                 repository,
@@ -243,7 +243,8 @@ class Backups:
         found = self._verify(name, repository, share=min(share, 1.0) if due else 0.0, packs=fresh)
         return [str(problem) for problem in found.problems]
 
-    def _trusted(self) -> list[StationPublicKey]:
+    def trusted(self) -> list[StationPublicKey]:
+        """Return the stations whose packets and snapshots are believed."""
         earlier = sorted(self._data.earlier_stations.glob("*.pem"))
         return [self._station.public, *(StationPublicKey.from_pem(path.read_bytes()) for path in earlier)]
 

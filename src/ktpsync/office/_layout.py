@@ -48,6 +48,11 @@ class DataFolder:
         return self.root / "keys" / "index.key"
 
     @property
+    def key_tests(self) -> Path:
+        """When which recovery key was tried."""
+        return self.root / "key-tests.json"
+
+    @property
     def backup_memory(self) -> Path:
         """What is remembered of backup repositories."""
         return self.root / "backups"

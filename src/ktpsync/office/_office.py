@@ -16,7 +16,9 @@ from ktpsync.office._attention import attention
 from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations
+from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
+from ktpsync.office._rotation import Rotation
 from ktpsync.outbox import DestinationSpec, Outbox
 from ktpsync.plugins import PluginRegistry
 
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
     from ktpsync.config import Configuration
     from ktpsync.courier import Estimate
     from ktpsync.keys import StationPublicKey
+    from ktpsync.office._key_tests import KeyState, KeyTestReport
     from ktpsync.office._reports import ReconcileReport, SyncReport
+    from ktpsync.office._rotation import RotationReport
     from ktpsync.outbox import (
         DeliveryState,
         DeliveryView,
@@ -524,7 +528,87 @@ class Office:
         name = self._backups.places.resolve(name)
         return self._backups.drill(name, tuple(identities), sample)
 
+    # --- keys ---
+
+    def rewrap(
+        self,
+        identities: Iterable[Identity],
+        backups: Iterable[str] | None = None,
+        *,
+        who: str,
+        progress: ProgressCallback | None = None,
+    ) -> RotationReport:
+        """Give packets and backups to the recipients that the configuration names now; run again, it goes on.
+
+        Only headers are written anew: payloads stay the same, byte for byte. What may be on its way to a
+        destination, or waits in a backup to be delivered, keeps its header until it has arrived.
+
+        Args:
+            identities: Identities that open the packets now.
+            backups: Names of backups; all if not given. Those that are not at hand are named in the report.
+            who: Who decided, for the audit trail.
+            progress: Called as packs are written.
+
+        Raises:
+            ConfigError: No recipients are configured.
+            UnknownDestinationError: There is no backup of this name.
+            OutboxError: Another process is rewrapping.
+            BackupError: A backup is running; nothing was changed.
+            DamagedBackupError: A manifest that is needed is damaged; that backup was not changed.
+        """
+        rotation = Rotation(
+            self._settings.recipients(),
+            places=self._backups.places,
+            data=self.data,
+            outbox=self.outbox,
+            station=self._station_key,
+            index_key=self._index_key,
+            clock=self._clock,
+        )
+        return rotation.run(tuple(identities), backups, who=who, progress=progress)
+
+    def test_keys(self, identities: Iterable[Identity]) -> KeyTestReport:
+        """Show that identities open what is sealed to them: something new, and the newest packet.
+
+        Do it when an office is set up, and from time to time: a lost key is noticed while others still open
+        everything, or while there is little to lose.
+
+        Args:
+            identities: From the file that is kept locked away.
+
+        Raises:
+            ConfigError: No recipients are configured.
+        """
+        return self._key_tests().run(identities)
+
+    def key_states(self) -> list[KeyState]:
+        """Return to which recipients this office seals, and when their keys were tried.
+
+        Raises:
+            ConfigError: No recipients are configured.
+        """
+        return self._key_tests().states()
+
+    def key_warnings(self) -> list[str]:
+        """Return what a person must see to about the keys, a sentence each.
+
+        Raises:
+            ConfigError: No recipients are configured.
+        """
+        return self._key_tests().warnings()
+
     # --- inside ---
+
+    def _key_tests(self) -> KeyTests:
+        uses = {"packets": tuple(str(recipient) for recipient in self._settings.recipients())}
+        uses |= {name: self._backups.places.recipients(name) for name in self._backups.places.names()}
+        return KeyTests(
+            self.data.key_tests,
+            uses=uses,
+            outbox=self.outbox,
+            stations=self._backups.trusted(),
+            clock=self._clock,
+        )
 
     def _person(self, nik: records.Nik) -> bytes:
         return self._index_key.digest("nik", str(nik).encode("ascii"))

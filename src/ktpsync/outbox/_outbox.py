@@ -317,6 +317,17 @@ class Outbox:
         """
         return self._rewrapping.all(wrap, to=to, who=who, progress=progress)
 
+    def locate(self, packet_id: str) -> tuple[str, str] | None:
+        """Return where a packet's bytes are (``spool``, ``offloaded``, ``purged``) and their SHA-256.
+
+        ``None`` for a packet that the outbox does not know.
+        """
+        return self._rewrapping.locate(packet_id)
+
+    def newest(self) -> SealedPacket | None:
+        """Return the packet that was recorded last, of those in the spool."""
+        return self._rewrapping.newest()
+
     # --- out ---
 
     def claim(self, destination: str, limit: int, lease: float, *, owner: str | None = None) -> list[Lease]:

@@ -6,6 +6,7 @@ Format: ``age( zip( manifest.json, manifest.sig, enrollment.json, biometrics/...
 from __future__ import annotations
 
 from ktpsync.packet._manifest import Manifest, Member, Warned
+from ktpsync.packet._rewrap import rewrap
 from ktpsync.packet._seal import OpenedPacket, Sealing, seal
 from ktpsync.packet._seal import open_packet as open  # noqa: A004 - read as `packet.open`
 from ktpsync.packet._sealed import SealedPacket, new_packet_id, parse_packet_id
@@ -20,5 +21,6 @@ __all__ = [
     "new_packet_id",
     "open",
     "parse_packet_id",
+    "rewrap",
     "seal",
 ]

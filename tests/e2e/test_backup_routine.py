@@ -557,7 +557,7 @@ def test_bytes_that_no_backup_holds_are_said_to_be_lost(place: Place) -> None:
     place.office.outbox.spool.discard(lost)
 
     with pytest.raises(SpoolError, match="no backup of the configuration holds them"):
-        place.office.outbox.spool.open(lost)
+        place.office.outbox.spool.open(lost, place.office.status(lost).packet.sha256)
 
 
 # --- taking out, restoring a part, what is said ---

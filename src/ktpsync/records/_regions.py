@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 _NOT_ALNUM: Final = re.compile(r"[^A-Z0-9]+")
 _CITY: Final = re.compile(r"^KOTA( ADMINISTRASI| ADM)? ")
 _REGENCY: Final = re.compile(r"^(KABUPATEN|KAB)( ADMINISTRASI| ADM)? ")
+_SHORT: Final = {
+    "DAERAH ISTIMEWA ": "DI ",
+    "DAERAH KHUSUS IBUKOTA ": "DKI ",
+    "DAERAH KHUSUS ": "DKI ",
+    "KEPULAUAN ": "KEP ",
+}
 _IN_BRACKETS: Final = re.compile(r"\(([^)]*)\)")
 
 
@@ -61,4 +67,6 @@ def _spellings(name: str) -> set[str]:
 def _plain(name: str) -> str:
     words = _NOT_ALNUM.sub(" ", name.upper()).strip() + " "
     words = _CITY.sub("KOTA ", _REGENCY.sub("", words))
+    for long, short in _SHORT.items():
+        words = words.replace(long, short)
     return words.replace(" ", "")

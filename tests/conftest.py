@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import define, field
+from hypothesis import settings
 
 from ktpsync.outbox import DestinationSpec, Outbox
 from ktpsync.packet import new_packet_id
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
     from ktpsync.outbox import Lease, Submitted
     from ktpsync.packet import SealedPacket
+
+
+# How long an example takes tells of the machine's load, not of the code.
+settings.register_profile("ktpsync", deadline=None)
+settings.load_profile("ktpsync")
 
 
 @pytest.fixture(scope="session")

@@ -236,9 +236,10 @@ def objects(value: object) -> Iterator[dict[str, object]]:
     """Yield every object of a document; of fingers a sample and a missing one, which stand for all."""
     if isinstance(value, dict):
         yield value
-        fingers = {"left-thumb", "left-ring"} if "left-thumb" in value else value.keys()
-        for name in fingers:
-            yield from objects(value[name])
+        left_out = {finger.value for finger in Finger} - {"left-thumb", "left-ring"}
+        for name, inner in value.items():
+            if name not in left_out:
+                yield from objects(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from objects(inner)

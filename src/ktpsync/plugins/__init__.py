@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from ktpsync.plugins._backend import Backend, BackendContext, Capability
 from ktpsync.plugins._central import CentralBackend, Holding, HoldingState, StatusChange, StatusPage
+from ktpsync.plugins._digest import digest_of
 from ktpsync.plugins._hookspecs import hookimpl
 from ktpsync.plugins._loading import PluginInfo
 from ktpsync.plugins._observers import Observers
@@ -54,6 +55,7 @@ __all__ = [
     "StatusChange",
     "StatusPage",
     "StorageBackend",
+    "digest_of",
     "hookimpl",
     "packet_key",
     "read_settings",

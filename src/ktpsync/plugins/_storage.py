@@ -85,6 +85,9 @@ class StorageBackend(Backend):
     def open(self, key: str) -> BinaryIO:
         """Return a binary file object over an object's bytes. The caller closes it.
 
+        What breaks later, while it is read, is raised as :class:`OSError` or a
+        :class:`ktpsync.errors.BackendError`.
+
         Raises:
             NotFoundError: No such object.
         """

@@ -1,0 +1,1 @@
+"""ktpsync backend: sftp."""

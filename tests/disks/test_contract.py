@@ -28,6 +28,11 @@ class TestOnRealFileSystems(StorageContract):
         """Return a backend on a new marked folder of the file system."""
         return backend_on(folder)
 
+    @pytest.fixture
+    def unreachable_backend(self, folder: Path, backend_on: Callable[..., DiskBackend]) -> DiskBackend:
+        """Return a backend whose disk is not plugged in."""
+        return backend_on(folder / "away")
+
     def test_a_name_that_differs_only_by_case_replaces_nothing(
         self, backend: DiskBackend, folder: Path
     ) -> None:

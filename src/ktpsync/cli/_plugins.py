@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def plugins(context: click.Context, /, **options: object) -> None:
     """List plugins and what they offer; nothing of them is imported but their announcement.
 
-    With --check NAME open what the configuration names, ask how it is, and show what was found. Nothing is
+    With --check NAME open what the configuration names, ask how it is, and show what was found. No packet is
     stored in it.
     """
     if context.invoked_subcommand is None:

@@ -46,6 +46,9 @@ class OfficeSettings:
         recipients_file: A file with more of them, one a line; ``#`` starts a comment.
         database: SQLAlchemy URL of an outbox that several machines share; a secret, for it may hold a
             password. Default: SQLite in ``data``.
+        reserve: Bytes that stay free on the spool's disk: recording is refused rather than going below.
+        warn_below: Bytes free on it below which `ktpsync status` asks for a person.
+        max_backlog: Bytes not yet delivered above which recording is refused. Default: no limit.
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
         offload_copies: Verified backups that must hold a packet before it is dropped.
@@ -55,6 +58,9 @@ class OfficeSettings:
     recipients: tuple[str, ...] = ()
     recipients_file: Path | None = None
     database: Secret | None = None
+    reserve: ByteSize = ByteSize(200 << 20)
+    warn_below: ByteSize = ByteSize(1 << 30)
+    max_backlog: ByteSize | None = None
     offload_below: ByteSize = ByteSize(2 << 30)
     offload_copies: int = field(default=1, validator=_at_least_one)
 

@@ -48,8 +48,8 @@ _REFUSALS = {
 _STEP_ASIDE_MS = 5_000
 """A packet that found the destination unreachable lets the others go first, up to this long."""
 
-_BACKUP_AWAY_MS = 600_000
-"""How long an offloaded packet waits when its backup is not at hand, such as a disk in a drawer."""
+_BACKUP_AWAY_MS = (60_000, 300_000)
+"""Between these an offloaded packet waits when its backup is not at hand, such as a disk in a drawer."""
 
 _STRIKES = 3
 """So often a packet may find a destination unreachable that takes other packets meanwhile."""
@@ -102,7 +102,9 @@ class Attempts:
         except SpoolError as error:
             return Rejected(lease=lease, code="damaged", reason=str(error)), None
         except Exception as error:  # noqa: BLE001 - whatever keeps the backup away keeps only this packet waiting
-            return Returned(lease=lease, reason=str(error), delay_ms=_BACKUP_AWAY_MS), None
+            shortest, longest = _BACKUP_AWAY_MS
+            wait = shortest + int(self._random.random() * (longest - shortest))
+            return Returned(lease=lease, reason=str(error), delay_ms=wait), None
         if self._bucket.rate is not None:
             packet = SealedPacket(
                 packet_id=packet.packet_id,

@@ -223,7 +223,8 @@ class Destinations:
         return drained
 
     def _ask_now(self, name: str) -> None:
-        """Let the next probe be now, whatever was agreed on before: a person is waiting."""
+        """Let the next probe be now, whatever was agreed on before: a person is waiting, a disk may be plugged in."""
+        self._outbox.recall(name)
         if self._outbox.destination(name).breaker != "closed":
             self._outbox.probe_soon(name)
 

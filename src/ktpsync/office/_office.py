@@ -19,7 +19,7 @@ from ktpsync.office._destinations import Destinations
 from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._rotation import Rotation
-from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.outbox import DestinationSpec, Limits, Outbox
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ class Office:
                 DestinationSpec(name=name, required=place.settings.required)
                 for name, place in settings.destinations.items()
             ],
+            limits=Limits(
+                reserve=settings.office.reserve,
+                warn=settings.office.warn_below,
+                max_backlog=settings.office.max_backlog,
+            ),
             clock=clock,
         )
         self._destinations = Destinations(

@@ -73,6 +73,12 @@ _UNPARK = """
 UPDATE ktpsync_delivery SET due_ms = {now} + CASE WHEN owner IS NULL THEN 0 ELSE :lease END
 WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND due_ms > {now} + :horizon
 """
+_RECALL = """
+UPDATE ktpsync_delivery SET due_ms = {now}
+WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND owner IS NULL AND due_ms > {now}
+  AND EXISTS (SELECT 1 FROM ktpsync_packet p
+    WHERE p.packet_id = ktpsync_delivery.packet_id AND p.location = 'offloaded')
+"""
 _NEXT = """
 SELECT MIN(due_ms) FROM (
   SELECT * FROM (SELECT due_ms FROM ktpsync_delivery
@@ -196,6 +202,11 @@ class Deliveries:
         bound = {"dest": dest, "lease": lease_ms, "horizon": HORIZON_MS, "now": now}
         with self._database.write() as connection:
             return connection.execute(self._database.sql(_UNPARK), bound).rowcount
+
+    def recall(self, dest: str, *, now: int | None) -> int:
+        """Make packets due now whose bytes only a backup has; return how many."""
+        with self._database.write() as connection:
+            return connection.execute(self._database.sql(_RECALL), {"dest": dest, "now": now}).rowcount
 
     def decide(
         self,

@@ -421,6 +421,14 @@ class Outbox:
         """
         return self._deliveries.unpark(destination, lease_ms=round(lease * 1000), now=self._now())
 
+    def recall(self, destination: str) -> int:
+        """Let packets be tried now that wait for the backup disk which has their bytes: it may be plugged in.
+
+        Returns:
+            How many.
+        """
+        return self._deliveries.recall(destination, now=self._now())
+
     # --- destinations ---
 
     def destination(self, name: str) -> DestinationState:

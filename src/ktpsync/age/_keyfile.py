@@ -18,6 +18,7 @@ from ktpsync.errors import AgeError, KeyFileError, KeyFormatError, NoMatchingIde
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from ktpsync.age._hybrid import HybridIdentity
     from ktpsync.age._x25519 import X25519Identity
@@ -30,13 +31,14 @@ _MAX_BYTES: Final = 1 << 20
 
 @discreet
 def read_identities(
-    path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
+    path: str | os.PathLike[str], *, passphrase: str | Passphrase | Callable[[], str] | None = None
 ) -> tuple[HybridIdentity | X25519Identity, ...]:
     """Read all identities of a file: one a line; empty lines and lines that begin with ``#`` are skipped.
 
     Args:
         path: The file. On POSIX its mode must keep everybody but its owner out.
-        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work.
+        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work;
+            a function is asked for it only if the file is sealed.
 
     Raises:
         KeyFileError: It is missing, damaged, readable by others, or sealed and no passphrase was given.
@@ -47,7 +49,7 @@ def read_identities(
     if is_binary_age(data) or BEGIN in data:
         if passphrase is None:
             raise KeyFileError(f"{path} is sealed with a passphrase; it is needed to read the identity.")
-        data = _open(path, data, passphrase)
+        data = _open(path, data, passphrase() if callable(passphrase) else passphrase)
     try:
         lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
         identities = tuple(parse_identity(line) for line in lines if line and not line.startswith("#"))
@@ -62,13 +64,14 @@ def read_identities(
 
 @discreet
 def read_identity_file(
-    path: str | os.PathLike[str], *, passphrase: str | Passphrase | None = None
+    path: str | os.PathLike[str], *, passphrase: str | Passphrase | Callable[[], str] | None = None
 ) -> HybridIdentity | X25519Identity:
     """Read the one identity of a file.
 
     Args:
         path: The file. On POSIX its mode must keep everybody but its owner out.
-        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work.
+        passphrase: The passphrase, if the file is sealed with one. A :class:`Passphrase` can allow more work;
+            a function is asked for it only if the file is sealed.
 
     Raises:
         KeyFileError: It is missing, damaged, readable by others, sealed and no passphrase was given, or has

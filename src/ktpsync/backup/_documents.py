@@ -85,10 +85,12 @@ class RecipientsEntry:
 
     Args:
         since: RFC 3339, UTC.
+        station: Key id of the station whose snapshots they open.
         recipients: The age recipients from then on.
     """
 
     since: str
+    station: str
     recipients: tuple[str, ...]
 
 

@@ -27,10 +27,12 @@ class RecipientsSince:
 
     Args:
         since: RFC 3339, UTC.
+        station: Key id of the station whose snapshots they open; empty for those of the beginning.
         recipients: age recipients.
     """
 
     since: str
+    station: str
     recipients: tuple[str, ...]
 
 
@@ -41,7 +43,9 @@ def recipient_history(repository: Repository) -> list[RecipientsSince]:
         BackendError: The storage cannot be reached.
     """
     found = [
-        RecipientsSince(since=repository.marker.created_at, recipients=repository.marker.recipients),
+        RecipientsSince(
+            since=repository.marker.created_at, station="", recipients=repository.marker.recipients
+        ),
     ]
     for key in sorted(info.key for info in repository.storage.list(_PREFIX)):
         try:
@@ -49,18 +53,25 @@ def recipient_history(repository: Repository) -> list[RecipientsSince]:
         except BackupError:
             # A damaged line of the history costs that line.
             continue
-        found.append(RecipientsSince(since=entry.since, recipients=entry.recipients))
+        found.append(RecipientsSince(since=entry.since, station=entry.station, recipients=entry.recipients))
     return found
 
 
-def note_recipients(repository: Repository, recipients: Sequence[str], *, clock: Clock) -> None:
-    """Write down that what is new is sealed to these recipients, if that is new.
+def note_recipients(repository: Repository, recipients: Sequence[str], *, station: str, clock: Clock) -> None:
+    """Write down that what is new of a station is sealed to these recipients, if that is new.
+
+    Args:
+        repository: Where.
+        recipients: age recipients.
+        station: The station's key id.
+        clock: The clock to ask.
 
     Raises:
         BackendError: The storage cannot be reached.
     """
-    if set(recipient_history(repository)[-1].recipients) == set(recipients):
+    known = [line for line in recipient_history(repository) if line.station in {"", station}]
+    if set(known[-1].recipients) == set(recipients):
         return
     now = utc_from_ms(clock.now_ms())
-    entry = RecipientsEntry(since=utc_text(now), recipients=tuple(recipients))
+    entry = RecipientsEntry(since=utc_text(now), station=station, recipients=tuple(recipients))
     repository.put_bytes(f"{_PREFIX}{now.strftime(_STAMP)}-{uuid6.uuid7()}.json", dump(entry))

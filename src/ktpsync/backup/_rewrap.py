@@ -134,7 +134,7 @@ def rewrap_repository(
             raise BackupError(
                 "There is no snapshot of this station to rewrap in this repository. Make a backup first."
             )
-        note_recipients(repository, recipients, clock=run.clock)
+        note_recipients(repository, recipients, station=station.public.key_id, clock=run.clock)
         work = _Work(
             run=run,
             wrap=wrap,

@@ -11,6 +11,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, duration, long_work
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def drill(output: Output, name: str, identity: Path, sample: int, config: Path) 
     The date of the last good drill is shown by `ktpsync status`.
     """
     with ktpsync.Office.open(config) as office:
-        report = office.drill(name, ktpsync.age.read_identities(identity), sample=sample)
+        report = office.drill(name, read_identities(identity), sample=sample)
     for problem in report.problems:
         click.echo(f"ktpsync: {problem}", err=True)
     words = "a restore would work" if report.ok else f"{len(report.problems)} problems"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 from attrs import field, frozen
 
-import ktpsync
 from ktpsync.cli._command import command
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
 from ktpsync.errors import ConfigError
 from ktpsync.keys import StationPublicKey
 
@@ -79,7 +79,7 @@ def central(
     known = _Tokens() if tokens is None else _read_tokens(tokens)
     settings = CentralSettings(
         folder=folder,
-        identities=ktpsync.age.read_identities(identity),
+        identities=read_identities(identity),
         tokens=known.offices,
         expiries=known.expiries,
         clients={

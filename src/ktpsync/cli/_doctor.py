@@ -11,6 +11,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
 
 if TYPE_CHECKING:
     from ktpsync.cli._output import Output
@@ -54,7 +55,6 @@ def doctor(
 
 
 def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | None) -> Exit:
-    from ktpsync.age import read_identities
     from ktpsync.office import rebuild_outbox
 
     if (backup is None) != (identity is None):

@@ -13,6 +13,7 @@ from ktpsync.cli._demo import demo
 from ktpsync.cli._destination import destination, resume
 from ktpsync.cli._disk import disk
 from ktpsync.cli._doctor import doctor
+from ktpsync.cli._keys import keys, rewrap
 from ktpsync.cli._packets import cancel, handled, packets, rejected, requeue, requeue_rejected
 from ktpsync.cli._plugins import plugins
 from ktpsync.cli._recover import extract, restore
@@ -35,6 +36,8 @@ def main() -> None:
 for _command in (
     init,
     keygen,
+    keys,
+    rewrap,
     disk,
     submit,
     sync,

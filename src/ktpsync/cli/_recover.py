@@ -12,6 +12,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, duration, long_work
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def restore(
         report = ktpsync.restore(
             source,
             into=into,
-            identity=identity,
+            identity=read_identities(identity),
             config=config,
             snapshot=snapshot,
             selection=_selection(packet_ids, since, until),

@@ -10,6 +10,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import new_passphrase
 
 if TYPE_CHECKING:
     from ktpsync.cli._output import Output
@@ -48,6 +49,7 @@ def init(
     output.say(f"The office is set up. Configuration: {config}")
     output.say(f"Give {public_key} to the centre; it will know this station as {key_id}.")
     output.say("Next: name the centre under [destinations.central] and a disk under [backups.usb-a] in it.")
+    output.say("Then show that the recovery key works: `ktpsync keys test --identity FILE`.")
     output.result({"config": config, "station_key_id": key_id, "station_public_key": public_key})
     return Exit.DONE
 
@@ -63,14 +65,16 @@ def init(
     show_default=True,
     help="hybrid stays secret even from a future quantum computer; x25519 is what older age tools read.",
 )
+@click.option("--passphrase", is_flag=True, help="Ask for a passphrase and seal the file with it.")
 @command
-def keygen(output: Output, path: Path, kind: Literal["hybrid", "x25519"]) -> Exit:
+def keygen(output: Output, path: Path, *, kind: Literal["hybrid", "x25519"], passphrase: bool) -> Exit:
     """Make a key pair: an identity file that opens packets, and its recipient.
 
     The identity must not stay on a station. The recipient goes into the office's `recipients.txt`.
     """
     identity = ktpsync.age.generate_identity(kind)
-    ktpsync.age.write_identity_file(path, identity)
+    words = new_passphrase(path) if passphrase else None
+    ktpsync.age.write_identity_file(path, identity, passphrase=words)
     output.say(f"The identity is in {path}. Move it to a safe place, twice; no station may keep it.")
     output.say("The recipient, for recipients.txt:")
     output.say(str(identity.recipient))

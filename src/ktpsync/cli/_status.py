@@ -11,7 +11,9 @@ import ktpsync
 from ktpsync.cli._backup_status import backups_document, show_backups
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._keys import keys_document, show_keys
 from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from ktpsync.cli._output import Output
     from ktpsync.courier import Estimate
+    from ktpsync.office import KeyState
     from ktpsync.outbox import DestinationSummary, PacketStatus, StorageView
 
 
@@ -41,22 +44,33 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
         backups = office.backup_states()
         needs = office.attention()
         statuses = office.registration_statuses()
+        keys, key_warnings = _keys(office)
     _show_lines(output, lines)
     if statuses:
         output.table("Registration statuses", ["status", "packets"], sorted(statuses.items()))
     show_backups(output, backups)
+    show_keys(output, keys)
     output.say(_disk(storage))
-    output.warn(needs)
+    output.warn([*needs, *key_warnings])
     output.result(
         {
             "destinations": [_line_facts(line, estimate) for line, estimate in lines],
             "registration_statuses": statuses,
             "backups": backups_document(backups),
             "disk": {"free": storage.free, "per_day": storage.per_day, "days_left": storage.days_left},
+            "keys": keys_document(keys),
             "attention": needs,
         }
     )
     return Exit.PERSON if needs else Exit.DONE
+
+
+def _keys(office: ktpsync.Office) -> tuple[list[KeyState], list[str]]:
+    try:
+        return office.key_states(), office.key_warnings()
+    except ConfigError as error:
+        # Nothing can be recorded then, but where the packets stand can still be said.
+        return [], [str(error)]
 
 
 def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estimate | None]]) -> None:

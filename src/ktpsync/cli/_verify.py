@@ -10,6 +10,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, long_work
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def verify(
         with long_work(output, "Verifying") as progress:
             report = ktpsync.verify_backup(Path(name), depth=depth, progress=progress)
     else:
-        identities = () if identity is None else ktpsync.age.read_identities(identity)
+        identities = () if identity is None else read_identities(identity)
         with ktpsync.Office.open(config) as office, long_work(output, "Verifying") as progress:
             if sources:
                 mended, report = office.repair(name, sources, progress=progress)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ktpsync import packet
-from ktpsync.backup import Depth, Repository, backup, backup_dates, begin_sampling, ignore_progress
+from ktpsync.backup import (
+    Depth,
+    Repository,
+    backup,
+    backup_dates,
+    begin_sampling,
+    ignore_progress,
+    note_recipients,
+)
 from ktpsync.errors import UnavailableError
 from ktpsync.keys import StationPublicKey
 from ktpsync.office._backup_places import BackupPlaces
@@ -89,6 +97,12 @@ class Backups:
             read_back: Whether to read back all that is new as well, as the service does.
         """
         with self.places.made(name) as repository:
+            note_recipients(
+                repository,
+                self.places.recipients(name),
+                station=self._station.public.key_id,
+                clock=self._clock,
+            )
             report = backup(
                 self._outbox,
                 repository,

@@ -19,7 +19,7 @@ from ktpsync.outbox import Outbox
 from ktpsync.plugins import StorageBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ktpsync.backup import ExtractReport, ProgressCallback, RestoreReport, Selection, VerifyReport
 
@@ -28,7 +28,7 @@ def restore(
     source: StorageBackend | Path | str,
     *,
     into: Path,
-    identity: age.Identity | Path | str,
+    identity: age.Identity | Sequence[age.Identity] | Path | str,
     config: Path | None = None,
     snapshot: str | None = None,
     selection: Selection | None = None,
@@ -44,7 +44,7 @@ def restore(
         source: The marked folder of the disk that holds the backup, a storage backend, or, with ``config``,
             a backup's name.
         into: The new office's folder; missing, empty, or left by an interrupted restore.
-        identity: An identity of one of the backup's recipients, or its file.
+        identity: An identity of one of the backup's recipients, several, or their file if it is not sealed.
         config: A configuration file whose ``[backups.NAME]`` says where the backup is, such as a copy of
             the old office's.
         snapshot: Which snapshot; the newest if not given.
@@ -62,7 +62,7 @@ def restore(
         raise RestoreError(
             f"{into} is an office already, and a restore never overwrites. Choose an empty folder."
         )
-    identities = [identity] if isinstance(identity, age.Identity) else age.read_identities(identity)
+    identities = _identities(identity)
     storage = _storage(source, config)
     data = DataFolder(into / "data")
     with storage:
@@ -100,6 +100,12 @@ def _remember_stations(repository: Repository, lineage: str, data: DataFolder) -
         if snapshot.manifest.lineage == lineage:
             key = snapshot.signer
             files.write_atomic(data.earlier_stations / f"{key.key_id}.pem", key.to_pem())
+
+
+def _identities(given: age.Identity | Sequence[age.Identity] | Path | str) -> Sequence[age.Identity]:
+    if isinstance(given, str | Path):
+        return age.read_identities(given)
+    return [given] if isinstance(given, age.Identity) else list(given)
 
 
 def _storage(source: StorageBackend | Path | str, config: Path | None) -> StorageBackend:

@@ -113,6 +113,24 @@ def test_sealed_with_a_passphrase(path: Path) -> None:
         age.read_identity_file(path, passphrase="other")
 
 
+def test_passphrase_is_asked_for_only_if_it_is_needed(path: Path) -> None:
+    """A program that asks a person does so for sealed files alone."""
+    identity = age.generate_identity()
+    asked = []
+
+    def ask() -> str:
+        asked.append("asked")
+        return "kata sandi"
+
+    age.write_identity_file(path, identity, passphrase=FAST)
+    age.write_identity_file(path.with_suffix(".clear"), identity)
+
+    assert identity.to_text() == age.read_identity_file(path.with_suffix(".clear"), passphrase=ask).to_text()
+    assert [] == asked
+    assert identity.to_text() == age.read_identity_file(path, passphrase=ask).to_text()
+    assert ["asked"] == asked
+
+
 def test_empty_passphrase_writes_nothing(path: Path) -> None:
     """An empty passphrase does not mean none: nothing is written."""
     with pytest.raises(KeyFormatError, match="empty"):

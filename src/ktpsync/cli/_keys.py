@@ -1,0 +1,170 @@
+"""``ktpsync keys`` and ``rewrap``: whether recovery keys still work, and what to do when they change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import ktpsync
+from ktpsync.cli._command import command, config_option
+from ktpsync.cli._exit import Exit
+from ktpsync.cli._identities import read_identities
+from ktpsync.cli._long_work import long_work
+from ktpsync.clock import utc_from_ms, utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktpsync.cli._output import Output
+    from ktpsync.office import KeyState, RotationReport
+
+_IDENTITY = click.option(
+    "--identity",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The identity file that is kept locked away. If it is sealed, the passphrase is asked for.",
+)
+
+
+@click.group()
+def keys() -> None:
+    """See to the keys that open packets and backups."""
+
+
+@keys.command("test")
+@_IDENTITY
+@config_option
+@command
+def keys_test(output: Output, identity: Path, config: Path) -> Exit:
+    """Show that an identity still opens what this office seals, and the newest packet.
+
+    Do it when the office is set up, and from time to time. A lost key that is noticed in time costs nothing.
+    """
+    with ktpsync.Office.open(config) as office:
+        report = office.test_keys(read_identities(identity))
+    for problem in report.problems:
+        click.echo(f"ktpsync: {problem}", err=True)
+    for state in report.tested:
+        output.say(f"{state.label} opens what is sealed to it: {', '.join(state.uses)}.")
+    if report.packet_id is not None:
+        output.say(f"Packet {report.packet_id} was opened, and is whole.")
+    if report.ok:
+        output.say("The key works. Lock it away again; no station may keep it.")
+    output.result(
+        {
+            "ok": report.ok,
+            "recipients": [state.recipient for state in report.tested],
+            "packet_id": report.packet_id,
+            "problems": list(report.problems),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.PERSON
+
+
+@keys.command("list")
+@config_option
+@command
+def keys_list(output: Output, config: Path) -> Exit:
+    """List to which recipients this office seals what, and when their keys were last tried."""
+    with ktpsync.Office.open(config) as office:
+        states = office.key_states()
+    show_keys(output, states)
+    output.result({"keys": keys_document(states)})
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("backups", nargs=-1, metavar="[BACKUP]...")
+@_IDENTITY
+@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+@config_option
+@command
+def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, config: Path) -> Exit:
+    """Give packets and backups to the recipients that the configuration names now.
+
+    First name the new recipients in recipients.txt; packets that are recorded from then on are sealed to them.
+    This does the same for what is there already: in the spool, and in all backups or in those named. Only headers
+    are written anew. It can be interrupted and run again, and must be, while it ends with code 3: what is on its
+    way keeps its header until it has arrived. The older snapshots of a backup go, as the former keys open them.
+    """
+    with ktpsync.Office.open(config) as office, long_work(output, "Rewrapping") as progress:
+        report = office.rewrap(read_identities(identity), backups or None, who=who, progress=progress)
+    _show(output, report)
+    output.result(
+        {
+            "done": report.done,
+            "spool": {
+                "rewrapped": report.spool.rewrapped,
+                "moving": report.spool.moving,
+                "offloaded": report.spool.offloaded,
+                "closed": report.spool.closed,
+                "damaged": report.spool.damaged,
+            },
+            "backups": {
+                name: {
+                    "rewrapped": made.rewrapped,
+                    "kept": made.kept,
+                    "closed": made.closed,
+                    "snapshots": made.snapshots,
+                    "notes": made.notes,
+                }
+                for name, made in report.backups.items()
+            },
+            "away": dict(report.away),
+        }
+    )
+    if report.spool.damaged or any(made.notes for made in report.backups.values()):
+        return Exit.DAMAGED
+    return Exit.DONE if report.done else Exit.WAITING
+
+
+def _show(output: Output, report: RotationReport) -> None:
+    spool = report.spool
+    output.say(f"Spool: {spool.rewrapped} packets have new headers.")
+    if spool.moving:
+        output.say(
+            f"Spool: {len(spool.moving)} packets are on their way, or may be asked for again; run this again later."
+        )
+    if spool.offloaded:
+        output.say(f"Spool: {spool.offloaded} packets are in a backup alone, and stay there as they are.")
+    if spool.closed:
+        output.say(f"Spool: {len(spool.closed)} packets are not for this identity, and stay as they are.")
+    output.warn(spool.damaged)
+    for name, made in report.backups.items():
+        output.say(
+            f"{name}: {made.rewrapped} packets have new headers, besides those from the spool; {made.kept} keep "
+            f"theirs until they are delivered; {len(made.closed)} are not for this identity."
+        )
+        output.warn(made.notes)
+    output.warn(f"{name} is left for later: {reason}" for name, reason in report.away.items())
+    if report.done:
+        output.say(
+            "Done. Whoever has the former key can still open the copies that were made before: destroy those disks."
+        )
+
+
+def show_keys(output: Output, states: Sequence[KeyState]) -> None:
+    """Print to whom is sealed what, and when it was tried."""
+    output.table(
+        "Keys",
+        ["recipient", "opens", "last tried"],
+        [[state.label, ", ".join(state.uses), _moment(state.last_test_ms) or "never"] for state in states],
+    )
+
+
+def keys_document(states: Sequence[KeyState]) -> list[dict[str, object]]:
+    """Return the same for a program."""
+    return [
+        {
+            "recipient": state.recipient,
+            "opens": list(state.uses),
+            "last_test": _moment(state.last_test_ms),
+        }
+        for state in states
+    ]
+
+
+def _moment(moment_ms: int | None) -> str | None:
+    return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))

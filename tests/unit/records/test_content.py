@@ -13,6 +13,7 @@ from attrs import evolve
 
 from ktpsync import records
 from ktpsync.records import Eye, Finger, Format, Sample, inspect
+from ktpsync.records._pictures import is_complete
 from ktpsync.testing import make_enrollment, make_sample
 
 REAL = Path(
@@ -207,6 +208,69 @@ def test_a_progressive_jpeg_is_followed_through_all_its_scans() -> None:
     assert [] == faults(data + b"trailing bytes of a camera")
     cuts = range(100, len(data) - 1)
     assert [["sample.truncated"]] * len(cuts) == [faults(data[:cut]) for cut in cuts]
+
+
+def test_a_record_of_two_pictures_is_of_one_finger() -> None:
+    """Several representations of a finger are one sample; of two fingers they are not."""
+    other = make_sample(Format.FINGER_IMAGE, size=1500, random=Random(2), place=Finger.LEFT_INDEX)
+
+    def together(*samples: bytes) -> bytes:
+        body = b"".join(sample[16:] for sample in samples)
+        return struct.pack(">4s4sIHBB", b"FIR\0", b"020\0", 16 + len(body), len(samples), 0, 1) + body
+
+    assert [[], ["sample.positions-many"]] == [
+        faults(together(LEFT_THUMB, LEFT_THUMB)),
+        faults(together(LEFT_THUMB, other)),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "offset"), [(Format.FACE_IMAGE, 59), (Format.IRIS_IMAGE, 44)])
+def test_a_kind_of_picture_that_no_edition_knows_is_damage(kind: Format, offset: int) -> None:
+    """The number of the compression is none of the standard's."""
+    data = bytearray(made(kind))
+    before = faults(bytes(data))
+    data[offset] = 99
+
+    assert ([], ["sample.damaged"]) == (before, faults(bytes(data)))
+
+
+def test_a_jpeg_may_have_fill_bytes_and_markers_without_length() -> None:
+    """Both are allowed by ITU-T T.81, annex B.1.1."""
+    data = made(Format.JPEG)
+
+    assert is_complete(Format.JPEG, data[:2] + b"\xff\xff\xff" + data[2:])
+    assert is_complete(Format.JPEG, data[:2] + b"\xff\x01" + data[2:])
+    assert not is_complete(Format.JPEG, data[:2] + b"\x00" + data[2:])
+
+
+def test_a_bare_jpeg_2000_codestream_is_read() -> None:
+    """Without the boxes of a JP2 file, as some devices give it."""
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.frombytes("L", (32, 24), Random(1).randbytes(32 * 24)).save(file, "JPEG2000", no_jp2=True)
+    data = file.getvalue()
+    content = inspect(data)
+
+    assert content is not None
+    assert (Format.JPEG_2000, 32, 24, ()) == (content.format, content.width, content.height, content.faults)
+    assert [["sample.truncated"]] * 50 == [faults(data[:-cut]) for cut in range(1, 51)]
+
+
+def test_boxes_of_jpeg_2000_may_be_long_or_open() -> None:
+    """A length of eight bytes, and the length 0 that means "to the end" (ITU-T T.800, annex I.4)."""
+    data = made(Format.JPEG_2000)
+    at = data.index(b"jp2c") - 4
+    stream = data[at + 8 :]
+    long = data[:at] + struct.pack(">I4sQ", 1, b"jp2c", len(stream) + 16) + stream
+    unended = data[:at] + struct.pack(">I4s", 0, b"jp2c") + stream
+    senseless = data[:at] + struct.pack(">I4s", 7, b"jp2c") + stream
+
+    assert [[], [], ["sample.truncated"], ["sample.truncated"]] == [
+        faults(one) for one in (long, unended, long[:-1], senseless)
+    ]
 
 
 EXPECTED = {

@@ -136,6 +136,29 @@ def test_a_folder_does_not_reach_outside(tmp_path: Path, name: str) -> None:
     assert ["file.outside"] == [problem.code for problem in caught.value.problems]
 
 
+def test_what_is_no_file_is_a_problem_of_its_place(tmp_path: Path) -> None:
+    """A folder where a sample should be; nothing else is held up by it."""
+    records.save_folder(make_enrollment(2, size=4000), tmp_path / "one")
+    face = tmp_path / "one/biometrics/face.png"
+    face.unlink()
+    face.mkdir()
+
+    with pytest.raises(ValidationError) as caught:
+        records.load_folder(tmp_path / "one")
+
+    assert [("biometrics.face", "file.unreadable")] == [
+        (problem.path, problem.code) for problem in caught.value.problems
+    ]
+
+
+def test_a_document_that_is_no_file_says_so(tmp_path: Path) -> None:
+    """The message names it."""
+    (tmp_path / "enrollment.json").mkdir()
+
+    with pytest.raises(SchemaError, match=r"enrollment\.json cannot be read"):
+        records.load_folder(tmp_path)
+
+
 def test_a_folder_without_an_enrollment_says_so(tmp_path: Path) -> None:
     """The error names the folder."""
     with pytest.raises(SchemaError, match=r"has no enrollment\.json"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 
 import pytest
@@ -265,6 +265,12 @@ def test_naive_times_are_refused() -> None:
     """A time without a zone means another moment at every office."""
     with pytest.raises(TypeError, match="not a datetime"):
         evolve(make_enrollment(1).capture, captured_at="2017-03-17T09:30:00+07:00")
+    for moment in (
+        datetime(1017, 3, 17, tzinfo=UTC),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=9))),
+    ):
+        with pytest.raises(ValueError, match="1900 to 2099"):
+            evolve(make_enrollment(1).capture, captured_at=moment)
     with pytest.raises(ValueError, match="time zone"):
         evolve(make_enrollment(1).capture, captured_at=datetime(2017, 3, 17))  # noqa: DTZ001 - the case
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.records._catalogue import CATALOGUE, IN_SCHEMA
 from ktpsync.records._codes import occupations
 from ktpsync.records._form import FormField, form_fields
-from ktpsync.records._formats import DOCUMENT_FORMATS, FACE_FORMATS, FINGER_FORMATS, IRIS_FORMATS, PICTURES
+from ktpsync.records._formats import (
+    DOCUMENT_FORMATS,
+    FACE_FORMATS,
+    FINGER_FORMATS,
+    IRIS_FORMATS,
+    PICTURES,
+    Format,
+)
 from ktpsync.records._places import LABELS, Finger
 from ktpsync.records._rules_samples import MAX_DOCUMENT_MIB, MAX_DOCUMENTS, MAX_SAMPLE_MIB, MAX_TOTAL_MIB
 from ktpsync.records._schema import FILE_NAME, schema_text
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import Enum
 
-    from ktpsync.records._formats import Format
 
 _MARK: Final = "<!-- The rest of this page is made from the models. -->\n"
 _GROUPS: Final = (
@@ -132,12 +138,12 @@ def _biometrics() -> Iterable[str]:
             (
                 f"biometrics.{'fingers' if isinstance(place, Finger) else 'irises'}.{place.value}",
                 label,
-                _endings(FINGER_FORMATS if isinstance(place, Finger) else IRIS_FORMATS),
+                _named(FINGER_FORMATS if isinstance(place, Finger) else IRIS_FORMATS),
             )
             for place, label in LABELS.items()
         ),
-        ("biometrics.face", "Foto Wajah", _endings(FACE_FORMATS)),
-        ("biometrics.signature", "Tanda Tangan", _endings(PICTURES)),
+        ("biometrics.face", "Foto Wajah", _named(FACE_FORMATS)),
+        ("biometrics.signature", "Tanda Tangan", _named(PICTURES)),
     )
     yield from _table(
         ("place", "label", "formats"), ((f"`{path}`", label, formats) for path, label, formats in places)
@@ -161,7 +167,7 @@ def _documents() -> Iterable[str]:
     yield "## Dokumen: scanned documents"
     yield ""
     yield (
-        f"None to {MAX_DOCUMENTS} files, {_endings(DOCUMENT_FORMATS)}, at most {MAX_DOCUMENT_MIB} MiB each. "
+        f"None to {MAX_DOCUMENTS} files, {_named(DOCUMENT_FORMATS)}, at most {MAX_DOCUMENT_MIB} MiB each. "
         "In a table the first is `documents[0]`."
     )
     yield ""
@@ -197,8 +203,21 @@ def _lists() -> Iterable[str]:
     yield from _table(("code", "text"), ((str(code), f"`{text}`") for code, text in occupations().items()))
 
 
-def _endings(formats: frozenset[Format]) -> str:
-    return ", ".join(sorted(one.name.replace("_", " ").lower() for one in formats))
+_FORMATS: Final = {
+    Format.FINGER_IMAGE: "ISO/IEC 19794-4",
+    Format.FINGER_MINUTIAE: "ISO/IEC 19794-2",
+    Format.FACE_IMAGE: "ISO/IEC 19794-5",
+    Format.IRIS_IMAGE: "ISO/IEC 19794-6",
+    Format.WSQ: "WSQ",
+    Format.JPEG: "JPEG",
+    Format.JPEG_2000: "JPEG 2000",
+    Format.PNG: "PNG",
+    Format.PDF: "PDF",
+}
+
+
+def _named(formats: frozenset[Format]) -> str:
+    return ", ".join(words for one, words in _FORMATS.items() if one in formats)
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

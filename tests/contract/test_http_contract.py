@@ -14,37 +14,51 @@ from ktpsync.testing import CentralContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+
+OFFICES = {f"token-{number}": f"office-{number}" for number in range(200)}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A centre that every test finds empty, because each is another office."""
+    settings = CentralSettings(
+        folder=tmp_path_factory.mktemp("centre"),
+        identities=[age.generate_identity("x25519")],
+        tokens=OFFICES,
+    )
+    with running(settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Iterator[str]:
+    """The tokens of offices that sent nothing yet."""
+    return iter(OFFICES)
+
+
+def client(url: str, token: str) -> HttpBackend:
+    """Return a client of the centre."""
+    return HttpBackend(HttpSettings(url=url, token=Secret(token)), BackendContext(name="central"))
 
 
 class TestHttp(CentralContract):
     """Over real sockets."""
 
     @pytest.fixture
-    def backend(self, tmp_path: Path) -> Iterator[HttpBackend]:
-        """Return a backend connected to a new centre."""
-        settings = CentralSettings(
-            folder=tmp_path, identities=[age.generate_identity("x25519")], tokens={"right-token": "3578"}
-        )
-        with running(settings) as url:
-            client = HttpSettings(url=url, token=Secret("right-token"))
-            with HttpBackend(client, BackendContext(name="central")) as backend:
-                yield backend
+    def backend(self, url: str, tokens: Iterator[str]) -> Iterator[HttpBackend]:
+        """Return a backend connected to a centre that holds nothing of this office."""
+        with client(url, next(tokens)) as backend:
+            yield backend
 
     @pytest.fixture
     def unreachable_backend(self) -> Iterator[HttpBackend]:
         """Return a backend whose centre does not listen."""
-        client = HttpSettings(url="http://127.0.0.1:9", token=Secret("right-token"))
-        with HttpBackend(client, BackendContext(name="central")) as backend:
+        with client("http://127.0.0.1:9", "right-token") as backend:
             yield backend
 
     @pytest.fixture
-    def refused_backend(self, tmp_path: Path) -> Iterator[HttpBackend]:
+    def refused_backend(self, url: str) -> Iterator[HttpBackend]:
         """Return a backend with a token that the centre does not know."""
-        settings = CentralSettings(
-            folder=tmp_path, identities=[age.generate_identity("x25519")], tokens={"right-token": "3578"}
-        )
-        with running(settings) as url:
-            client = HttpSettings(url=url, token=Secret("wrong-token"))
-            with HttpBackend(client, BackendContext(name="central")) as backend:
-                yield backend
+        with client(url, "wrong-token") as backend:
+            yield backend

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from ktpsync import age
 from ktpsync.backends.http.backend import HttpBackend, HttpSettings
@@ -29,20 +30,20 @@ DROP = 200_000
 PACKET_SIZE = 1_300_000
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> CentralSettings:
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> CentralSettings:
     """A centre with one office."""
     return CentralSettings(
-        folder=tmp_path / "centre",
+        folder=tmp_path_factory.mktemp("centre"),
         identities=[age.generate_identity("x25519")],
         tokens={"right-token": "3578"},
         faults=True,
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(settings: CentralSettings) -> Iterator[str]:
-    """A running centre."""
+    """A running centre, the same for all tests."""
     with running(settings) as url:
         yield url
 
@@ -62,17 +63,15 @@ def client(url: str, **options: object) -> HttpBackend:
     return HttpBackend(settings, BackendContext(name="central"))
 
 
-def waiting(settings: CentralSettings) -> list[int]:
-    """Return the sizes of interrupted uploads that the centre keeps."""
-    return [
-        path.stat().st_size for path in (settings.folder / "incoming").glob("*/*") if path.suffix != ".live"
-    ]
+def kept(settings: CentralSettings, packet: SealedPacket) -> list[Path]:
+    """Return the files of a packet's uploads that are not whole."""
+    return list((settings.folder / "incoming").glob(f"*/{packet.packet_id}.*"))
 
 
-def wait_for_bytes(settings: CentralSettings, count: int) -> None:
-    """Wait until so many bytes of an upload arrived."""
+def wait_for_bytes(settings: CentralSettings, packet: SealedPacket, count: int) -> None:
+    """Wait until so many bytes of a packet arrived."""
     deadline = time.monotonic() + 30
-    while sum(path.stat().st_size for path in (settings.folder / "incoming").glob("*/*")) < count:
+    while sum(path.stat().st_size for path in kept(settings, packet)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -109,14 +108,14 @@ def test_another_courier_goes_on_where_one_was_stopped(
 ) -> None:  # fmt: skip
     """Nothing is kept on the station: the centre tells by the packet's id how far it came."""
     with send_part(url, packet, 900_000):
-        wait_for_bytes(settings, 800_000)
+        wait_for_bytes(settings, packet, 800_000)
     line = bad_line(url)
     with client(line.url) as backend:
         receipt = backend.deliver(packet)
 
     assert packet.sha256 == receipt.sha256
     assert line.up < PACKET_SIZE - 800_000 + 2_000
-    assert [] == waiting(settings)
+    assert [] == kept(settings, packet)
 
 
 def test_a_connection_that_hangs_does_not_hold_the_upload(
@@ -125,7 +124,7 @@ def test_a_connection_that_hangs_does_not_hold_the_upload(
 ) -> None:  # fmt: skip
     """Where the line died without a word, the new request takes over what the old one brought."""
     with send_part(url, packet, 900_000):
-        wait_for_bytes(settings, 800_000)
+        wait_for_bytes(settings, packet, 800_000)
         line = bad_line(url)
         with client(line.url) as backend:
             receipt = backend.deliver(packet)
@@ -135,20 +134,22 @@ def test_a_connection_that_hangs_does_not_hold_the_upload(
 
 
 def test_an_interrupted_upload_survives_a_restart_of_the_centre(
-    settings: CentralSettings, packet: SealedPacket, send_part: Callable[..., socket.socket],
+    tmp_path: Path, settings: CentralSettings, packet: SealedPacket, send_part: Callable[..., socket.socket],
     bad_line: Callable[..., BadLine],
 ) -> None:  # fmt: skip
     """What came is found again."""
+    settings = evolve(settings, folder=tmp_path / "centre")
     with running(settings) as url, send_part(url, packet, 900_000):
-        wait_for_bytes(settings, 800_000)
-    kept = sum(waiting(settings))
+        wait_for_bytes(settings, packet, 800_000)
+    (resting,) = kept(settings, packet)
+    size = resting.stat().st_size
     with running(settings) as url:
         line = bad_line(url)
         with client(line.url) as backend:
             assert packet.sha256 == backend.deliver(packet).sha256
 
-    assert kept > 800_000
-    assert line.up < PACKET_SIZE - kept + 2_000
+    assert size > 800_000
+    assert line.up < PACKET_SIZE - size + 2_000
 
 
 def test_an_answer_that_was_lost_costs_no_second_upload(
@@ -180,7 +181,7 @@ def test_other_bytes_under_the_id_of_an_upload_start_anew(
 ) -> None:
     """Bytes of two packets are never joined."""
     with send_part(url, packet, 900_000):
-        wait_for_bytes(settings, 800_000)
+        wait_for_bytes(settings, packet, 800_000)
     other = made_up_packet(os.urandom(600_000))
     renamed = SealedPacket(
         packet_id=packet.packet_id, sha256=other.sha256, size=other.size, opener=other.open
@@ -190,7 +191,7 @@ def test_other_bytes_under_the_id_of_an_upload_start_anew(
         with pytest.raises(ConflictError, match="other bytes"):
             backend.deliver(packet)
 
-    assert [] == waiting(settings)
+    assert [] == kept(settings, packet)
 
 
 def test_damage_in_what_was_kept_is_noticed_and_sent_anew(
@@ -198,11 +199,11 @@ def test_damage_in_what_was_kept_is_noticed_and_sent_anew(
 ) -> None:
     """As when a power cut left zeros where bytes were: the whole has not the digest, and it begins anew."""
     with send_part(url, packet, 900_000):
-        wait_for_bytes(settings, 800_000)
+        wait_for_bytes(settings, packet, 800_000)
     with client(url) as backend:
         backend._uploader._ask(packet)  # as a side effect the old connection's bytes are put to rest
-        (kept,) = (settings.folder / "incoming").glob("*/*")
-        with kept.open("r+b") as file:
+        (resting,) = kept(settings, packet)
+        with resting.open("r+b") as file:
             file.write(bytes(1000))
         with pytest.raises(UnavailableError, match="sent again"):
             backend.deliver(packet)

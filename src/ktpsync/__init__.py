@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktpsync import age, errors, packet, records
     from ktpsync.backends.disk import init_disk
-    from ktpsync.office import Office, extract_packets, init_office, restore, verify_backup
+    from ktpsync.office import Office, extract_packets, init_office, list_snapshots, restore, verify_backup
     from ktpsync.records import Enrollment
 
 _HOME = {
@@ -22,6 +22,7 @@ _HOME = {
     "extract_packets": "ktpsync.office",
     "init_disk": "ktpsync.backends.disk",
     "init_office": "ktpsync.office",
+    "list_snapshots": "ktpsync.office",
     "packet": "ktpsync.packet",
     "records": "ktpsync.records",
     "restore": "ktpsync.office",
@@ -37,6 +38,7 @@ __all__ = [
     "extract_packets",
     "init_disk",
     "init_office",
+    "list_snapshots",
     "packet",
     "records",
     "restore",

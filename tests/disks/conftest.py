@@ -113,10 +113,10 @@ def new_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDisk]:
     """Return a function that makes and mounts an empty file system."""
     disks: list[RealDisk] = []
 
-    def make(kind: str, *, size_mb: int = 16) -> RealDisk:
+    def make(kind: str, *, size_mb: int = 16, folder: Path | None = None) -> RealDisk:
         if reason := missing(kind):
             pytest.skip(reason)
-        folder = tmp_path_factory.mktemp("disk")
+        folder = folder or tmp_path_factory.mktemp("disk")
         disk = RealDisk(kind, folder / f"{kind}.img", folder / "usb")
         disks.append(disk)
         if kind not in _IN_MEMORY:

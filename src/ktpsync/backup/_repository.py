@@ -30,7 +30,7 @@ from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import StorageBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MAX_DOCUMENT = 64 << 20
 """Largest marker, index or manifest that is read into memory, in bytes."""
@@ -158,6 +158,19 @@ class Repository:
             raise DamagedBackupError(f"{key} is another snapshot's manifest under this name.")
         ref = SnapshotRef(name=name, sha256=hashlib.sha256(data).hexdigest())
         return Snapshot(manifest=manifest, ref=ref, signer=signer)
+
+    def snapshots(self) -> Iterator[Snapshot | DamagedBackupError]:
+        """Yield every snapshot, oldest first; what is wrong with one stands in its place.
+
+        Raises:
+            RepositoryError: The format of one is newer.
+            BackendError: The storage cannot be reached.
+        """
+        for name in self.snapshot_names():
+            try:
+                yield self.snapshot(name)
+            except DamagedBackupError as error:
+                yield error
 
     def index(self, pack: PackEntry) -> PackIndex:
         """Read a pack's index and check it against the manifest's entry.

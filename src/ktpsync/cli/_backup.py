@@ -13,6 +13,7 @@ from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, duration, long_work
+from ktpsync.errors import KtpsyncError
 
 if TYPE_CHECKING:
     from ktpsync.backup import SnapshotReport
@@ -66,6 +67,60 @@ def make(output: Output, name: str, config: Path) -> Exit:
         }
     )
     return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+@backup.command(name="list")
+@click.argument("name")
+@config_option
+@command
+def list_(output: Output, name: str, config: Path) -> Exit:
+    """List what can be restored from the backup NAME, or from the one in the marked folder NAME of a disk.
+
+    Snapshots of an interrupted first backup are listed too: what they hold is safe.
+    """
+    if Path(name).is_dir():
+        found = ktpsync.list_snapshots(Path(name))
+    else:
+        with ktpsync.Office.open(config) as office:
+            found = office.snapshots(name)
+    good = [one for one in found if not isinstance(one, KtpsyncError)]
+    output.table(
+        "Snapshots",
+        ["snapshot", "made", "packets", "bytes", "complete", "station key"],
+        [
+            [
+                one.ref.name,
+                one.manifest.created_at,
+                one.manifest.totals.packets,
+                one.manifest.totals.bytes,
+                "yes" if one.manifest.complete else "no",
+                one.signer.key_id,
+            ]
+            for one in good
+        ],
+    )
+    damaged = [str(one) for one in found if isinstance(one, KtpsyncError)]
+    for line in damaged:
+        click.echo(f"ktpsync: {line}", err=True)
+    output.result(
+        {
+            "snapshots": [
+                {
+                    "name": one.ref.name,
+                    "created_at": one.manifest.created_at,
+                    "kind": one.manifest.kind,
+                    "complete": one.manifest.complete,
+                    "packets": one.manifest.totals.packets,
+                    "bytes": one.manifest.totals.bytes,
+                    "station": one.signer.key_id,
+                    "lineage": one.manifest.lineage,
+                }
+                for one in good
+            ],
+            "damaged": damaged,
+        }
+    )
+    return Exit.DAMAGED if damaged else Exit.DONE
 
 
 def _in_words(report: SnapshotReport, seconds: float) -> str:

@@ -8,7 +8,7 @@ from ktpsync.office._doctor import rebuild_outbox
 from ktpsync.office._key_tests import KeyState, KeyTestReport
 from ktpsync.office._office import Office
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
-from ktpsync.office._restore import extract_packets, restore, verify_backup
+from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
 from ktpsync.office._rotation import RotationReport
 from ktpsync.office._setup import init_office
 
@@ -25,6 +25,7 @@ __all__ = [
     "check_places",
     "extract_packets",
     "init_office",
+    "list_snapshots",
     "rebuild_outbox",
     "restore",
     "verify_backup",

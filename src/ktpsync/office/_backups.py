@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         PruneReport,
         RepairReport,
         Retention,
+        Snapshot,
         SnapshotReport,
         VerifyReport,
     )
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
+    from ktpsync.errors import DamagedBackupError
     from ktpsync.keys import IndexKey, StationKey
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import Outbox
@@ -195,6 +197,11 @@ class Backups:
 
         with self.places.opened(name) as repository:
             return extract(repository, packet_ids, into)
+
+    def snapshots(self, name: str) -> list[Snapshot | DamagedBackupError]:
+        """Return what is there to be restored."""
+        with self.places.opened(name) as repository:
+            return list(repository.snapshots())
 
     def make_room_for(self, size: int) -> bool:
         """Drop bytes from the spool so that a packet fits; return whether any were dropped."""

@@ -37,12 +37,14 @@ if TYPE_CHECKING:
         PruneReport,
         RepairReport,
         Retention,
+        Snapshot,
         SnapshotReport,
         VerifyReport,
     )
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
     from ktpsync.courier import Estimate
+    from ktpsync.errors import DamagedBackupError
     from ktpsync.keys import StationPublicKey
     from ktpsync.office._key_tests import KeyState, KeyTestReport
     from ktpsync.office._reports import ReconcileReport, SyncReport
@@ -516,6 +518,18 @@ class Office:
             BackendError: The place cannot be reached.
         """
         return self._backups.extract(self._backups.places.resolve(name), packet_ids, into)
+
+    def snapshots(self, name: str) -> list[Snapshot | DamagedBackupError]:
+        """Return the snapshots of a backup, of all stations, oldest first; what is wrong with one stands in its place.
+
+        Args:
+            name: The backup.
+
+        Raises:
+            UnknownDestinationError: There is no backup of this name.
+            BackendError: The place cannot be reached.
+        """
+        return self._backups.snapshots(self._backups.places.resolve(name))
 
     def drill(self, name: str, identities: Iterable[Identity], *, sample: int = 20) -> DrillReport:
         """Try a restore without keeping it: read the whole state, open a sample of packets.

@@ -21,7 +21,15 @@ from ktpsync.plugins import StorageBackend
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ktpsync.backup import ExtractReport, ProgressCallback, RestoreReport, Selection, VerifyReport
+    from ktpsync.backup import (
+        ExtractReport,
+        ProgressCallback,
+        RestoreReport,
+        Selection,
+        Snapshot,
+        VerifyReport,
+    )
+    from ktpsync.errors import DamagedBackupError
 
 
 def restore(
@@ -130,6 +138,23 @@ def extract_packets(
     """
     with _storage(source, None) as storage:
         return extract(Repository.open(storage), packet_ids, into)
+
+
+def list_snapshots(source: StorageBackend | Path | str) -> list[Snapshot | DamagedBackupError]:
+    """Return the snapshots of a backup without its office, oldest first: no key is needed.
+
+    Args:
+        source: The marked folder of the disk that holds it, or a storage backend.
+
+    Returns:
+        The snapshots; what is wrong with one stands in its place.
+
+    Raises:
+        RepositoryError: There is no repository.
+        BackendError: It cannot be reached.
+    """
+    with _storage(source, None) as storage:
+        return list(Repository.open(storage).snapshots())
 
 
 def verify_backup(

@@ -1,0 +1,303 @@
+"""`ktpsync plugins` and `ktpsync config` as the person who sets up an office meets them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tomllib
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import ktpsync
+from ktpsync.central import CentralSettings, running
+from ktpsync.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
+
+PLUGIN = """
+import sys
+from attrs import frozen
+from ktpsync.plugins import Backend, BackendSpec, Health, hookimpl
+
+@frozen(kw_only=True)
+class Settings:
+    mood: str = "well"
+
+class Moody(Backend):
+    def __init__(self, settings, context):
+        self.mood = settings.mood
+    def deliver(self, packet): ...
+    def check(self):
+        if self.mood != "well":
+            raise RuntimeError(self.mood)
+        return Health(summary="All is well.", free=7, details={"colour": "blue"})
+
+@hookimpl
+def ktpsync_backends():
+    yield BackendSpec(name="moody", api_version=1, summary="x", config="ktpsync_test_moody:Settings",
+                      factory="ktpsync_test_moody:Moody")
+    yield BackendSpec(name="gone", api_version=1, summary="x", config="no_such_package:Settings",
+                      factory="no_such_package:Gone")
+@hookimpl
+def ktpsync_delivered(): ...
+"""
+
+
+def run(*arguments: object) -> Result:
+    """Run a command in this process."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An office with a marked disk; its folder is the current one."""
+    ktpsync.init_disk(tmp_path / "usb-a", label="red")
+    recipient = str(ktpsync.age.generate_identity("x25519").recipient)
+    ktpsync.init_office(tmp_path / "office", recipients=[recipient], places="")
+    monkeypatch.chdir(tmp_path / "office")
+    return tmp_path / "office"
+
+
+def configure(office: Path, places: str) -> None:
+    """Write the places into the configuration."""
+    path = office / "ktpsync.toml"
+    path.write_text(path.read_text() + places)
+
+
+@pytest.fixture
+def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An installed plugin; returns the name of its module."""
+    site = tmp_path / "site"
+    information = site / "ktpsync_moody-3.4.dist-info"
+    information.mkdir(parents=True)
+    (site / "ktpsync_test_moody.py").write_text(PLUGIN)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: ktpsync-moody\nVersion: 3.4\n")
+    (information / "entry_points.txt").write_text("[ktpsync]\nmood = ktpsync_test_moody\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, "ktpsync_test_moody", raising=False)
+    return "ktpsync_test_moody"
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Iterator[str]:
+    """A centre with one token."""
+    identity = ktpsync.age.generate_identity("x25519")
+    settings = CentralSettings(folder=tmp_path / "centre", identities=[identity], tokens={"right": "3578"})
+    with running(settings) as url:
+        yield url
+
+
+def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
+    """For a person as lines, for a program as JSON."""
+    listed, document = run("plugins"), run("plugins", "--json")
+
+    lines = {line.split("\t")[0]: line.split("\t") for line in listed.stdout.splitlines()}
+    assert ["plugin", "distribution", "version", "api", "offers", "state"] == lines["plugin"]
+    assert [
+        "mood",
+        "ktpsync-moody",
+        "3.4",
+        "1",
+        "backend moody, backend gone, observes delivered",
+        "usable",
+    ] == lines["mood"]
+    assert "secrets keyring" == lines["keyring"][4]
+    (found,) = [line for line in json.loads(document.stdout)["plugins"] if line["plugin"] == "mood"]
+    assert {
+        "plugin": "mood",
+        "distribution": "ktpsync-moody",
+        "version": "3.4",
+        "api_version": 1,
+        "backends": ["moody", "gone"],
+        "secret_providers": [],
+        "observes": ["ktpsync_delivered"],
+        "rejected": None,
+        "notes": [],
+    } == found
+
+
+def test_a_rejected_plugin_is_listed_with_the_reason(moody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a person must look."""
+    monkeypatch.setenv("KTPSYNC_DISABLE_PLUGINS", "ktpsync-moody:mood")
+
+    listed, checked = run("plugins"), run("plugins", "--check", "mood")
+
+    assert (PERSON, FAILED) == (listed.exit_code, checked.exit_code)
+    assert "mood\tktpsync-moody\t3.4\t-\t-\tdisabled by KTPSYNC_DISABLE_PLUGINS" in listed.stdout
+    assert "ktpsync-moody:mood is not used: disabled by KTPSYNC_DISABLE_PLUGINS" in checked.stderr
+
+
+def test_listing_imports_no_backend() -> None:
+    """Neither does asking for help."""
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print([m for m in sys.modules if m.endswith('.backend') or m in ('boto3', 'urllib3')]))\n"
+        "sys.argv = ['ktpsync', 'plugins']\nfrom ktpsync.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (0, "[]") == (done.returncode, done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_what_is_well_says_so(office: Path, centre: str, moody: str) -> None:
+    """Destinations and backups, by their own names or by what they use."""
+    configure(
+        office,
+        f'[destinations.central]\nbackend = "http"\nurl = "{centre}"\ntoken = "right"\n'
+        '[destinations.usb-a]\nbackend = "disk"\npath = "../usb-a"\n'
+        '[backups.usb-a]\nbackend = "disk"\npath = "../usb-a"\n[destinations.m]\nbackend = "moody"\n',
+    )
+
+    disk, central, mood = (run("plugins", "--check", name) for name in ("disk", "central", "m"))
+    document = json.loads(run("plugins", "--check", "m", "--json").stdout)
+
+    assert (DONE, DONE, DONE) == (disk.exit_code, central.exit_code, mood.exit_code)
+    assert ["[destinations.usb-a] (disk): well", "[backups.usb-a] (disk): well"] == [
+        line for line in disk.stdout.splitlines() if line.startswith("[")
+    ]
+    assert "Disk red at" in disk.stdout
+    assert "[destinations.central] (http): well" in central.stdout
+    assert "[destinations.m] (moody): well\n  All is well.\n  colour: blue\n" == mood.stdout
+    assert [
+        {
+            "place": "[destinations.m]",
+            "backend": "moody",
+            "well": True,
+            "summary": "All is well.",
+            "free": 7,
+            "details": {"colour": "blue"},
+        }
+    ] == document["checks"]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "code"),
+    [
+        ('backend = "disk"\npath = "../drawer"\n', "Plug in the right disk", WAITING),
+        (
+            'backend = "disk"\npath = "../usb-a"\ndisk = "00000000-0000-4000-8000-000000000000"\n',
+            "Plug in the right disk",
+            WAITING,
+        ),
+        ('backend = "disk"\npath = "../usb-a"\nreserve = "900 TB"\n', "is full", WAITING),
+        ('backend = "http"\nurl = "{centre}"\ntoken = "wrong-hush"\n', "Renew the token", PERSON),
+        ('backend = "http"\nurl = "http://127.0.0.1:{port}/"\n', "127.0.0.1", WAITING),
+        ('backend = "http"\nurl = "{centre}"\ntokn = "wrong-hush"\n', "perhaps 'token'", BAD_INPUT),
+        ('backend = "http"\n', "url: this setting is missing", BAD_INPUT),
+        ('backend = "dsik"\n', "Perhaps 'disk'", FAILED),
+        ('backend = "gone"\n', "needs the package 'no_such_package', which is missing", FAILED),
+        ('backend = "moody"\nmood = "sad"\n', "the backend failed with RuntimeError: sad", FAILED),
+    ],
+)
+@pytest.mark.usefixtures("moody")
+def test_what_is_not_well_says_what_to_do(
+    office: Path, centre: str, place: str, words: str, code: int
+) -> None:
+    """The disk in the drawer, another disk, a full one, a wrong token, nobody there, a typing error."""
+    configure(office, "[destinations.x]\n" + place.format(centre=centre, port=free_port()))
+
+    checked = run("plugins", "--check", "x")
+    document = json.loads(run("plugins", "--check", "x", "--json").stdout)
+
+    assert code == checked.exit_code
+    assert checked.stdout.startswith("[destinations.x] (")
+    assert "not well" in checked.stdout
+    assert words in checked.stdout
+    assert words in document["checks"][0]["error"]["message"]
+    assert "hush" not in checked.stdout + checked.stderr
+    assert len(checked.stdout.splitlines()) <= 3
+
+
+def test_the_worst_answer_decides_the_exit_code(office: Path, moody: str) -> None:
+    """One place that is well does not hide another that is not."""
+    configure(
+        office,
+        '[destinations.a]\nbackend = "disk"\npath = "../usb-a"\n[destinations.b]\nbackend = "disk"\npath = "../no"\n',
+    )
+
+    checked = run("plugins", "--check", "disk")
+
+    assert WAITING == checked.exit_code
+    assert "[destinations.a] (disk): well" in checked.stdout
+    assert "[destinations.b] (disk): not well" in checked.stdout
+
+
+def test_a_plugin_that_nothing_uses_is_imported(
+    office: Path, moody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a configuration or without; a backend that cannot be imported is told."""
+    here, keyring, gone = (run("plugins", "--check", name) for name in ("moody", "keyring", "gone"))
+    monkeypatch.chdir(tmp_path)
+    elsewhere = run("plugins", "--check", "moody")
+
+    assert (DONE, DONE, DONE) == (here.exit_code, keyring.exit_code, elsewhere.exit_code)
+    assert "moody can be imported; nothing in ktpsync.toml uses it" in here.stdout
+    assert "there is no ktpsync.toml that uses it" in elsewhere.stdout
+    assert FAILED == gone.exit_code
+    assert "no_such_package" in gone.stderr
+
+
+def test_a_name_that_is_nothing_is_told(office: Path) -> None:
+    """With where the names are."""
+    checked = run("plugins", "--check", "nothing")
+
+    assert FAILED == checked.exit_code
+    assert "`ktpsync plugins` lists the plugins" in checked.stderr
+
+
+def test_a_new_plugin_is_written_once(tmp_path: Path) -> None:
+    """And never over something; names that cannot be are refused."""
+    made = run("plugins", "new", "ktpsync-tape", "--into", tmp_path)
+    again = run("plugins", "new", "tape", "--into", tmp_path)
+    odd = [run("plugins", "new", name, "--into", tmp_path) for name in ("Tape", "a--b", "../x", "disk", "-x")]
+
+    assert (DONE, BAD_INPUT) == (made.exit_code, again.exit_code)
+    assert "exists already; nothing was written" in again.stderr
+    assert {BAD_INPUT, USAGE} == {answer.exit_code for answer in odd}
+    assert ["ktpsync-tape"] == [path.name for path in tmp_path.iterdir()]
+    assert {"pyproject.toml", "README.md", "__init__.py", "backend.py", "plugin.py", "test_contract.py"} == {
+        path.name for path in (tmp_path / "ktpsync-tape").rglob("*") if path.is_file()
+    }
+
+
+def test_config_check_lists_all_problems(office: Path) -> None:
+    """And says so when there are none."""
+    right = run("config", "check")
+    configure(office, '[destinations.x]\nbackend = "dsik"\n[destinations.y]\nbackend = "http"\nurll = "x"\n')
+    wrong, document = run("config", "check"), run("config", "check", "--json")
+
+    assert (DONE, BAD_INPUT) == (right.exit_code, wrong.exit_code)
+    assert "ktpsync.toml is right" in right.stdout
+    assert "ktpsync.toml: 3 problems." in wrong.stdout
+    assert 3 == len(json.loads(document.stdout)["problems"])
+
+
+def test_config_schema_is_a_schema_of_what_init_writes(office: Path) -> None:
+    """On standard output, alone, so that it can go into a file."""
+    printed = run("config", "schema")
+
+    assert (DONE, "") == (printed.exit_code, printed.stderr)
+    jsonschema.validate(
+        tomllib.loads((office / "ktpsync.toml").read_text(encoding="utf-8")), json.loads(printed.stdout)
+    )

@@ -148,8 +148,8 @@ _BIODATA: Final = {
         "This code is not in today's list of regions.", "Kode ini tidak ada dalam daftar wilayah saat ini."
     ),
     "region.name-differs": _warning(
-        "The name is not the one that its code has in today's list: {listed}.",
-        "Nama tidak sesuai dengan kodenya dalam daftar saat ini: {listed}.",
+        "The name is not the one that its code has in today's list.",
+        "Nama tidak sesuai dengan kodenya dalam daftar saat ini.",
     ),
     "birth-date.future": _error(
         "The birth date is after the recording.", "Tanggal lahir setelah tanggal perekaman."
@@ -167,8 +167,8 @@ _BIODATA: Final = {
         "Kode ini tidak ada dalam daftar pekerjaan; tetap disimpan.",
     ),
     "occupation.text-differs": _warning(
-        "The text is not the one that this code has in the list: {listed}.",
-        "Teks tidak sesuai dengan kode ini dalam daftar: {listed}.",
+        "The text is not the one that its code has in the list.",
+        "Teks tidak sesuai dengan kodenya dalam daftar.",
     ),
     "foreigner.data-missing": _error(
         "A foreigner needs nationality, passport and stay permit.",

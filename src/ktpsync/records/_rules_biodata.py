@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.records._codes import occupations
-from ktpsync.records._regions import is_known_region, is_name_of, region_name
+from ktpsync.records._regions import is_known_region, is_name_of
 from ktpsync.records._terms import Citizenship, MaritalStatus, StayPermit
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _address(address: Address) -> Iterator[Finding]:
         if not is_known_region(code):
             yield path, "region.code-unknown", {}
         elif not is_name_of(getattr(address, level), code):
-            yield f"biodata.address.{level}", "region.name-differs", {"listed": region_name(code)}
+            yield f"biodata.address.{level}", "region.name-differs", {}
 
 
 def _occupation(occupation: Occupation) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def _occupation(occupation: Occupation) -> Iterator[Finding]:
     if listed is None:
         yield "biodata.occupation.code", "occupation.code-unknown", {}
     elif occupation.text.strip().upper() != listed:
-        yield "biodata.occupation.text", "occupation.text-differs", {"listed": listed}
+        yield "biodata.occupation.text", "occupation.text-differs", {}
 
 
 def _dates(biodata: Biodata, recorded: date) -> Iterator[Finding]:

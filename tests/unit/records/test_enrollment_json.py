@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,14 @@ from attrs import evolve
 
 from ktpsync import records
 from ktpsync.errors import SchemaError, ValidationError
-from ktpsync.records import _versions
+from ktpsync.records import Severity, _versions
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+
+VERSION_1 = Path(__file__).parent / "data" / "version-1"
 
 
 def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
@@ -270,3 +273,19 @@ def test_an_older_version_stays_readable(monkeypatch: pytest.MonkeyPatch) -> Non
     assert enrollment == records.from_json(new, reader(files))
     with pytest.raises(SchemaError, match="Upgrade ktpsync"):
         records.from_json(b'{"schema": "ktpsync.enrollment/3"}', reader({}))
+
+
+def test_what_version_1_wrote_stays_readable() -> None:
+    """The folder was written when version 1 was new, with every field filled. It never changes."""
+    enrollment = records.load_folder(VERSION_1)
+
+    assert () == tuple(found for found in records.problems(enrollment) if found.severity is Severity.ERROR)
+    biodata = enrollment.biodata
+    assert ("A B", "JEPANG") == (
+        biodata.father and biodata.father.full_name,
+        biodata.foreigner and biodata.foreigner.nationality,
+    )
+    assert "made-up-1" == enrollment.reference
+    document = json.loads((VERSION_1 / "enrollment.json").read_bytes())
+    if records.SCHEMA == document["schema"]:
+        assert (VERSION_1 / "enrollment.json").read_bytes() == records.to_json(enrollment)[0]

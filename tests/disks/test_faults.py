@@ -69,9 +69,9 @@ def in_mid_write(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) -
 
 
 @pytest.fixture
-def disk(new_disk: Callable[..., Any]) -> Any:
-    """An ext4 disk that is plugged in and marked."""
-    disk = new_disk("ext4", size_mb=16)
+def disk(request: pytest.FixtureRequest, new_disk: Callable[..., Any]) -> Any:
+    """A disk that is plugged in and marked; ext4 if the test does not say which."""
+    disk = new_disk(getattr(request, "param", "ext4"), size_mb=16)
     init_disk(disk.mount_point, label="red")
     return disk
 
@@ -109,6 +109,7 @@ def assert_arrives(office: Office, folder: Path, old: dict[str, str]) -> None:
     assert old.items() <= now.items()
 
 
+@pytest.mark.parametrize("disk", ["ext4", "exfat", "ntfs"], indirect=True)
 def test_unmounted_in_mid_write(office: Office, disk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cable is pulled; nothing lands in the folder below."""
     mount_point = disk.mount_point
@@ -215,6 +216,23 @@ def test_two_disks_with_one_marker(office: Office, disk: Any, new_disk: Callable
     for copy in copies:
         assert {} == whole_packets(copy.mount_point)
         copy.pull_out()
+
+
+@pytest.mark.parametrize("disk", ["tmpfs", "exfat"], indirect=True)
+def test_a_full_disk(office: Office, disk: Any) -> None:
+    """The packet waits until somebody frees some room."""
+    mount_point = disk.mount_point
+    old = whole_packets(mount_point)
+    filler = mount_point / "holiday.mp4"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"f" * 4096)
+
+    assert_waits(office, "'red'", str(mount_point), "Free some room or plug in another disk")
+
+    assert old == whole_packets(mount_point)
+    filler.unlink()
+    assert_arrives(office, mount_point, old)
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4", "exfat", "ntfs"])

@@ -240,10 +240,17 @@ def test_disks_are_told_by_what_they_are(tmp_path: Path, plugged_in: list[Partit
     assert found["new"].free <= found["new"].size
 
 
-def test_settings_need_a_path_or_a_uuid() -> None:
-    """The message shows both ways."""
-    with pytest.raises(ConfigError, match=r"\[destinations.usb-a\].*path = .*`ktpsync disk list`"):
-        read_settings(DiskSettings, {"reserve": "1 GB"}, where="[destinations.usb-a]")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"reserve": "1 GB"}, r"\[destinations.usb-a\].*path = .*`ktpsync disk list`"),
+        ({"disk": "red, drawer 2"}, "'red, drawer 2' is not a UUID; `ktpsync disk list`"),
+    ],
+)
+def test_settings_need_a_path_or_a_uuid(settings: dict[str, object], words: str) -> None:
+    """The message shows both ways, and where UUIDs are shown."""
+    with pytest.raises(ConfigError, match=words):
+        read_settings(DiskSettings, settings, where="[destinations.usb-a]")
 
 
 def test_a_source_that_fails_is_not_the_disk_s_fault(tmp_path: Path) -> None:

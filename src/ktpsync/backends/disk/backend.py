@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import threading
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -68,6 +69,13 @@ class DiskSettings:
             raise ValueError(
                 'a disk needs a path, such as path = "/media/usb-a", or its UUID, which `ktpsync disk list` shows'
             )
+        if self.disk is not None:
+            try:
+                uuid.UUID(self.disk)
+            except ValueError:
+                raise ValueError(
+                    f"disk = {self.disk!r} is not a UUID; `ktpsync disk list` shows the UUIDs of marked disks"
+                ) from None
 
 
 class DiskBackend(StorageBackend):

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from ktpsync import age, errors, packet, records
     from ktpsync.backends.disk import init_disk
     from ktpsync.office import Office, extract_packets, init_office, list_snapshots, restore, verify_backup
+    from ktpsync.outbox import borrowed_connection
     from ktpsync.records import Enrollment
 
 _HOME = {
     "Enrollment": "ktpsync.records",
     "Office": "ktpsync.office",
     "age": "ktpsync.age",
+    "borrowed_connection": "ktpsync.outbox",
     "errors": "ktpsync.errors",
     "extract_packets": "ktpsync.office",
     "init_disk": "ktpsync.backends.disk",
@@ -34,6 +36,7 @@ __all__ = [
     "Enrollment",
     "Office",
     "age",
+    "borrowed_connection",
     "errors",
     "extract_packets",
     "init_disk",

@@ -12,6 +12,7 @@ from ktpsync.backup import Retention
 from ktpsync.config._recipients import parse_recipients, read_recipients_file
 from ktpsync.courier import CourierPolicy, Window
 from ktpsync.errors import ConfigError
+from ktpsync.outbox import Limits
 from ktpsync.plugins import ByteSize, Duration, Secret
 
 if TYPE_CHECKING:
@@ -46,9 +47,15 @@ class OfficeSettings:
         recipients_file: A file with more of them, one a line; ``#`` starts a comment.
         database: SQLAlchemy URL of an outbox that several machines share; a secret, for it may hold a
             password. Default: SQLite in ``data``.
+        database_schema: PostgreSQL schema of the outbox's tables, where they share the application's database.
         reserve: Bytes that stay free on the spool's disk: recording is refused rather than going below.
         warn_below: Bytes free on it below which `ktpsync status` asks for a person.
-        max_backlog: Bytes not yet delivered above which recording is refused. Default: no limit.
+        max_backlog: Sealed bytes waiting for one required destination above which recording is refused.
+            Default: no limit.
+        max_backlog_age: Age of the oldest packet waiting for a required destination above which recording is
+            refused. Default: no limit.
+        retention: Time after the centre's final word after which the service drops a packet's bytes from the spool,
+            if every required destination and a verified backup have them. Default: they are kept.
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
         offload_copies: Verified backups that must hold a packet before it is dropped.
@@ -58,11 +65,24 @@ class OfficeSettings:
     recipients: tuple[str, ...] = ()
     recipients_file: Path | None = None
     database: Secret | None = None
+    database_schema: str | None = None
     reserve: ByteSize = ByteSize(200 << 20)
     warn_below: ByteSize = ByteSize(1 << 30)
     max_backlog: ByteSize | None = None
+    max_backlog_age: Duration | None = None
+    retention: Duration | None = None
     offload_below: ByteSize = ByteSize(2 << 30)
     offload_copies: int = field(default=1, validator=_at_least_one)
+
+    def limits(self) -> Limits:
+        """Return when the outbox refuses enrollments."""
+        age = self.max_backlog_age
+        return Limits(
+            reserve=self.reserve,
+            warn=self.warn_below,
+            max_backlog=self.max_backlog,
+            max_age_days=None if age is None else age / _DAY,
+        )
 
 
 @frozen(kw_only=True)

@@ -6,6 +6,7 @@ See ``docs/explanation/outbox.md`` for states, invariants and what is promised.
 from __future__ import annotations
 
 from ktpsync.outbox._audit import AuditReport, AuditTrail
+from ktpsync.outbox._borrowed import borrowed_connection
 from ktpsync.outbox._breaker import Breaker, BreakerPolicy
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._deliveries import check_receipt
@@ -73,6 +74,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "backoff_ms",
+    "borrowed_connection",
     "check_receipt",
     "failing_for_ms",
     "rebuild",

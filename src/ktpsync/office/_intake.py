@@ -1,0 +1,137 @@
+"""From enrollments to packets in the outbox, one at a time or many with shared waits for the disk."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ktpsync import packet
+from ktpsync.errors import AgeError, KtpsyncError, PacketError, RecordError, StationFullError
+from ktpsync.outbox import Submission, Submitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+    from ktpsync.age import Recipient
+    from ktpsync.clock import Clock
+    from ktpsync.config import Configuration
+    from ktpsync.keys import IndexKey, StationKey
+    from ktpsync.outbox import Outbox
+    from ktpsync.records import Enrollment, Nik
+
+T = TypeVar("T")
+
+_BATCH_BYTES: Final = 32 << 20
+"""Sealed bytes that are held in memory at one time, and stored with one commit."""
+
+
+class Intake:
+    """Seals enrollments and puts them into the outbox.
+
+    Args:
+        settings: The configuration; its recipients are read at each call, so that a changed file holds at once.
+        outbox: Where to.
+        station_key: Signs the manifests.
+        index_key: The key of the hashes by which enrollments and persons are recognised.
+        clock: The clock to ask.
+        make_room: Frees bytes on the station's disk if it can; returns whether it did.
+    """
+
+    def __init__(
+        self,
+        settings: Configuration,
+        *,
+        outbox: Outbox,
+        station_key: StationKey,
+        index_key: IndexKey,
+        clock: Clock,
+        make_room: Callable[[int], bool],
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._station_key = station_key
+        self._index_key = index_key
+        self._clock = clock
+        self._make_room = make_room
+
+    def person(self, nik: Nik) -> bytes:
+        """Return the keyed hash of a NIK."""
+        return self._index_key.digest("nik", str(nik).encode("ascii"))
+
+    def submit(self, enrollment: Enrollment, *, urgent: bool, connection: Connection | None) -> Submitted:
+        """Store one; see :meth:`Office.submit`."""
+        item = self._sealed(enrollment, self._settings.recipients(), urgent=urgent)
+        return self._with_room(
+            lambda: self._outbox.submit(
+                item.sealed,
+                packet_id=item.packet_id,
+                sha256=item.sha256,
+                reference=item.reference,
+                fingerprint=item.fingerprint,
+                person=item.person,
+                urgent=urgent,
+                connection=connection,
+            ),
+            len(item.sealed),
+        )
+
+    def submit_many(
+        self, enrollments: Iterable[Enrollment], *, urgent: bool, connection: Connection | None
+    ) -> list[Submitted | KtpsyncError]:
+        """Store many; see :meth:`Office.submit_many`."""
+        recipients = self._settings.recipients()
+        results: list[Submitted | KtpsyncError] = []
+        batch: list[Submission | KtpsyncError] = []
+        size = 0
+        for enrollment in enrollments:
+            try:
+                item = self._sealed(enrollment, recipients, urgent=urgent)
+            except (RecordError, PacketError, AgeError) as error:
+                batch.append(error)
+                continue
+            batch.append(item)
+            size += len(item.sealed)
+            if size >= _BATCH_BYTES:
+                results += self._store(batch, size, connection)
+                batch, size = [], 0
+        return results + self._store(batch, size, connection)
+
+    def _store(
+        self, batch: Sequence[Submission | KtpsyncError], size: int, connection: Connection | None
+    ) -> list[Submitted | KtpsyncError]:
+        """Store what of a batch could be sealed; return a result for each."""
+        good = [item for item in batch if isinstance(item, Submission)]
+        if not good:
+            return [item for item in batch if not isinstance(item, Submission)]
+        try:
+            stored: Iterable[Submitted | KtpsyncError] = self._with_room(
+                lambda: self._outbox.submit_many(good, connection=connection), size
+            )
+        except StationFullError as error:
+            stored = itertools.repeat(error)
+        found = iter(stored)
+        return [next(found) if isinstance(item, Submission) else item for item in batch]
+
+    def _with_room(self, store: Callable[[], T], size: int) -> T:
+        try:
+            return store()
+        except StationFullError:
+            if not self._make_room(size):
+                raise
+            return store()
+
+    def _sealed(self, enrollment: Enrollment, recipients: Sequence[Recipient], *, urgent: bool) -> Submission:
+        sealing = packet.seal(
+            enrollment, recipients=recipients, station_key=self._station_key, clock=self._clock
+        )
+        return Submission(
+            sealed=sealing.sealed,
+            packet_id=sealing.packet.packet_id,
+            sha256=sealing.packet.sha256,
+            reference=enrollment.reference,
+            fingerprint=self._index_key.digest("content", sealing.content_sha256),
+            person=self.person(enrollment.nik),
+            urgent=urgent,
+        )

@@ -1,0 +1,38 @@
+"""What the service does for the outbox now and then: bytes that nobody needs any more go, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from ktpsync.courier import Task
+
+if TYPE_CHECKING:
+    from ktpsync.outbox import Outbox
+
+WHO: Final = "service"
+_EVERY: Final = 6 * 3600.0
+
+
+class Upkeep:
+    """Removes orphans, and purges what the retention time and the rules allow.
+
+    Args:
+        outbox: Whose.
+        retention: Seconds after the centre's final word; ``None`` keeps everything.
+    """
+
+    def __init__(self, outbox: Outbox, retention: float | None) -> None:
+        self._outbox = outbox
+        self._retention = retention
+
+    def run(self, who: str = WHO) -> list[str]:
+        """Do it once; return the ids of the packets that were purged."""
+        self._outbox.collect_orphans()
+        if self._retention is None:
+            return []
+        return self._outbox.purge(timedelta(seconds=self._retention), who=who)
+
+    def task(self) -> Task:
+        """Return it as a task of the service."""
+        return Task(name="upkeep", every=_EVERY, run=self.run)

@@ -1,0 +1,108 @@
+"""What an office makes of its outbox: many enrollments at once, limits, and bytes that go when nobody needs them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+
+import ktpsync
+from ktpsync.errors import ReferenceConflictError, StationFullError, ValidationError
+from ktpsync.plugins import StatusChange, StatusPage
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.records import Enrollment
+
+RECIPIENT = str(ktpsync.age.generate_identity("x25519").recipient)
+
+
+def office_with(tmp_path: Path, more: str = "") -> ktpsync.Office:
+    """Set up an office with a disk, and more lines in its first table."""
+    ktpsync.init_disk(tmp_path / "usb-a")
+    place = f"backend = \"disk\"\npath = '{tmp_path / 'usb-a'}'\n"
+    places = f"[destinations.usb-a]\n{place}[backups.usb-a]\n{place}"
+    config = ktpsync.init_office(tmp_path / "office", recipients=[RECIPIENT], places=places)
+    config.write_text(config.read_text().replace("[office]\n", f"[office]\n{more}\n", 1))
+    return ktpsync.Office.open(config)
+
+
+def small(seed: int) -> Enrollment:
+    """Return a small enrollment."""
+    return make_enrollment(seed, size=2000)
+
+
+def test_many_enrollments_have_a_result_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad one and one under a taken reference do not keep the others out; the order is theirs."""
+    monkeypatch.setattr("ktpsync.office._intake._BATCH_BYTES", 100_000)
+    with office_with(tmp_path) as office:
+        first = office.submit(small(1))
+        bad = evolve(small(2), biodata=evolve(small(2).biodata, full_name=""))
+        taken = evolve(small(3), reference=small(1).reference)
+        given = [small(1), bad, taken, *(small(seed) for seed in range(4, 14))]
+        results = office.submit_many(iter(given))
+        assert [False, ValidationError, ReferenceConflictError, *[True] * 10] == [
+            getattr(result, "created", type(result)) for result in results
+        ]
+        assert first.packet == results[0].packet  # type: ignore[union-attr]
+        stored = [result for result in results if not isinstance(result, Exception)]
+        assert [one.reference for one in given if one not in (bad, taken)] == [
+            office.status(one.packet_id).packet.reference for one in stored
+        ]
+        assert 11 == len(list(office.outbox.packets()))
+        assert [] == office.submit_many([])
+
+
+def test_when_the_station_is_full_each_of_many_says_so(tmp_path: Path) -> None:
+    """What was stored before stays; the rest can be submitted again once there is room."""
+    with office_with(tmp_path, 'max_backlog = "40 kB"') as office:
+        results = [office.submit_many([small(seed)])[0] for seed in range(6)]
+        stored = [one for one in results if not isinstance(one, Exception)]
+        refused = [one for one in results if isinstance(one, StationFullError)]
+        assert len(results) == len(stored) + len(refused)
+        assert 0 < len(stored) < 6
+        assert "allowed" in str(refused[0])
+        assert len(stored) == len(list(office.outbox.packets()))
+
+
+def test_the_disk_s_reserve_is_set_in_the_configuration(tmp_path: Path) -> None:
+    """Nothing is stored where the disk would get too full."""
+    with office_with(tmp_path, 'reserve = "1000 TiB"') as office:
+        with pytest.raises(StationFullError, match="reserve"):
+            office.submit(small(1))
+        assert [] == list(office.data.spool.glob("*/*"))
+
+
+def test_a_backlog_too_old_is_refused_if_so_configured(tmp_path: Path) -> None:
+    """The message names the age and the limit."""
+    with office_with(tmp_path, 'max_backlog_age = "1 ms"') as office:
+        office.submit(small(1))
+        office.storage()
+        with pytest.raises(StationFullError, match="oldest packet"):
+            office.submit(small(2))
+
+
+def test_the_service_purges_after_the_retention_time(tmp_path: Path) -> None:
+    """Delivered, final, verified in a backup, and old by the centre's clock: then the bytes go, the rest stays."""
+    with office_with(tmp_path, 'retention = "30 d"') as office:
+        done, waiting = office.submit_many([small(1), small(2)])
+        assert not isinstance(done, Exception)
+        assert not isinstance(waiting, Exception)
+        assert [] == office._upkeep.run()
+        office.sync()
+        office.backup("usb-a")
+        office.verify("usb-a")
+        now = datetime.now(UTC)
+        changes = [
+            StatusChange(packet_id=done.packet_id, status="CARD_ISSUED", changed_at=now - timedelta(days=31)),
+            StatusChange(packet_id=waiting.packet_id, status="PROCESSING", changed_at=now),
+        ]
+        office.outbox.apply_statuses("usb-a", StatusPage(changes=changes, cursor="1", more=False))
+        assert [done.packet_id] == office._upkeep.run()
+        assert "purged" == office.status(done.packet_id).packet.location
+        assert [waiting.packet_id] == [path.stem for path in office.data.spool.glob("*/*.age")]
+        assert [] == office._upkeep.run()

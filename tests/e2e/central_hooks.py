@@ -11,7 +11,8 @@ import schemathesis
 
 from ktpsync.packet import new_packet_id
 
-_ADDRESSED = {("GET", "/v1/packets/{packet_id}"), ("HEAD", "/v1/packets/{packet_id}/upload")}
+_PACKET = "/v1/packets/{packet_id}"
+_ADDRESSED = {("GET", _PACKET), ("GET", f"{_PACKET}/sealed"), ("HEAD", f"{_PACKET}/upload")}
 
 
 @schemathesis.serializer("application/partial-upload")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -25,6 +26,8 @@ from ktpsync.testing import made_up_packet
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterator
+
+    from openapi_core import OpenAPI
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/central-api.openapi.json"
 HOOKS = Path(__file__).parent
@@ -58,7 +61,7 @@ def test_the_running_sandbox_keeps_to_its_document(settings: CentralSettings, tm
         ) as client:
             client.deliver(one)
         arguments = ["run", str(DOCUMENT), "--url", url, "--header", "Authorization: Bearer right-token"]
-        arguments += ["--phases", "coverage,fuzzing", "--max-examples", "8", "--seed", "1", "--no-color"]
+        arguments += ["--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1", "--no-color"]
         # What plays faults would make the other requests fail.
         arguments += ["--exclude-path", "/sandbox/faults"]
         run = subprocess.run(
@@ -76,7 +79,8 @@ def test_the_running_sandbox_keeps_to_its_document(settings: CentralSettings, tm
         )
 
     assert 0 == run.returncode, run.stdout[-6000:] + run.stderr[-2000:]
-    assert "Tested: 12" in run.stdout
+    operations = sum(len(methods) for methods in openapi()["paths"].values())
+    assert f"Tested: {operations - 1}" in run.stdout
 
 
 @frozen
@@ -146,19 +150,26 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exchange]]:
     return exchanges
 
 
-def misfits(exchange: Exchange) -> list[str]:
-    """Return how an exchange differs from the document."""
+@functools.cache
+def document() -> OpenAPI:
+    """Return the document, ready to check exchanges against."""
     from openapi_core import Config, OpenAPI
-    from openapi_core.testing import MockRequest, MockResponse
 
-    document = openapi()
-    del document["security"]  # openapi-core knows no mutual TLS; the header itself is checked by the sandbox
+    text = openapi()
+    del text["security"]  # openapi-core knows no mutual TLS; schemathesis tries whether doors are open
     kinds: dict[str, Callable[..., object]] = {
         "application/octet-stream": lambda data, **_: data.decode("latin-1"),
         "application/partial-upload": lambda data, **_: data.decode("latin-1"),
         "application/problem+json": lambda data, **_: json.loads(data),
     }
-    api = OpenAPI.from_dict(document, config=Config(extra_media_type_deserializers=kinds))
+    return OpenAPI.from_dict(text, config=Config(extra_media_type_deserializers=kinds))
+
+
+def misfits(exchange: Exchange) -> list[str]:
+    """Return how an exchange differs from the document."""
+    from openapi_core.testing import MockRequest, MockResponse
+
+    api = document()
     request = MockRequest(
         "http://127.0.0.1",
         exchange.method.lower(),
@@ -219,6 +230,7 @@ def test_the_client_speaks_the_document(
             assert interrupted.sha256 == client.deliver(interrupted).sha256
             with pytest.raises(ConflictError):
                 client.deliver(clash)
+            assert b"l" * 5000 == client.fetch(large.packet_id)
             list(client.reconcile([small, large, *[made_up_packet() for _ in range(12)]]))
             page = client.statuses(None)
             while page.changes:

@@ -74,16 +74,28 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(trustme.CA(), tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> CentralSettings:
-    """A centre with an office of each kind."""
+def new_settings(folder: Path) -> CentralSettings:
+    """Return a centre with an office of each kind."""
     return CentralSettings(
-        folder=tmp_path / "centre",
+        folder=folder,
         identities=[age.generate_identity("x25519")],
         tokens={"token-a": "office-a", "token-old": "office-a"},
         expiries={"token-old": NOW - timedelta(days=1)},
         clients={"client b": OAuthClient(office="office-b", secret="s:e c/ret")},
     )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> CentralSettings:
+    """A new centre."""
+    return new_settings(tmp_path / "centre")
+
+
+@pytest.fixture(scope="module")
+def plain_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running centre without TLS, the same for all tests."""
+    with running(new_settings(tmp_path_factory.mktemp("centre"))) as url:
+        yield url
 
 
 def client(url: str, context: BackendContext | None = None, **options: object) -> HttpBackend:
@@ -112,6 +124,7 @@ def test_a_centre_whose_authority_is_configured_is_trusted(
             assert packet.sha256 == backend.deliver(packet).sha256
 
 
+@pytest.mark.slow
 def test_a_packet_goes_on_after_a_break_of_tls(
     settings: CentralSettings, authority: Authority, bad_line: Callable[..., BadLine]
 ) -> None:
@@ -268,10 +281,9 @@ def test_a_client_certificate_that_cannot_be_used_is_named(
     ("token", "words"),
     [("token-wrong", "Renew the token"), ("token-old", "the token has expired. Get a new one")],
 )
-def test_a_token_that_is_not_right(settings: CentralSettings, token: str, words: str) -> None:
+def test_a_token_that_is_not_right(plain_url: str, token: str, words: str) -> None:
     """Wrong and expired are told apart; the token itself is never shown."""
-    with running(settings) as url:
-        error = failure(url, token=Secret(token))
+    error = failure(plain_url, token=Secret(token))
 
     assert AuthError is type(error)
     assert words in str(error)
@@ -313,7 +325,11 @@ def issued(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 def oauth(url: str, **changed: object) -> OAuthSettings:
     """Return the settings of office b."""
-    right = {"token_url": f"{url}oauth/token", "client_id": "client b", "client_secret": Secret("s:e c/ret")}
+    right = {
+        "token_url": f"{plain_url}oauth/token",
+        "client_id": "client b",
+        "client_secret": Secret("s:e c/ret"),
+    }
     return OAuthSettings(**(right | changed))  # type: ignore[arg-type]
 
 
@@ -368,22 +384,20 @@ def test_a_token_that_ends_on_the_way_is_replaced_once(settings: CentralSettings
 @pytest.mark.parametrize(
     "changed", [{"client_id": "another"}, {"client_secret": Secret("wrong-secret")}], ids=["id", "secret"]
 )
-def test_client_credentials_that_are_not_right(settings: CentralSettings, changed: dict[str, object]) -> None:
+def test_client_credentials_that_are_not_right(plain_url: str, changed: dict[str, object]) -> None:
     """The destination stops; the secret is never shown."""
-    with running(settings) as url:
-        error = failure(url, oauth=oauth(url, **changed))
+    error = failure(plain_url, oauth=oauth(plain_url, **changed))
 
     assert AuthError is type(error)
     assert "gives no token (invalid_client)" in str(error)
     assert "wrong-secret" not in str(error)
 
 
-def test_a_token_service_that_is_down(settings: CentralSettings) -> None:
+def test_a_token_service_that_is_down(plain_url: str) -> None:
     """It is tried again; the message names the token service's host, not the centre's."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with running(settings) as url:
-        error = failure(url, oauth=oauth(url, token_url=f"http://127.0.0.1:{port}/token"))
+    error = failure(plain_url, oauth=oauth(plain_url, token_url=f"http://127.0.0.1:{port}/token"))
 
     assert UnavailableError is type(error)
     assert f"127.0.0.1:{port} refuses connections" in str(error)
@@ -510,12 +524,12 @@ def test_the_proxy_of_the_environment_is_used(
 
 
 def test_no_proxy_names_hosts_that_are_asked_directly(
-    settings: CentralSettings, monkeypatch: pytest.MonkeyPatch
+    plain_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As other programs do."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "example.com,127.0.0.1")
-    with running(settings) as url, client(url, token=Secret("token-a")) as backend:
+    with client(plain_url, token=Secret("token-a")) as backend:
         assert backend.check().summary
 
 

@@ -109,10 +109,13 @@ class HttpBackend(CentralBackend):
     def fetch(self, packet_id: str) -> bytes:
         """See the base class."""
         answer = self._line.request(
-            "GET", f"/v1/packets/{packet_id}/sealed", headers={}, accepted=(200, _NOT_FOUND)
+            "GET",
+            f"/v1/packets/{packet_id}/sealed",
+            headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
+            accepted=(200, _NOT_FOUND),
         )
         if answer.status == _NOT_FOUND:
-            raise NotFoundError(f"{self._line.peer} does not hold packet {packet_id}.")
+            raise NotFoundError(f"{self._line.peer.name}: the centre does not hold packet {packet_id}.")
         return bytes(answer.data)
 
     def close(self) -> None:

@@ -97,7 +97,6 @@ class Courier:
             observers: Who else is told of this drain.
         """
         self._beat()
-        self._outbox.unpark(self.destination, self._policy.lease)
         return Drain(
             self._outbox,
             self.destination,

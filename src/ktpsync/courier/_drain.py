@@ -33,6 +33,9 @@ _AHEAD_SECONDS = 0.5
 
 _MOST_AHEAD = 500
 
+_LONGEST_WAIT = 3600.0
+"""No retry waits longer than these seconds."""
+
 _GATHER_SECONDS = 0.05
 """So long results are gathered for one commit while deliveries go on."""
 
@@ -128,6 +131,7 @@ class Drain:
         self._seconds = _AHEAD_SECONDS
 
     def run(self) -> DrainReport:
+        self._unpark()
         try:
             closed = self._work()
             self._finish()
@@ -166,12 +170,17 @@ class Drain:
             if not self._running and not self._ended:
                 due_ms = self._outbox.next_due_ms(self._destination)
                 wait = None if due_ms is None else max(0, due_ms - self._clock.now_ms()) / 1000
+                if wait is not None and wait > _LONGEST_WAIT and self._unpark():
+                    continue  # the clock has jumped back meanwhile
                 return Opening(why="empty", wait=wait)
             # With room for more, what comes in meanwhile is soon seen.
             room = len(self._running) < self._limit
             self._collect(min(self._policy.lease / 3, _LOOK_SECONDS if room else _BEAT_SECONDS))
             self._renew()
         return Opening(why="stopped")
+
+    def _unpark(self) -> int:
+        return self._outbox.unpark(self._destination, self._policy.lease)
 
     def _claim(self) -> None:
         """Keep enough packets at hand that no delivery waits for the next one."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,27 @@ def test_breaker_is_shared_with_other_couriers(station: Any, courier: Courier, c
     asked = len(centre.calls)
     assert "unreachable" == other.drain().stopped
     assert (asked, 0) == (len(centre.calls), centre.checks)
+
+
+def test_one_of_eight_racing_processes_may_probe(station: Any, courier: Courier, centre: Centre) -> None:
+    """However many find the probe due at one moment, one of them asks; when it dies, another one a minute later."""
+    for _ in range(5):
+        station.submit()
+    centre.down = UnavailableError("down")
+    courier.drain()
+    station.clock.advance(60)
+    outboxes = [station.reopen() for _ in range(8)]
+    for _ in range(2):
+        start = threading.Barrier(8)
+
+        def race(outbox: Any, start: threading.Barrier = start) -> bool:
+            start.wait(30)
+            return bool(outbox.start_probe("central"))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert 1 == sum(pool.map(race, outboxes))
+        assert "probing" == station.outbox.destination("central").breaker
+        station.clock.advance(60)
 
 
 def test_invariant_06_retry_after_is_obeyed(station: Any, courier: Courier, centre: Centre) -> None:

@@ -326,7 +326,7 @@ def issued(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 def oauth(url: str, **changed: object) -> OAuthSettings:
     """Return the settings of office b."""
     right = {
-        "token_url": f"{plain_url}oauth/token",
+        "token_url": f"{url}oauth/token",
         "client_id": "client b",
         "client_secret": Secret("s:e c/ret"),
     }

@@ -22,7 +22,7 @@ from ktpsync.records._formats import Format
 SCHEMA: Final = f"{_versions.FAMILY}/{_versions.CURRENT}"
 
 Read = Callable[[str], bytes]
-"""Returns the bytes of a named file; raises FileNotFoundError where there is none."""
+"""Returns the bytes of a named file; raises FileNotFoundError or KeyError where there is none."""
 
 
 @frozen(kw_only=True)
@@ -75,8 +75,9 @@ def from_json(data: bytes, read: Read) -> Enrollment:
 
     Args:
         data: The bytes of ``enrollment.json``.
-        read: Returns the bytes of a named file; raises FileNotFoundError where there is none, ValueError
-            where the name leaves the folder, OSError where it cannot be read.
+        read: Returns the bytes of a named file, as the ``__getitem__`` of a dictionary does; raises FileNotFoundError
+            or KeyError where there is none, ValueError where the name leaves the folder, OSError where it cannot be
+            read.
 
     Raises:
         SchemaError: It is not JSON, or not of a schema version that this release reads.
@@ -108,7 +109,7 @@ def structured(body: Mapping[str, object], read: Read) -> Enrollment:
 
 def _parse(data: bytes) -> object:
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_no_field_twice)
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_no_field_twice)
         # A lone half of a surrogate pair is no character; nothing that holds one can be written again.
         if b"\\ud" in data or b"\\uD" in data:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
@@ -161,7 +162,7 @@ def _sample_of(entry: FileEntry) -> Sample:
         data = _reader.get()(entry.file)
     except CodedError:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, KeyError):
         raise CodedError("file.missing") from None
     except ValueError:
         raise CodedError("file.outside") from None

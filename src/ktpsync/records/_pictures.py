@@ -32,6 +32,7 @@ _PILLOW_ERRORS: Final = (
 _PNG_SIGNATURE_BYTES: Final = 8
 _PNG_FRAME_BYTES: Final = 12
 _JPEG_NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_JPEG_FILL: Final = re.compile(rb"\xff*")
 _JPEG_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _CODESTREAM_START: Final = b"\xff\x4f"
@@ -107,8 +108,8 @@ def _jpeg_is_complete(data: bytes) -> bool:
         marker = data[at + 1]
         if marker == _JPEG_END:
             return True
-        if marker == 0xFF:  # noqa: PLR2004 - a fill byte
-            at += 1
+        if marker == 0xFF:  # noqa: PLR2004 - fill bytes
+            at = _JPEG_FILL.match(data, at).end() - 1  # type: ignore[union-attr]  # it matches at least nothing
         elif marker in _JPEG_ALONE:
             at += 2
         else:

@@ -145,6 +145,18 @@ def test_uncompressed_pixels_are_counted() -> None:
         assert expected == faults(general + struct.pack(">I", 4 + len(body)) + body)
 
 
+def test_a_record_may_hold_wsq() -> None:
+    """Its size in pixels is compared with the WSQ's own."""
+    wsq = made(Format.WSQ)
+    found = {}
+    for width, height in ((256, 300), (300, 256)):
+        body = LEFT_THUMB[20:51] + struct.pack(">BBBHHI", 8, 2, 29, width, height, len(wsq)) + wsq
+        general = struct.pack(">4s4sIHBB", b"FIR\0", b"020\0", 20 + len(body), 1, 0, 1)
+        found[width, height] = faults(general + struct.pack(">I", 4 + len(body)) + body)
+
+    assert {(256, 300): [], (300, 256): ["sample.size-differs"]} == found
+
+
 def test_a_record_with_certificates_is_read() -> None:
     """Certification blocks stand before the position (ISO/IEC 19794-4:2011, table 4)."""
     at = 16 + 4 + 9 + 5 + 6

@@ -115,6 +115,19 @@ def test_what_is_no_enrollment_is_a_schema_error(data: bytes) -> None:
         records.from_json(data, reader({}))
 
 
+def test_a_dictionary_of_files_will_do() -> None:
+    """What is not in it is a missing file; a byte order mark, as Notepad writes it, is no part of the JSON."""
+    document, files = records.to_json(make_enrollment(1, size=4000))
+    face = files.pop("biometrics/face.png")
+
+    with pytest.raises(ValidationError) as caught:
+        records.from_json(document, files.__getitem__)
+
+    assert [("biometrics.face", "file.missing")] == [(one.path, one.code) for one in caught.value.problems]
+    files["biometrics/face.png"] = face
+    assert make_enrollment(1, size=4000) == records.from_json(b"\xef\xbb\xbf" + document, files.__getitem__)
+
+
 def test_a_folder_is_the_packet_s_content(tmp_path: Path) -> None:
     """A saved folder reads back to the same enrollment."""
     enrollment = make_enrollment(2)

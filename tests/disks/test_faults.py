@@ -12,7 +12,7 @@ import pytest
 
 import ktpsync
 from ktpsync import files
-from ktpsync.backends.disk import init_disk
+from ktpsync.backends.disk import init_disk, read_marker
 from ktpsync.clock import SystemClock
 from ktpsync.errors import DiskFullError, WrongDiskError
 from ktpsync.testing import made_up_packet, make_enrollment
@@ -200,6 +200,32 @@ def test_the_disk_comes_back_under_another_name(office: Office, disk: Any, tmp_p
 
     assert_arrives(office, tmp_path / "usb1", old)
     assert [] == list(mount_point.iterdir())
+
+
+@pytest.mark.parametrize("disk", ["ext4", "exfat"], indirect=True)
+def test_backups_follow_the_disk(tmp_path: Path, disk: Any) -> None:
+    """With the UUID alone in the configuration it may be mounted anywhere, and be away meanwhile."""
+    uuid = read_marker(disk.mount_point).uuid
+    identity = ktpsync.age.generate_identity("x25519")
+    config = ktpsync.init_office(
+        tmp_path / "office",
+        recipients=[str(identity.recipient)],
+        places=f'[backups.usb-a]\nbackend = "disk"\ndisk = "{uuid}"\nreserve = 0\n',
+    )
+    with ktpsync.Office.open(config, clock=QuickClock()) as office:
+        office.submit(make_enrollment(1, size=4000))
+        office.backup("usb-a")
+        disk.pull_out()
+        with pytest.raises(WrongDiskError, match=rf"usb-a: .*{uuid}|No marked disk"):
+            office.backup("usb-a")
+        office.submit(make_enrollment(2, size=4000))
+        disk.plug_in(tmp_path / "usb1")
+
+        office.backup("usb-a")
+
+        assert (True, 2) == ((report := office.verify("usb-a")).ok, report.packets)
+    assert [] == list(disk.mount_point.iterdir())
+    disk.pull_out(tmp_path / "usb1")
 
 
 def test_two_disks_with_one_marker(office: Office, disk: Any, new_disk: Callable[..., Any]) -> None:

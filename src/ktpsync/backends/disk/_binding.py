@@ -57,7 +57,8 @@ class Binding:
                     return folder, device
                 problem = WrongDiskError(
                     f"{self._name}: the disk at {folder} is {marker.label or marker.uuid}, "
-                    f"but {wanted} is expected. Plug in the right disk."
+                    f"but {wanted} is expected. Plug in the right disk; to go on with this one, set "
+                    f'disk = "{marker.uuid}" in the configuration.'
                 )
             if wanted is not None:
                 self._last = self._found(wanted, problem)

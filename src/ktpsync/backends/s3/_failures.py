@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import time
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -25,6 +25,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, NameResolutionError
 
+from ktpsync.clock import Clock
 from ktpsync.errors import (
     AuthError,
     BackendError,
@@ -99,22 +100,37 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
+@frozen(kw_only=True)
+class Place:
+    """What messages name.
+
+    Args:
+        name: The destination.
+        bucket: Its bucket.
+        clock: The clock to compare with the service's.
+    """
+
+    name: str
+    bucket: str
+    clock: Clock
+
+
 @contextlib.contextmanager
-def translated(name: str, what: str, bucket: str) -> Iterator[None]:
+def translated(place: Place, what: str) -> Iterator[None]:
     """Turn botocore's errors into ktpsync's.
 
     Args:
-        name: The destination, for messages.
-        what: The key or action, for messages.
-        bucket: The bucket, for messages.
+        place: Where it happened.
+        what: The key or action.
 
     Raises:
         BackendError: By what to do next.
     """
+    name = place.name
     try:
         yield
     except ClientError as error:
-        raise _refusal(name, what, bucket, error) from error
+        raise _refusal(place, what, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise AuthError(
             f"{name}: there are no credentials for the storage. Set access_key and secret_key, then resume the "
@@ -124,10 +140,18 @@ def translated(name: str, what: str, bucket: str) -> Iterator[None]:
         raise UnavailableError(f"{name}: {what}: {_trouble(error)} It is tried again by itself.") from error
 
 
-def not_storage(name: str, what: str) -> UnavailableError:
+def no_bucket(place: Place, said: str) -> AuthError:
+    """Return the error for a bucket that is not there."""
+    return AuthError(
+        f"{said}: there is no bucket {place.bucket!r}. Create it or correct the setting bucket, then resume the "
+        "destination."
+    )
+
+
+def not_storage(place: Place, what: str) -> UnavailableError:
     """Return the error for an answer that says yes and yet is not one of S3."""
     return UnavailableError(
-        f"{name}: {what}: something else answers in the storage's place: perhaps a login page of the network "
+        f"{place.name}: {what}: something else answers in the storage's place: perhaps a login page of the network "
         "(open a browser on this machine), or the setting endpoint is wrong. Nothing counts as stored; it is tried again."
     )
 
@@ -160,19 +184,17 @@ def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
             return f"the exchange with the storage failed: {error}."
 
 
-def _refusal(name: str, what: str, bucket: str, error: ClientError) -> BackendError:  # noqa: C901, PLR0911 - one return a kind
+def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # noqa: C901, PLR0911 - one return a kind
     code, status = error_code(error), status_of(error)
-    said = f"{name}: {what}: the storage answered {code or status}"
-    skew = _skew_seconds(error)
+    said, bucket = f"{place.name}: {what}: the storage answered {code or status}", place.bucket
+    skew = _skew_seconds(error, place.clock)
     if code in _CLOCK or (400 <= status <= 403 and abs(skew) > _SKEW_SECONDS):  # noqa: PLR2004 - "you are not welcome"
         by = f" by {abs(skew) / 60:.0f} minutes ({'behind' if skew > 0 else 'ahead'})" if skew else ""
         return UnavailableError(
             f"{said}. This machine's clock is wrong{by}. Set it, and delivery goes on by itself."
         )
     if code in _BUCKET:
-        return AuthError(
-            f"{said}: there is no bucket {bucket!r}. Create it or correct the setting bucket, then resume the destination."
-        )
+        return no_bucket(place, said)
     if code in _REGION or status in (301, 307):
         region = _header(error, "x-amz-bucket-region") or "another region"
         return AuthError(
@@ -209,13 +231,13 @@ def _refusal(name: str, what: str, bucket: str, error: ClientError) -> BackendEr
     return RejectedError(f"{said}: {reason}. See its reason, correct, and requeue.")
 
 
-def _skew_seconds(error: ClientError) -> float:
+def _skew_seconds(error: ClientError, clock: Clock) -> float:
     """Return how far this machine's clock is behind the service's; 0 if it does not tell."""
     try:
         date = email.utils.parsedate_to_datetime(_header(error, "date"))
     except ValueError:
         return 0.0
-    return date.timestamp() - time.time()
+    return date.timestamp() - clock.now_ms() / 1000
 
 
 def _retry_after(error: ClientError) -> float | None:

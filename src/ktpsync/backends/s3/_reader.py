@@ -10,19 +10,22 @@ from ktpsync.backends.s3._failures import translated
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
 
+    from ktpsync.backends.s3._failures import Place
+
 _BUFFER: Final = 256 << 10
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, body: StreamingBody, name: str, what: str, bucket: str) -> None:
+    def __init__(self, body: StreamingBody, place: Place, key: str) -> None:
         self._body = body
-        self._words = name, what, bucket
+        self._place = place
+        self._key = key
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader gives
-        with translated(*self._words):
+        with translated(self._place, self._key):
             data = self._body.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -33,13 +36,12 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-def reader(body: StreamingBody, *, name: str, key: str, bucket: str) -> io.BufferedReader:
+def reader(body: StreamingBody, place: Place, key: str) -> io.BufferedReader:
     """Return a file object over the body of an answer. Closing it gives the connection back.
 
     Args:
         body: What boto3 gave.
-        name: The destination, for messages.
-        key: The object, for messages.
-        bucket: The bucket, for messages.
+        place: Where it is, for messages.
+        key: Which object it is, for messages.
     """
-    return io.BufferedReader(_Raw(body, name, key, bucket), _BUFFER)
+    return io.BufferedReader(_Raw(body, place, key), _BUFFER)

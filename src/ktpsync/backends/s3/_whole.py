@@ -15,6 +15,7 @@ from ktpsync.backends.s3._probe import etag_of
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
+    from ktpsync.backends.s3._failures import Place
     from ktpsync.backends.s3._probe import Endpoint
 
 _PRECONDITION_FAILED = 412
@@ -40,10 +41,9 @@ def send_whole(
     body: Body,
     options: dict[str, object],
     *,
-    bucket: str,
+    place: Place,
     key: str,
     endpoint: Endpoint,
-    name: str,
     digest_wanted: bool,
 ) -> bool:
     """Store a small object with one request.
@@ -52,10 +52,9 @@ def send_whole(
         client: The client.
         body: The bytes.
         options: What the object is stored with, such as metadata and retention.
-        bucket: Where.
+        place: Where.
         key: The full key.
         endpoint: What the endpoint does.
-        name: The destination, for messages.
         digest_wanted: Whether the service wants a digest, whatever it does with it, as with object lock.
 
     Returns:
@@ -76,7 +75,7 @@ def send_whole(
         options["IfNoneMatch"] = "*"
     try:
         answer = client.put_object(
-            Bucket=bucket,
+            Bucket=place.bucket,
             Key=key,
             Body=body.data,
             **options,  # type: ignore[arg-type]  # checked by boto3
@@ -87,7 +86,7 @@ def send_whole(
         raise
     etag = etag_of(answer)
     if not etag:
-        raise not_storage(name, key)
+        raise not_storage(place, key)
     return checked or etag == body.md5()
 
 

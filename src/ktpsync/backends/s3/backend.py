@@ -20,13 +20,20 @@ from botocore.exceptions import ClientError
 
 from ktpsync import files
 from ktpsync.backends.s3._client import new_client
-from ktpsync.backends.s3._failures import ThereAlreadyError, not_storage, status_of, translated
+from ktpsync.backends.s3._failures import (
+    Place,
+    ThereAlreadyError,
+    no_bucket,
+    not_storage,
+    status_of,
+    translated,
+)
 from ktpsync.backends.s3._parts import PartsUpload, Source, WrongSourceError, give_up_leftovers, read_fully
 from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remembered
 from ktpsync.backends.s3._reader import reader
 from ktpsync.backends.s3._whole import Body, send_whole
 from ktpsync.clock import utc_from_ms, utc_text
-from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
+from ktpsync.errors import ConflictError, CorruptError, NotFoundError, UnavailableError
 from ktpsync.plugins import Capability, Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
@@ -59,6 +66,7 @@ class S3Backend(StorageBackend):
         self._settings = settings
         self._name = context.name
         self._clock = context.clock
+        self._place = Place(name=context.name, bucket=settings.bucket, clock=context.clock)
         self._folder = context.state_folder
         self._lock = threading.Lock()
         self._made: S3Client | None = None
@@ -75,7 +83,7 @@ class S3Backend(StorageBackend):
             with self._translated("check"):
                 self._client.head_bucket(Bucket=bucket)
         except NotFoundError:
-            raise self._no_bucket() from None
+            raise no_bucket(self._place, f"{self._name}: check: the storage answered 404") from None
         details = {"endpoint": where, **self._endpoint("check").details()}
         return Health(summary=f"Bucket {bucket} at {where} answers.", details=details)
 
@@ -91,8 +99,8 @@ class S3Backend(StorageBackend):
         with self._translated(key):
             answer = self._client.get_object(Bucket=self._settings.bucket, Key=self._full(key))
         if not etag_of(answer):
-            raise not_storage(self._name, key)
-        return reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
+            raise not_storage(self._place, key)
+        return reader(answer["Body"], self._place, key)
 
     def open_part(self, key: str, start: int, size: int) -> BinaryIO:
         """See the base class."""
@@ -110,8 +118,8 @@ class S3Backend(StorageBackend):
                     return io.BytesIO()
                 raise
         if not etag_of(answer):
-            raise not_storage(self._name, key)
-        file = reader(answer["Body"], name=self._name, key=key, bucket=self._settings.bucket)
+            raise not_storage(self._place, key)
+        file = reader(answer["Body"], self._place, key)
         if "ContentRange" in answer:
             return file
         with file:  # a server that knows no ranges gives the whole object
@@ -137,7 +145,7 @@ class S3Backend(StorageBackend):
                 return
             if "Name" not in page:
                 # A page of something else looks like a listing without objects.
-                raise not_storage(self._name, "list")
+                raise not_storage(self._place, "list")
             for entry in page.get("Contents", []):
                 key = entry["Key"].removeprefix(start)
                 if valid_key(key):
@@ -151,7 +159,7 @@ class S3Backend(StorageBackend):
             if answer["HTTPStatusCode"] != _NO_CONTENT and "html" in answer["HTTPHeaders"].get(
                 "content-type", ""
             ):
-                raise not_storage(self._name, key)
+                raise not_storage(self._place, key)
 
     def close(self) -> None:
         """See the base class."""
@@ -182,7 +190,7 @@ class S3Backend(StorageBackend):
         return self._known
 
     def _translated(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return translated(self._name, what, self._settings.bucket)
+        return translated(self._place, what)
 
     def _full(self, key: str) -> str:
         if not valid_key(key):
@@ -236,10 +244,9 @@ class S3Backend(StorageBackend):
                 self._client,
                 body,
                 options,
-                bucket=self._settings.bucket,
+                place=self._place,
                 key=self._full(key),
                 endpoint=endpoint,
-                name=self._name,
                 digest_wanted=self._settings.lock is not None,
             )
 
@@ -304,7 +311,7 @@ class S3Backend(StorageBackend):
         with self._translated(key):
             answer = self._client.head_object(Bucket=self._settings.bucket, Key=self._full(key))
         if not etag_of(answer):
-            raise not_storage(self._name, key)
+            raise not_storage(self._place, key)
         return answer
 
     def _same(self, key: str, size: int, sha256: str, md5: Callable[[], str] | None) -> ObjectInfo:
@@ -333,14 +340,6 @@ class S3Backend(StorageBackend):
             f"{self._name}: the storage damaged {key}: it gives back {found} bytes with SHA-256 "
             f"{found_sha256}. Ask whoever runs it; the packet is still in the outbox."
         )
-
-    def _no_bucket(self) -> BackendError:
-        error = ClientError({"Error": {"Code": "NoSuchBucket"}}, "HeadBucket")
-        try:
-            with self._translated("check"):
-                raise error
-        except BackendError as told:
-            return told
 
 
 def _md5(body: bytes) -> str:

@@ -98,6 +98,25 @@ def test_ktpsync_lists_what_is_installed(environment: Path) -> None:
     assert checked.stdout.startswith("sftp can be imported")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_installed_ktpsync_writes_the_same_skeleton(environment: Path) -> None:
+    """Its templates are in the wheel."""
+    made = run(
+        environment, "-m", "ktpsync", "plugins", "new", "tape-robot", "--into", "again", cwd=environment
+    )
+
+    assert made.returncode == 6
+    made = run(environment, "-m", "ktpsync", "plugins", "new", "other", "--into", "again", cwd=environment)
+    assert made.returncode == 0, made.stderr
+    here = write_skeleton("other", environment / "here")
+    assert {path.relative_to(here): path.read_bytes() for path in here.rglob("*") if path.is_file()} == {
+        path.relative_to(environment / "again" / "ktpsync-other"): path.read_bytes()
+        for path in (environment / "again" / "ktpsync-other").rglob("*")
+        if path.is_file()
+    }
+
+
 def test_the_webdav_backend_is_short() -> None:
     """What the documentation promises: under 120 lines, blank ones and comments left out."""
     source = EXAMPLES / "ktpsync-webdav" / "src" / "ktpsync_webdav" / "backend.py"

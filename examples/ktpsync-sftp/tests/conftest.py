@@ -1,5 +1,6 @@
 """A real SFTP server: rclone, out of a folder."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-RCLONE = Path(sys.executable).with_name("rclone")
+RCLONE = shutil.which("rclone", path=Path(sys.executable).parent)
 
 
 def free_port():

@@ -1,5 +1,6 @@
 """A real WebDAV server: rclone, out of a folder."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-RCLONE = Path(sys.executable).with_name("rclone")
+RCLONE = shutil.which("rclone", path=Path(sys.executable).parent)
 
 
 def free_port():

@@ -86,40 +86,45 @@ def test_one_that_hangs_is_named_and_left_alone_until_it_comes_back(
     watch: Callable[..., Observers], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Telling it never blocks; the others are told, and so is it afterwards."""
-    free, back = threading.Event(), threading.Event()
+    free = threading.Event()
     hanging: list[str] = []
     fine: list[str] = []
-    told = threading.Event()
 
     def hangs(packet_id: str) -> None:
         free.wait(LONG)
         hanging.append(packet_id)
-        back.set()
 
-    def listens(packet_id: str) -> None:
-        fine.append(packet_id)
-        if packet_id == "2":
-            told.set()
-
-    notify = watch(deadline=0.05, hangs=hangs, listens=listens)
+    notify = watch(deadline=0.05, hangs=hangs, listens=fine.append)
     with caplog.at_level(logging.WARNING):
         notify.delivered("1", "central")
-        notify.delivered("2", "central")
-        assert told.wait(LONG)
-        free.set()
-        assert back.wait(LONG)
-        _joined("ktpsync-plugin-hangs")
-        notify.delivered("3", "central")
+        until(
+            lambda: "Plugin hangs has not come back from ktpsync_delivered after 0.05 seconds" in caplog.text
+        )
         notify._deadline = LONG
+        until(lambda: fine == ["1"])
+        join("ktpsync-plugin-listens")
+        notify.delivered("2", "central")
+        until(lambda: fine == ["1", "2"])
+        free.set()
+        join("ktpsync-plugin-hangs")
+        notify.delivered("3", "central")
         notify.close()
 
     assert ["1", "2", "3"] == fine
     assert ["1", "3"] == hanging
-    assert "Plugin hangs has not come back from ktpsync_delivered after 0.05 seconds" in caplog.text
     assert "Plugin hangs has come back" in caplog.text
 
 
-def _joined(name: str) -> None:
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until something happened."""
+    deadline = time.monotonic() + LONG
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def join(name: str) -> None:
+    """Wait until the threads of this name have ended."""
     for thread in threading.enumerate():
         if thread.name == name:
             thread.join(LONG)

@@ -153,6 +153,7 @@ def test_everything_goes_to_the_new_key(station: Station) -> None:
         station.restore("other", OLD)
 
 
+@pytest.mark.slow
 def test_payloads_stay_byte_for_byte(station: Station) -> None:
     """Only headers differ, so that what is inside is the same and still signed."""
     (packet_id,) = station.record(1)
@@ -169,6 +170,7 @@ def test_payloads_stay_byte_for_byte(station: Station) -> None:
     )
 
 
+@pytest.mark.slow
 def test_run_again_nothing_is_left_to_do(station: Station) -> None:
     """A second run changes neither a packet nor the backup."""
     station.record(1, 2)
@@ -225,6 +227,7 @@ def test_what_is_on_its_way_keeps_its_bytes_until_it_arrived(station: Station) -
     assert all(station.opens(sealed, NEW) for (sealed,) in station.in_backup().values())
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_rewrapped_when_it_has_left_the_spool(station: Station) -> None:
     """Kept because it was on its way, then delivered and purged: the next run finds it in the backup."""
     moving, resting = station.record(1, 2)
@@ -263,6 +266,7 @@ def test_offloaded_packets_are_delivered_as_they_are(station: Station) -> None:
     assert {offloaded, resting} == {path.stem for path in (station.folder / "carrier").rglob("*.age")}
 
 
+@pytest.mark.slow
 def test_offloaded_after_a_rewrap(station: Station) -> None:
     """Of a packet with a former and a new copy in the backup, the one that the outbox knows is delivered."""
     (packet_id,) = station.record(1)
@@ -279,6 +283,7 @@ def test_offloaded_after_a_rewrap(station: Station) -> None:
     assert station.opens(path.read_bytes(), NEW)
 
 
+@pytest.mark.slow
 def test_restored_after_the_next_backup(station: Station) -> None:
     """Of a packet with a former and a new copy in the backup, the new one comes back, and the row agrees."""
     ids = station.record(1, 2)
@@ -296,6 +301,7 @@ def test_restored_after_the_next_backup(station: Station) -> None:
             assert station.opens(sealed, NEW)
 
 
+@pytest.mark.slow
 def test_in_portions(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     """With little room on the disk, old packs go before all new ones are there; every step is a whole backup."""
     import ktpsync.backup._rewrap as rewrapping
@@ -339,6 +345,7 @@ class Crash(BaseException):
 STEPS = ["packs/", "snapshots/", ".manifest.json", "delete"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_leaves_a_backup_that_restores(
     station: Station, step: str, monkeypatch: pytest.MonkeyPatch
@@ -385,6 +392,7 @@ def test_a_crash_leaves_a_backup_that_restores(
     assert station.restore("new", NEW).ok
 
 
+@pytest.mark.slow
 def test_a_damaged_pack_stays_until_it_is_mended(station: Station) -> None:
     """What cannot be read is not dropped: it is told of, and all the rest is done."""
     damaged = station.record(1)
@@ -412,6 +420,7 @@ def test_a_damaged_pack_stays_until_it_is_mended(station: Station) -> None:
     assert () == station.verify(NEW).problems
 
 
+@pytest.mark.slow
 def test_who_could_restore_is_written_down(station: Station) -> None:
     """The repository tells its recipients from the beginning, though the snapshots of then are gone."""
     station.record(1)
@@ -427,6 +436,7 @@ def test_who_could_restore_is_written_down(station: Station) -> None:
     assert sorted(line.since for line in history) == [line.since for line in history]
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_away_is_left_for_later(station: Station) -> None:
     """The disk is not plugged in: the spool is done, and the report says what is left."""
     station.record(1)
@@ -443,6 +453,7 @@ def test_a_backup_that_is_away_is_left_for_later(station: Station) -> None:
     assert () == station.verify(NEW).problems
 
 
+@pytest.mark.slow
 def test_not_while_a_backup_runs(station: Station) -> None:
     """A backup that reads packets is not disturbed, and nothing is changed."""
     station.record(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import zlib
@@ -42,6 +43,7 @@ class Vector:
     data: bytes
 
 
+@functools.cache
 def load(name: str) -> Vector:
     """Read a vector: lines of key and value, an empty line, the age file."""
     head, _, data = (FOLDER / name).read_bytes().partition(b"\n\n")

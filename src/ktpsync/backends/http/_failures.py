@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import json
 import re
@@ -27,8 +26,6 @@ from urllib3.exceptions import (
 from ktpsync.errors import AuthError, ConflictError, RejectedError, ThrottledError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from urllib3 import BaseHTTPResponse
 
     from ktpsync.clock import Clock
@@ -92,21 +89,13 @@ class Peer:
         return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_DETAIL].strip()
 
 
-@contextlib.contextmanager
-def translated(peer: Peer) -> Iterator[None]:
-    """Turn urllib3's errors into a sentence about what is wrong with the line.
+def failure_of(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  # noqa: PLR0911 - one return a cause
+    """Return urllib3's error as a sentence about what is wrong with the line.
 
-    Raises:
-        UnavailableError: The centre could not be asked, or its answer did not come (:class:`BrokenOffError`).
-        AuthError: It does not accept this office's certificate.
+    Returns:
+        :class:`UnavailableError` where the centre could not be asked, :class:`BrokenOffError` where its answer did
+        not come, :class:`AuthError` where it does not accept this office's certificate.
     """
-    try:
-        yield
-    except HTTPError as error:
-        raise _failure(peer, error) from error
-
-
-def _failure(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  # noqa: PLR0911 - one return a cause
     name, host = peer.name, peer.host
     tls = _tls_cause(error)
     if isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+from urllib3.exceptions import HTTPError
 
 from ktpsync.backends.http._credentials import FetchedToken, FixedToken
-from ktpsync.backends.http._failures import Peer, refuse, translated
+from ktpsync.backends.http._failures import Peer, failure_of, refuse
 from ktpsync.errors import AuthError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 _CONNECTIONS: Final = 16
 """Idle connections kept to one host; no delivery waits for one."""
 
-_BLOCK: Final = 128 << 10
-"""Bytes read from a packet's file and given to the socket at a time."""
+_BLOCK: Final = 64 << 10
+"""Bytes read from a packet's file and given to the socket at a time; below what malloc maps and unmaps each time."""
 
 _UNAUTHORIZED: Final = 401
 _LOG: Final = logging.getLogger("ktpsync.http")
@@ -119,27 +120,34 @@ class Line:
         sent = {"Accept": "application/json, application/problem+json", "Accept-Encoding": "gzip", **headers}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-            peer = Peer(name=peer.name, host=peer.host, secrets=(token, *peer.secrets))
-        pool = self._pool(self._base)
-        with translated(peer):
-            if body is None or isinstance(body, bytes):
-                return pool.request(method, self._base + path, body=body, headers=sent, redirect=False), peer
-            with body() as file:
-                return pool.request(method, self._base + path, body=file, headers=sent, redirect=False), peer
+            if self._settings.oauth is not None:
+                peer = Peer(name=peer.name, host=peer.host, secrets=(token, *peer.secrets))
+        if body is None or isinstance(body, bytes):
+            return self._ask(peer, method, self._base + path, sent, body), peer
+        with body() as file:
+            return self._ask(peer, method, self._base + path, sent, file), peer
 
     def _post_form(self, headers: Mapping[str, str], form: bytes) -> BaseHTTPResponse:
         assert self._settings.oauth is not None
         url = self._settings.oauth.token_url
         peer = Peer(name=self.peer.name, host=urlsplit(url).netloc, secrets=self.peer.secrets)
-        with translated(peer):
-            return self._pool(url).request("POST", url, body=form, headers=headers, redirect=False)
+        return self._ask(peer, "POST", url, headers, form)
+
+    def _ask(
+        self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+    ) -> BaseHTTPResponse:
+        pool = self._pool(url)
+        try:
+            return pool.urlopen(method, url, body=body, headers=headers, redirect=False)
+        except HTTPError as error:
+            raise failure_of(peer, error) from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        proxy = _proxy_for(url)
+        origin = url[: url.find("/", 8)]
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._new_pool(proxy)
-            return self._pools[proxy]
+            if origin not in self._pools:
+                self._pools[origin] = self._new_pool(_proxy_for(url))
+            return self._pools[origin]
 
     def _new_pool(self, proxy: str) -> urllib3.PoolManager:
         settings = self._settings
@@ -151,12 +159,12 @@ class Line:
             return urllib3.PoolManager(
                 maxsize=_CONNECTIONS, timeout=timeout, retries=False, ssl_context=tls, blocksize=_BLOCK
             )
-        with translated(self.peer):
-            parts = urlsplit(proxy)
-            given = None
-            if parts.username is not None:
-                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-                given = urllib3.make_headers(proxy_basic_auth=pair)
+        parts = urlsplit(proxy)
+        given = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            given = urllib3.make_headers(proxy_basic_auth=pair)
+        try:
             return urllib3.ProxyManager(
                 parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
                 proxy_headers=given,
@@ -166,6 +174,8 @@ class Line:
                 ssl_context=tls,
                 blocksize=_BLOCK,
             )
+        except HTTPError as error:
+            raise failure_of(self.peer, error) from error
 
 
 def _proxy_for(url: str) -> str:

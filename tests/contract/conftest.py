@@ -65,20 +65,38 @@ def _rclone(folder: Path, *options: str) -> Iterator[int]:
     rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
     if rclone is None:
         pytest.skip("rclone is not installed")
-    port = free_port()
-    arguments = ["serve", "s3", "--auth-key", f"{_ACCESS},{_SECRET}", "--addr", f"127.0.0.1:{port}", *options]
-    process = subprocess.Popen(
-        [rclone, *arguments, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.kill()
-        process.wait()
+    log = subprocess.DEVNULL
+    for _ in range(5):
+        port = free_port()
+        arguments = [
+            "serve",
+            "s3",
+            "--auth-key",
+            f"{_ACCESS},{_SECRET}",
+            "--addr",
+            f"127.0.0.1:{port}",
+            *options,
+        ]
+        process = subprocess.Popen([rclone, *arguments, str(folder)], stdout=log, stderr=log)
+        try:
+            if _answers(process, port):
+                yield port
+                return
+        finally:
+            process.kill()
+            process.wait()
+    pytest.fail("rclone does not serve")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until a server listens; tell if it ended instead, such as for a port that somebody took meanwhile."""
+    for _ in range(1200):
+        if process.poll() is not None:
+            return False
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return process.poll() is None
+        time.sleep(0.05)
+    return False
 
 
 @pytest.fixture(scope="session")

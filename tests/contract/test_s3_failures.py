@@ -259,12 +259,12 @@ def test_reading_over_a_line_that_drops(s3_settings: dict[str, object], new_line
             return answer
         return reply(answer.status, answer.body[:50_000], {**answer.headers, "Connection": "close"})
 
-    with make({**s3_settings, "endpoint": line.url, "read_timeout": 2}) as backend:
+    with make({**s3_settings, "endpoint": line.url}) as backend:
         receipt = backend.deliver(packet)
         line.twist = cut
         with (
             backend.open(receipt.location) as file,
-            pytest.raises(UnavailableError, match=r"broke off|in time"),
+            pytest.raises(UnavailableError, match="broke off"),
         ):
             file.read()
 

@@ -265,3 +265,22 @@ def test_a_source_that_fails_is_not_the_disk_s_fault(tmp_path: Path) -> None:
         disk_at(tmp_path / "usb").put("a", Failing(), size=1, sha256="0" * 64)
 
     assert [] == list(disk_at(tmp_path / "usb").list())
+
+
+def test_a_disk_that_cannot_be_noted_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another one would be taken for it after the next start."""
+    init_disk(tmp_path / "usb")
+    backend, packet = disk_at(tmp_path / "usb", tmp_path / "state"), made_up_packet()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ktpsync.files.write_atomic", full)
+        for _ in range(2):
+            with pytest.raises(
+                UnavailableError, match=r"cannot note which disk .*Free some room on the station"
+            ):
+                backend.deliver(packet)
+
+    assert packet.sha256 == backend.deliver(packet).sha256

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync import files
 from ktpsync.backends.disk._marker import read_marker_on_device
 from ktpsync.backends.disk._mounted import folders_marked
-from ktpsync.errors import WrongDiskError
+from ktpsync.errors import UnavailableError, WrongDiskError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,7 @@ class Binding:
 
         Raises:
             WrongDiskError: It is not plugged in, or another one is in its place.
+            UnavailableError: The station cannot note which disk it is.
         """
         with self._lock:
             wanted = self._wanted()
@@ -86,8 +87,15 @@ class Binding:
         return self._uuid
 
     def _bind(self, uuid: str) -> None:
-        if self._uuid is None:
-            self._uuid = uuid
-            if self._file is not None:
+        if self._uuid is not None:
+            return
+        if self._file is not None:
+            try:
                 files.make_folder(self._file.parent)
                 files.write_atomic(self._file, uuid.encode("ascii"))
+            except OSError as error:
+                raise UnavailableError(
+                    f"{self._name}: this station cannot note which disk it is bound to ({self._file}: "
+                    f"{error.strerror}). Free some room on the station; nothing was written to the disk."
+                ) from error
+        self._uuid = uuid

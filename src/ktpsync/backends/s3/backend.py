@@ -185,7 +185,9 @@ class S3Backend(StorageBackend):
                     if known is None:
                         with self._translated(what):
                             known = probe(client, self._settings)
-                        remember(self._folder, self._settings, self._clock, known)
+                        # A station without room asks again next time.
+                        with contextlib.suppress(OSError):
+                            remember(self._folder, self._settings, self._clock, known)
                     self._known = known
         return self._known
 

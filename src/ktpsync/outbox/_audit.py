@@ -37,6 +37,9 @@ VALUES (:seq, :at_ms, :event, :packet_id, :destination, :who, :detail, :hash)
 _COLUMNS = "seq, at_ms, event, packet_id, dest, who, detail, hash"
 _BATCH = 1000
 
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: it is needed several times for each packet."""
+
 PRUNED = "audit-pruned"
 """The event that stands for entries removed by retention: its detail names the last one and its hash."""
 
@@ -59,16 +62,29 @@ def entry(
         packet_id=packet_id,
         destination=destination,
         who=who,
-        detail=json.dumps(facts, ensure_ascii=False, separators=(",", ":")) if facts else "",
+        detail=_json(facts) if facts else "",
         hash=None,
     )
 
 
-def chain_hash(previous: str, item: AuditEntry) -> str:
-    """Return the hash of an entry behind the one with the hash ``previous`` (empty for the first)."""
-    facts = [item.seq, item.at_ms, item.event, item.packet_id, item.destination, item.who, item.detail]
-    text = f"{previous}\n{json.dumps(facts, ensure_ascii=False, separators=(',', ':'))}"
-    return hashlib.sha256(text.encode()).hexdigest()
+def chain_hash(previous: str, item: AuditEntry, seq: int | None = None) -> str:
+    """Return the hash of an entry behind the one with the hash ``previous`` (empty for the first).
+
+    Args:
+        previous: That hash.
+        item: The entry.
+        seq: The number that it is to get; its own if not given.
+    """
+    facts = [
+        item.seq if seq is None else seq,
+        item.at_ms,
+        item.event,
+        item.packet_id,
+        item.destination,
+        item.who,
+        item.detail,
+    ]
+    return hashlib.sha256(f"{previous}\n{_json(facts)}".encode()).hexdigest()
 
 
 def from_row(row: Row[tuple[object, ...]]) -> AuditEntry:
@@ -281,9 +297,8 @@ class AuditTrail:
         if head is None:
             head = ""
         for seq, item in enumerate(entries, start=last - count + 1):
-            numbered = evolve(item, seq=seq)
-            head = chain_hash(head, numbered)
-            linked.append(evolve(numbered, hash=head))
+            head = chain_hash(head, item, seq)
+            linked.append(evolve(item, seq=seq, hash=head))
         return linked
 
 

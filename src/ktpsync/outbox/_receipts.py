@@ -9,9 +9,12 @@ from ktpsync.clock import utc_text
 from ktpsync.plugins import Receipt
 
 
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def receipt_json(receipt: Receipt) -> str:
     """Return a receipt as JSON text."""
-    return json.dumps(
+    return _json(
         {
             "packet_id": receipt.packet_id,
             "sha256": receipt.sha256,
@@ -19,9 +22,7 @@ def receipt_json(receipt: Receipt) -> str:
             "stored_at": utc_text(receipt.stored_at),
             "location": receipt.location,
             "details": dict(receipt.details),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     )
 
 

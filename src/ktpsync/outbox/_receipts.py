@@ -8,7 +8,6 @@ from datetime import datetime
 from ktpsync.clock import utc_text
 from ktpsync.plugins import Receipt
 
-
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

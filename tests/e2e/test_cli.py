@@ -18,6 +18,7 @@ import ktpsync
 from ktpsync import records
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
+from ktpsync.errors import StationFullError
 from ktpsync.keys import StationPublicKey
 from ktpsync.records._form import form_fields
 from ktpsync.testing import make_enrollment
@@ -260,6 +261,29 @@ def test_a_table_is_submitted_whole_or_not_at_all(office: Path) -> None:
     ]
     assert (1, 2) == (corrected.out.count("already stored "), corrected.out.count("\nstored "))
     assert "usb-a\t3\t0\t0" in run("status").out
+
+
+def test_a_full_disk_stops_the_import_and_loses_nothing(
+    office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was stored before stays, what was not is counted, and the same command carries on later."""
+    submit = ktpsync.Office.submit
+
+    def full(self: ktpsync.Office, enrollment: ktpsync.Enrollment, **options: bool) -> object:
+        if enrollment.reference == "made-up-1":
+            raise StationFullError("The disk is full; nothing was stored.")
+        return submit(self, enrollment, **options)
+
+    monkeypatch.setattr(ktpsync.Office, "submit", full)
+    stopped = run("submit", "captured")
+    monkeypatch.undo()
+    monkeypatch.chdir(office)
+    resumed = run("submit", "captured", "--json").json()["submitted"]
+
+    assert (FAILED, 1) == (stopped.code, stopped.out.count("stored "))
+    assert "captured/1: The disk is full" in stopped.err
+    assert "2 not stored" in stopped.err
+    assert [False, True, True] == [line["created"] for line in resumed]  # type: ignore[attr-defined]
 
 
 def test_another_person_under_a_used_reference_is_told(office: Path) -> None:

@@ -9,13 +9,15 @@ import click
 
 import ktpsync
 from ktpsync.cli._command import command, config_option
-from ktpsync.cli._exit import Exit
+from ktpsync.cli._exit import Exit, exit_code
 from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ktpsync.cli._output import Output
+    from ktpsync.office import Office
+    from ktpsync.outbox import Submitted
     from ktpsync.records import Problem, Source
     from ktpsync.records._problems import Language
 
@@ -51,34 +53,26 @@ def submit(
     are listed and none is submitted, unless --skip-bad is given. Every enrollment needs a reference of its own: with
     it, the same command can be run again and stores nobody twice.
     """
-    sources = [source for path in paths for source in ktpsync.records.find_sources(path)]
-    with output.progress("Checking", len(sources)) as advance:
-        checked = ktpsync.records.check_sources(sources, on_checked=lambda: advance(1))
-    bad: dict[str, KtpsyncError] = {one.source.name: one.error for one in checked if one.error is not None}
-    good = [one.source for one in checked if one.error is None]
-    for name, error in bad.items():
-        click.echo(f"{name}: {_in_words(error, language)}", err=True)
-    for one in checked:
-        if one.warnings and not output.as_json:
-            _show(one.source.name, one.warnings, language)
-
-    stored: list[Mapping[str, object]] = []
-    if not bad or skip_bad:
-        refused = _store(output, good, stored, urgent=urgent, config=config)
-        for name, error in refused.items():
-            click.echo(f"{name}: {_in_words(error, language)}", err=True)
-        bad |= refused
-    if bad:
-        left = (
-            f"{len(stored)} stored"
-            if stored or skip_bad
-            else "none was submitted; --skip-bad submits the good ones"
-        )
-        click.echo(f"{len(bad)} of {len(sources)} have problems; {left}.", err=True)
+    with ktpsync.Office.open(config) as office:
+        sources = [source for path in paths for source in ktpsync.records.find_sources(path)]
+        with output.progress("Checking", len(sources)) as advance:
+            checked = ktpsync.records.check_sources(sources, on_checked=lambda: advance(1))
+        run = _Run(output, language)
+        for one in checked:
+            if one.error is not None:
+                run.refuse(one.source, one.error)
+            elif not output.as_json:
+                _show(one.source.name, one.warnings, language)
+        if not run.refused or skip_bad:
+            run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
+    if run.refused:
+        none = "none was submitted; --skip-bad submits the good ones"
+        left = f"{len(run.stored)} stored" if run.stored or skip_bad else none
+        click.echo(f"{len(run.refused)} of {len(sources)} have problems; {left}.", err=True)
     output.result(
         {
-            "submitted": stored,
-            "problems": [{"path": name, "error": _in_words(error, language)} for name, error in bad.items()],
+            "submitted": run.stored,
+            "problems": run.refused,
             "warnings": [
                 {"path": one.source.name, "field": found.path, "code": found.code}
                 for one in checked
@@ -86,37 +80,64 @@ def submit(
             ],
         }
     )
-    return Exit.BAD_INPUT if bad else Exit.DONE
+    return run.exit
 
 
-def _store(
-    output: Output, sources: list[Source], stored: list[Mapping[str, object]], *, urgent: bool, config: Path
-) -> dict[str, KtpsyncError]:
-    """Submit sources that were checked; return those that were refused all the same.
+class _Run:
+    """What becomes of the sources.
 
-    They are loaded again, one at a time: hundreds of enrollments do not fit into memory together.
+    Args:
+        output: Where words go.
+        language: The language of the problems.
     """
-    refused: dict[str, KtpsyncError] = {}
-    with ktpsync.Office.open(config) as office, output.progress("Sealing", len(sources)) as advance:
-        for source in sources:
-            try:
-                submitted = office.submit(source.load(), urgent=urgent)
-            except (RecordError, ReferenceConflictError) as error:
-                refused[source.name] = error
-            else:
-                packet = submitted.packet
-                stored.append(
-                    {
-                        "path": source.name,
-                        "packet_id": packet.packet_id,
-                        "sha256": packet.sha256,
-                        "created": submitted.created,
-                    }
-                )
-                words = "stored" if submitted.created else "already stored"
-                output.say(f"{words} {packet.packet_id}  {source.name}")
-            advance(1)
-    return refused
+
+    def __init__(self, output: Output, language: Language) -> None:
+        self._output = output
+        self._language = language
+        self.stored: list[Mapping[str, object]] = []
+        self.refused: list[Mapping[str, object]] = []
+        self.exit = Exit.DONE
+
+    def refuse(self, source: Source, error: KtpsyncError) -> None:
+        """Tell why a source is not stored."""
+        words = _in_words(error, self._language)
+        click.echo(f"{source.name}: {words}", err=True)
+        self.refused.append({"path": source.name, "error": words})
+        self.exit = max(self.exit, Exit.BAD_INPUT)
+
+    def store(self, office: Office, sources: Sequence[Source], *, urgent: bool) -> None:
+        """Submit sources that were checked, until one tells that no other can be stored either.
+
+        They are loaded again, one at a time: hundreds of enrollments do not fit into memory together.
+        """
+        with self._output.progress("Sealing", len(sources)) as advance:
+            for number, source in enumerate(sources):
+                try:
+                    submitted = office.submit(source.load(), urgent=urgent)
+                except (RecordError, ReferenceConflictError) as error:
+                    self.refuse(source, error)
+                except KtpsyncError as error:
+                    self.refuse(source, error)
+                    self.exit = exit_code(error)
+                    left = len(sources) - number
+                    click.echo(f"{left} not stored; correct this and run the same command again.", err=True)
+                    return
+                else:
+                    self._tell(source, submitted)
+                advance(1)
+
+    def _tell(self, source: Source, submitted: Submitted) -> None:
+        packet = submitted.packet
+        words = "stored" if submitted.created else "already stored"
+        self._output.say(f"{words} {packet.packet_id}  {source.name}")
+        self.stored.append(
+            {
+                "path": source.name,
+                "packet_id": packet.packet_id,
+                "sha256": packet.sha256,
+                "created": submitted.created,
+            }
+        )
 
 
 def _in_words(error: KtpsyncError, language: Language) -> str:

@@ -392,6 +392,10 @@ class PartsOffByOne(Memory):
         return super().open_part(key, start, size + 1)
 
 
+class StartingAgain(Memory):
+    capabilities = frozenset({Capability.RESUMABLE, Capability.PARTS})
+
+
 class PartsUnclaimed(Memory):
     capabilities = frozenset()
 
@@ -434,6 +438,7 @@ for _caught_by, _made in (
     ("test_parts_of_objects_are_read", PromisingParts),
     ("test_parts_of_objects_are_read", PartsOffByOne),
     ("test_parts_of_objects_are_read", PartsUnclaimed),
+    ("test_an_interrupted_delivery_goes_on", StartingAgain),
 ):
     _tests = globals().get(f"Test{_made.__name__}") or broken(_caught_by, _made)
     _tests.caught_by = tuple(dict.fromkeys((*_tests.caught_by, _caught_by)))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -19,7 +20,6 @@ from ktpsync.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from click.testing import Result
 
@@ -131,12 +131,19 @@ def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
 
 
 def test_a_rejected_plugin_is_listed_with_the_reason(moody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a person must look."""
+    """And a person must look, unless a person disabled it."""
+    broken = Path(sys.path[0]) / "ktpsync_test_moody.py"
+    source = broken.read_text()
+    broken.write_text("raise RuntimeError('oops')\n")
+    rejected = run("plugins")
+    broken.write_text(source)
     monkeypatch.setenv("KTPSYNC_DISABLE_PLUGINS", "ktpsync-moody:mood")
 
     listed, checked = run("plugins"), run("plugins", "--check", "mood")
 
-    assert (PERSON, FAILED) == (listed.exit_code, checked.exit_code)
+    assert PERSON == rejected.exit_code
+    assert "mood\tktpsync-moody\t3.4\t-\t-\tit failed to load: RuntimeError: oops" in rejected.stdout
+    assert (DONE, FAILED) == (listed.exit_code, checked.exit_code)
     assert "mood\tktpsync-moody\t3.4\t-\t-\tdisabled by KTPSYNC_DISABLE_PLUGINS" in listed.stdout
     assert "ktpsync-moody:mood is not used: disabled by KTPSYNC_DISABLE_PLUGINS" in checked.stderr
 

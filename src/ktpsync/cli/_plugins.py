@@ -96,7 +96,7 @@ def _list(output: Output) -> Exit:
             ]
         }
     )
-    return Exit.PERSON if any(info.rejected for info in infos) else Exit.DONE
+    return Exit.PERSON if any(info.rejected and not info.disabled for info in infos) else Exit.DONE
 
 
 def _offers(info: PluginInfo) -> str:

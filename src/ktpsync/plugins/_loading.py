@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import warnings
@@ -39,6 +40,7 @@ class PluginInfo:
         observes: Names of the hooks through which it observes.
         api_version: The plugin interface that it was written for, if it offers anything.
         rejected: Why it is not used, or ``None``.
+        disabled: Whether that is because somebody disabled it.
         notes: What will stop working with a later release.
     """
 
@@ -50,6 +52,7 @@ class PluginInfo:
     observes: tuple[str, ...] = ()
     api_version: int | None = None
     rejected: str | None = None
+    disabled: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,12 +80,14 @@ class _UnusableError(Exception):
 
 def info_of(entry_point: metadata.EntryPoint) -> PluginInfo:
     """Return what is known of a plugin before it is loaded."""
-    distribution = entry_point.dist
-    return PluginInfo(
-        name=entry_point.name,
-        distribution=distribution.name if distribution is not None else "unknown",
-        version=distribution.version if distribution is not None else "unknown",
-    )
+    distribution, version = "unknown", "unknown"
+    if entry_point.dist is not None:
+        # An installation that was interrupted can lack its metadata, and says so in several ways.
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            distribution = entry_point.dist.metadata["Name"] or distribution
+            version = entry_point.dist.metadata["Version"] or version
+    return PluginInfo(name=entry_point.name, distribution=distribution, version=version)
 
 
 def load_one(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, *, api_version: int) -> Offer:

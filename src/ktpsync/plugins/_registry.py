@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from functools import partial
 from importlib import metadata
@@ -35,6 +36,11 @@ DISABLE_VARIABLE: Final = "KTPSYNC_DISABLE_PLUGINS"
 commas; or ``all``."""
 
 
+_ALL: Final = frozenset({"all", "1"})
+
+_log = logging.getLogger("ktpsync.plugins")
+
+
 class PluginRegistry:
     """All plugins of this installation. Made by :meth:`load`.
 
@@ -62,13 +68,19 @@ class PluginRegistry:
         offers = {}
         for entry_point in entry_points:
             info = info_of(entry_point)
-            if disabled & {info.name, info.distribution, info.key, "all", "1"}:
-                self._plugins[info.key] = evolve(info, rejected=f"disabled by {DISABLE_VARIABLE}")
+            if disabled & {info.name, info.distribution, info.key, *_ALL}:
+                reason = f"disabled by {DISABLE_VARIABLE}"
+                self._plugins[info.key] = evolve(info, rejected=reason, disabled=True)
                 continue
             offer = load_one(self._manager, entry_point, api_version=api_version)
             self._plugins[info.key] = offer.info
             offers[info.key] = offer.specs
         self._settle(offers)
+        known = {name for info in self.plugins() for name in (info.name, info.distribution, info.key)}
+        for name in sorted(disabled - known - _ALL):
+            _log.warning(
+                "%s names %r, which is no plugin; `ktpsync plugins` lists them.", DISABLE_VARIABLE, name
+            )
 
     @classmethod
     def load(cls) -> PluginRegistry:

@@ -147,6 +147,24 @@ class BackendContract:
 
         assert packet.sha256 == backend.deliver(packet).sha256
 
+    def test_an_interrupted_delivery_goes_on(self, backend: Backend) -> None:
+        """Where that is claimed, what was sent of a large packet is not read a second time."""
+        if Capability.RESUMABLE not in backend.capabilities:
+            pytest.skip("the backend does not claim resumable")
+        content = bytes(range(256)) * (12 << 10)
+        packet = made_up_packet(content)
+        with pytest.raises(Exception, match=r"."):
+            backend.deliver(reading_from(packet, partial(breaking_source, content, 2 << 20, seekable=True)))
+        starts: list[int] = []
+
+        def opener() -> TricklingSource:
+            return TricklingSource(content, 64 << 10, seekable=True, before_each=starts.append)
+
+        receipt = backend.deliver(reading_from(packet, opener))
+
+        assert (packet.sha256, packet.size) == (receipt.sha256, receipt.size)
+        assert min(starts) > 0
+
     def test_deliver_takes_a_source_that_trickles(self, backend: Backend) -> None:
         """A read that gives less than was asked for is not the end."""
         content = bytes(range(256)) * 100

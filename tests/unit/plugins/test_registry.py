@@ -130,6 +130,31 @@ def test_the_environment_disables_plugins(monkeypatch: pytest.MonkeyPatch) -> No
     assert {} == PluginRegistry.load().backends()
 
 
+def test_a_name_that_disables_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A typing error would leave a harmful plugin running in silence."""
+    PluginRegistry([], disabled=frozenset({"bom", "all"}))
+
+    assert "KTPSYNC_DISABLE_PLUGINS names 'bom', which is no plugin" in caplog.text
+    assert "'all'" not in caplog.text
+
+
+def test_a_plugin_without_metadata_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that was interrupted must not take the others down."""
+    information = tmp_path / "ktpsync_half-1.0.dist-info"
+    information.mkdir()
+    (information / "entry_points.txt").write_text("[ktpsync]\nhalf = ktpsync_half_plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    found = {
+        info.name: (info.distribution, info.version, info.rejected)
+        for info in PluginRegistry.load().plugins()
+    }
+
+    reason = "it failed to load: ModuleNotFoundError: No module named 'ktpsync_half_plugin'"
+    assert ("unknown", "unknown", reason) == found["half"]
+    assert "disk" in found
+
+
 def test_an_unknown_backend_gets_a_suggestion() -> None:
     """A typing error is told as one."""
     with pytest.raises(UnknownBackendError, match="Perhaps 'disk'"):

@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     from ktpsync.records._problems import Language
 
 
+def _print_template(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
+    if wanted:
+        click.echo(",".join(ktpsync.records.table_columns()))
+        context.exit()
+
+
 @click.command()
+@click.option(
+    "--template",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_template,
+    help="Print the first line of a CSV file with all columns, and exit. Delete those you do not need.",
+)
 @click.argument("paths", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
 @click.option("--urgent", is_flag=True, help="Deliver these before others.")
 @click.option("--skip-bad", is_flag=True, help="Submit the good ones even if others have problems.")

@@ -25,6 +25,7 @@ from ktpsync.records._problems import Problem, Severity
 from ktpsync.records._regions import region_name
 from ktpsync.records._schema import json_schema
 from ktpsync.records._sources import Checked, Source, check_sources, find_sources
+from ktpsync.records._table import table_columns
 from ktpsync.records._terms import (
     BloodType,
     Citizenship,
@@ -84,6 +85,7 @@ __all__ = [
     "problems",
     "region_name",
     "save_folder",
+    "table_columns",
     "to_json",
     "validate",
 ]

@@ -31,6 +31,11 @@ Cells = tuple[tuple[str, str], ...]
 """Column and text of the cells of a row that are not blank."""
 
 
+def table_columns() -> list[str]:
+    """Return the columns that a table may have, in the order of the form; of documents those of the first."""
+    return [field.path.replace("[N]", "[0]") for field in form_fields()]
+
+
 def read_table(path: Path) -> list[tuple[int, Cells | ValidationError]]:
     """Return the rows of a CSV file that are not blank, with the line that each ends at.
 
@@ -40,7 +45,7 @@ def read_table(path: Path) -> list[tuple[int, Cells | ValidationError]]:
         path: The file, in UTF-8, with or without byte order mark.
 
     Raises:
-        SchemaError: It cannot be read as CSV.
+        SchemaError: It cannot be read as CSV, or has no rows.
         ValidationError: Its first line names columns that no enrollment has, or one twice; all are listed.
     """
     try:
@@ -51,7 +56,7 @@ def read_table(path: Path) -> list[tuple[int, Cells | ValidationError]]:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             columns = [name.strip() for name in next(reader, [])]
             _check_columns(columns, path)
-            return [
+            rows = [
                 (reader.line_num, _cells(columns, row)) for row in reader if any(cell.strip() for cell in row)
             ]
     except UnicodeDecodeError:
@@ -60,6 +65,9 @@ def read_table(path: Path) -> list[tuple[int, Cells | ValidationError]]:
         raise SchemaError(f"{path} is not readable as CSV ({error}); save it again as 'CSV UTF-8'.") from None
     except OSError as error:
         raise SchemaError(f"{path} cannot be read: {error.strerror}.") from error
+    if not rows:
+        raise SchemaError(f"{path} has no rows below its first line.")
+    return rows
 
 
 def enrollment_of(cells: Cells, folder: Path) -> Enrollment:

@@ -198,6 +198,8 @@ def test_unknown_columns_are_all_named_with_suggestions(people: list[Row], tmp_p
         ("biodata.nik\nJos\xe9".encode("latin-1"), "not in UTF-8"),
         (b'biodata.nik\n"3171', "not readable as CSV"),
         (b"biodata.nik,biodata.nik\n", "there twice"),
+        (b"biodata.nik\n,\n", "no rows"),
+        ((",".join(records.table_columns()) + "\n").encode(), "no rows"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_as_a_whole(tmp_path: Path, content: bytes, words: str) -> None:

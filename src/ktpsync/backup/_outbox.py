@@ -6,11 +6,11 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING
 
-from ktpsync.files import sha256_of
+from ktpsync import files
 from ktpsync.outbox import recovered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from ktpsync.outbox import Found, Outbox
 
@@ -63,8 +63,11 @@ class OutboxTarget:
         return same
 
     def add_packets(self, sealed: Mapping[str, bytes]) -> None:
-        """Write packets into the spool."""
-        self._outbox.spool.write_many(sealed)
+        """Write packets into the spool; they are durable before their rows are written.
+
+        A file that a crash left half is found by :meth:`holds` when the restore goes on.
+        """
+        self._outbox.spool.fill(sealed)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
         """Write the rows, and make new ones for packets that the state does not know.
@@ -72,6 +75,7 @@ class OutboxTarget:
         A backup may hold packets that were recorded after its state was read, and a state may be damaged:
         without a row such packets would be collected as garbage.
         """
+        self._outbox.spool.sync()
         lacking: dict[str, None] = {}
         if next(self._outbox.packets(), None) is None:
             self._outbox.import_state(self._completed(records))
@@ -93,15 +97,17 @@ class OutboxTarget:
             known.add(packet_id)
             here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
             yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
-        for record in self._unknown() if self._found is None else self._found.records():
+        for record in self._unknown(known) if self._found is None else self._found.records():
             (packet,) = _packets([record])
             if packet["packet_id"] not in known:
                 yield record
 
-    def _unknown(self) -> Iterator[Mapping[str, object]]:
+    def _unknown(self, known: Collection[str]) -> Iterator[Mapping[str, object]]:
         for path in sorted(self._outbox.spool.folder.glob("*/*.age")):
+            if path.stem in known:
+                continue
             with path.open("rb") as file:
-                sha256, size = sha256_of(file)
+                sha256, size = files.sha256_of(file)
             yield recovered(path.stem, sha256, size, at_ms=uuid.UUID(path.stem).int >> 80)
 
     def _restored(self, packet_id: str) -> Mapping[str, object]:

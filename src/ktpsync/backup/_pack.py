@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import uuid6
 from attrs import frozen
 
+from ktpsync import files
 from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, dump
 from ktpsync.errors import DamagedBackupError, SpoolError
 
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterator
-
-    from _typeshed import WriteableBuffer
 
     from ktpsync.packet import SealedPacket
 
@@ -97,9 +95,10 @@ class PackWriter:
         self._take(2 * _BLOCK)
         data = memoryview(self._buffer)[: self.size]
         index = dump(PackIndex(pack=self.name, packets=tuple(self._packets)))
+        sha256 = hashlib.sha256(data).hexdigest()
         entry = PackEntry(
             name=self.name,
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=sha256,
             size=self.size,
             packets=len(self._packets),
             index_sha256=hashlib.sha256(index).hexdigest(),
@@ -107,7 +106,7 @@ class PackWriter:
         )
         return Pack(
             entry=entry,
-            data=cast("BinaryIO", _MemoryFile(data)),
+            data=cast("BinaryIO", files.MemoryFile(data, sha256)),
             index=index,
             packet_ids=tuple(packet.packet_id for packet in self._packets),
         )
@@ -139,35 +138,6 @@ class PackWriter:
 
     def _take(self, size: int) -> None:
         self.size += size
-
-
-class _MemoryFile(io.RawIOBase):
-    """A file object over memory, without a copy of it."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
-        self._position = max(start + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        target = memoryview(buffer).cast("B")
-        chunk = self._data[self._position : self._position + len(target)]
-        target[: len(chunk)] = chunk
-        self._position += len(chunk)
-        return len(chunk)
 
 
 def _read_exactly(source: BinaryIO, place: memoryview) -> bool:

@@ -13,10 +13,13 @@ from ktpsync.errors import SpoolError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
     TEMPORARY_SUFFIX,
+    can_sync_file_systems,
     fsync_folder,
     make_folder,
+    sync_file_system,
     write_atomic,
     write_many_atomic,
+    write_many_for_now,
 )
 from ktpsync.packet import SealedPacket
 
@@ -144,6 +147,30 @@ class Spool:
             write_many_atomic(
                 {self._place(packet_id): data for packet_id, data in sealed.items()}, mode=0o600
             )
+
+    def fill(self, sealed: Mapping[str, bytes]) -> None:
+        """Store packets' bytes during a restore; :meth:`sync` makes them durable, before any row names them.
+
+        Files that an interrupted restore left are replaced.
+
+        Raises:
+            StationFullError: No room.
+        """
+        with _full_disk():
+            if can_sync_file_systems():
+                write_many_for_now({self.path(name): data for name, data in sealed.items()}, mode=0o600)
+            else:
+                for packet_id, data in sealed.items():
+                    write_atomic(self._place(packet_id), data, mode=0o600)
+
+    def sync(self) -> None:
+        """Make durable what :meth:`fill` has stored.
+
+        Raises:
+            OSError: The medium did not take all of it.
+        """
+        if can_sync_file_systems():
+            sync_file_system(self.folder)
 
     def refresh(self, packet_id: str) -> None:
         """Take over a file that another submission wrote: make it young, so that it is not collected as an orphan.

@@ -134,8 +134,7 @@ class Transfer:
                     "The outbox is not empty. A state is restored into a new outbox only; nothing was changed."
                 )
             connection.execute(sql("DELETE FROM ktpsync_audit"))
-            for record in records:
-                self._take(connection, record)
+            self._take_all(connection, records)
             count: int = connection.execute(sql("SELECT COUNT(*) FROM ktpsync_packet")).scalar_one()
             connection.execute(sql(_BACKFILL), {"now": self._clock.now_ms()})
             connection.execute(
@@ -146,6 +145,19 @@ class Transfer:
             )
             self._rechain(connection, count)
         return count
+
+    def _take_all(self, connection: Connection, records: Iterable[Record]) -> None:
+        known: set[str] = set()
+        page: dict[str, Record] = {}
+        for record in records:
+            if record["kind"] != "packet":
+                self._take(connection, record)
+                continue
+            page[str(_mapping(record["packet"])["packet_id"])] = record
+            if len(page) == _PAGE:
+                self._take_packets(connection, page, known)
+                page = {}
+        self._take_packets(connection, page, known)
 
     def _rechain(self, connection: Connection, count: int) -> None:
         sql = self._database.sql
@@ -223,22 +235,27 @@ class Transfer:
             self._take_destination(connection, _mapping(record["destination"]))
         elif kind == "audit":
             self._take_entry(connection, _mapping(record["audit"]))
-        elif kind == "packet":
-            self._take_packet(connection, record)
         else:
             raise OutboxError(f"The saved outbox state has a record of the unknown kind {kind!r}.")
 
-    def _take_packet(self, connection: Connection, record: Record) -> None:
-        packet = _mapping(record["packet"])
-        sql = self._database.sql
+    def _take_packets(self, connection: Connection, page: Mapping[str, Record], known: set[str]) -> None:
+        """Take packets, each of them once.
+
+        Args:
+            connection: The transaction.
+            page: Their records, by packet id.
+            known: Packets taken before; these are added.
+        """
         # A later snapshot's record of a packet replaces an earlier one whole.
-        for table in ("delivery", "status", "audit", "packet"):
-            connection.execute(
-                sql(f"DELETE FROM ktpsync_{table} WHERE packet_id = :packet_id"),
-                {"packet_id": packet["packet_id"]},
-            )
-        self._insert(connection, "packet", [packet])
+        again = [{"packet_id": packet_id} for packet_id in page if packet_id in known]
+        if again:
+            for table in ("delivery", "status", "audit", "packet"):
+                statement = f"DELETE FROM ktpsync_{table} WHERE packet_id = :packet_id"
+                connection.execute(self._database.sql(statement), again)
+        known.update(page)
         now_ms = self._clock.now_ms()
+        records = page.values()
+        self._insert(connection, "packet", [_mapping(record["packet"]) for record in records])
         self._insert(
             connection,
             "delivery",
@@ -247,11 +264,12 @@ class Transfer:
                 {**item, "fence": _number(item["fence"]) + 1, "due_ms": min(_number(item["due_ms"]), now_ms)}
                 if item["state"] == "open"
                 else item
+                for record in records
                 for item in _mappings(record["deliveries"])
             ],
         )
-        self._insert(connection, "status", _mappings(record["statuses"]))
-        self._insert(connection, "audit", _mappings(record["audit"]))
+        for table, key in (("status", "statuses"), ("audit", "audit")):
+            self._insert(connection, table, [item for record in records for item in _mappings(record[key])])
 
     def _take_destination(self, connection: Connection, record: Record) -> None:
         sql = self._database.sql

@@ -4,25 +4,24 @@ It runs for ever, or as libFuzzer's options say::
 
     python tests/fuzz/fuzz_age.py -max_total_time=600 -rss_limit_mb=0 corpus/
 
-``test_fuzz_age.py`` runs it for a bounded time. On Linux it bounds its own memory, and more tightly than
-``-rss_limit_mb`` can: that one counts the interpreter, and also what the process that started this one ever used,
-because the kernel hands the peak of a process on to the program it turns into.
+``test_fuzz_age.py`` runs it for a bounded time.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import sys
 from pathlib import Path
 
 import atheris
+from fuzz_memory import bound_memory
 
 with atheris.instrument_imports(include=["ktpsync.age"]):
     from ktpsync import age
     from ktpsync.age import _header, _seal, _source
 from ktpsync.errors import AgeError, KeyFormatError
 
+TESTKIT = Path(__file__).parent.parent / "unit" / "age" / "testkit"
 IDENTITY = age.parse_identity("AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0")
 HYBRID = age.parse_identity("AGE-SECRET-KEY-PQ-1HZLGZUPT4ETPKDEV8HSGFDCYZ4E522W0A7PU2LHT8EH9W6YLNC3SW78XKG")
 EVERYBODY = (IDENTITY, HYBRID, age.Passphrase("password", max_work_factor=2))
@@ -113,24 +112,9 @@ def fuzz_key(data: bytes) -> None:
 TARGETS = (fuzz_file, fuzz_header, fuzz_armor, fuzz_payload, fuzz_key)
 
 
-@functools.cache
-def bound_memory() -> None:
-    """Let allocations fail from here on that no input of this size justifies.
-
-    The limit is on what is allocated, not on what is resident: memory that was asked for and never touched counts.
-    """
-    if sys.platform != "linux":
-        return
-    import resource
-
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    allocated = int(status.partition("VmData:")[2].split()[0]) << 10
-    resource.setrlimit(resource.RLIMIT_DATA, (allocated + MAX_GROWTH, resource.RLIM_INFINITY))
-
-
 def fuzz_one(data: bytes) -> None:
     """Let the first byte choose what reads the others."""
-    bound_memory()
+    bound_memory(MAX_GROWTH)
     if data:
         TARGETS[data[0] % len(TARGETS)](data[1:])
 
@@ -147,8 +131,10 @@ def seeds() -> list[bytes]:
     payload = io.BytesIO()
     header = _header.build([age.Stanza(args=("insider",), body=b"")], FILE_KEY)
     _seal.seal_stream(_source.Source(io.BytesIO(b"age")), payload, FILE_KEY, header)
+    published = [path.read_bytes().partition(b"\n\n") for path in sorted(TESTKIT.iterdir())]
     return [
         *(b"\0" + file for file in files),
+        *(b"\0" + file for facts, _, file in published if b"compressed: " not in facts),
         *(b"\1" + file.partition(b"\n")[2] for file in files[:4]),
         b"\2" + b"\n".join(files[4].split(b"\n")[1:-2]),
         b"\3" + payload.getvalue()[len(header) :],

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 import atheris
+from fuzz_memory import bound_memory
 
 with atheris.instrument_imports(include=["ktpsync.records", "ktpsync.packet", "ktpsync.structure"]):
     from ktpsync import packet, records
@@ -26,6 +27,9 @@ from ktpsync.errors import KtpsyncError
 from ktpsync.keys import StationKey
 from ktpsync.records import Enrollment, Eye, Finger, Format
 from ktpsync.testing import make_enrollment, make_sample
+
+MAX_GROWTH = 256 << 20
+"""Bytes that all inputs together may take: a packet's limit is half of it."""
 
 IDENTITY = age.generate_identity("x25519")
 STATION = StationKey.generate()
@@ -111,6 +115,7 @@ TARGETS = (fuzz_json, fuzz_field, fuzz_sample, fuzz_table, fuzz_container, fuzz_
 
 def fuzz_one(data: bytes) -> None:
     """Let the first byte choose what reads the others; nothing but errors of ktpsync may come of it."""
+    bound_memory(MAX_GROWTH)
     if data:
         try:
             TARGETS[data[0] % len(TARGETS)](data[1:])

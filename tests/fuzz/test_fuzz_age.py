@@ -28,7 +28,7 @@ def test_memory_beyond_the_bound_is_noticed(greedy: str) -> None:
         f"import sys; sys.path.insert(0, {str(TARGET.parent)!r}); import fuzz_age; from ktpsync import age; "
         "stanza = age.Stanza(args=('scrypt', 22 * 'A', '17'), body=bytes(32)); "
         "costly = fuzz_age._header.build([stanza], fuzz_age.FILE_KEY); "
-        f"fuzz_age.bound_memory(); {greedy}"
+        f"fuzz_age.bound_memory(fuzz_age.MAX_GROWTH); {greedy}"
     )
 
     run = subprocess.run(

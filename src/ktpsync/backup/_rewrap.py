@@ -176,17 +176,16 @@ class _Work:
         finish_deletion(repository, snapshots.values())
         plan = self._plan(current_packs(repository.chain(head)))
         sealed_before = any(s.manifest.recipients != self.run.recipients for s in snapshots.values())
-        waiting = any(True for _ in self.run.source.uncopied(known.lineage))
-        while plan or sealed_before or waiting:
+        while plan or sealed_before:
             packs, size = [], 0
             while plan and size < self.portion:
                 pack = plan.pop(0)
                 if self._whole(pack):
                     packs.append(pack)
                     size += pack.entry.size
-            if not (packs or sealed_before or waiting):
+            if not (packs or sealed_before):
                 break
-            sealed_before = waiting = False
+            sealed_before = False
             known, made, _ = self.run.one(known, head, rework=self._rework(packs, snapshots))
             assert made is not None
             delete_dropped(repository, made.manifest.dropped)

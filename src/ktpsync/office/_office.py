@@ -586,7 +586,6 @@ class Office:
             UnknownDestinationError: There is no backup of this name.
             OutboxError: Another process is rewrapping.
             BackupError: A backup is running; nothing was changed.
-            DamagedBackupError: A manifest that is needed is damaged; that backup was not changed.
         """
         rotation = Rotation(
             self._settings.recipients(),

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ktpsync import packet
 from ktpsync.backup import RepositoryRewrapReport, ignore_progress, no_backup_runs, rewrap_repository
-from ktpsync.errors import BackendError, RepositoryError, UnknownDestinationError
+from ktpsync.errors import BackendError, BackupError, UnknownDestinationError
 from ktpsync.outbox import RewrapReport
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RotationReport:
     Args:
         spool: The packets on the station.
         backups: The backups that were at hand, by name.
-        away: Why each of the others was left, by name.
+        away: Why each of the others was left, by name: it is not at hand, or its manifests are damaged.
     """
 
     spool: RewrapReport
@@ -101,6 +101,9 @@ class Rotation:
         backups = {}
         away = {}
         for name in chosen:
+            if self._places.known(name) is None:
+                # It was never made: there is nothing in it.
+                continue
             try:
                 with self._places.opened(name) as repository:
                     recipients = self._places.recipients(name)
@@ -119,7 +122,7 @@ class Rotation:
                         clock=self._clock,
                         progress=progress or ignore_progress,
                     )
-            except (BackendError, RepositoryError) as error:
+            except (BackendError, BackupError) as error:
                 away[name] = str(error)
         return RotationReport(spool=spool, backups=backups, away=away)
 

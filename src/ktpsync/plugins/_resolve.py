@@ -9,6 +9,8 @@ import attrs
 
 from ktpsync.errors import PluginError
 from ktpsync.plugins._backend import Backend
+from ktpsync.plugins._secrets import SecretSources
+from ktpsync.plugins._settings import settings_converter
 from ktpsync.plugins._spec import BackendSpec
 
 if TYPE_CHECKING:
@@ -31,6 +33,13 @@ def settings_class(spec: BackendSpec) -> type:
             f"The backend {spec.name!r} cannot be used: its settings {spec.config} must be a class made with "
             "@attrs.frozen."
         )
+    try:
+        settings_converter(SecretSources()).get_structure_hook(found)
+    except Exception as error:
+        raise PluginError(
+            f"The backend {spec.name!r} cannot be used: a field of its settings {spec.config} is of a kind that cannot "
+            f"be read from the file: {error}"
+        ) from error
     return found
 
 

@@ -78,8 +78,7 @@ def _generic(origin: Any, arguments: tuple[Any, ...], sources: Sequence[str]) ->
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
-        kinds = [_of(argument, sources) for argument in arguments if argument is not type(None)]
-        return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+        return next(_of(argument, sources) for argument in arguments if argument is not type(None))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _of(arguments[1], sources)}
     if isinstance(origin, type) and issubclass(origin, Sequence):

@@ -60,14 +60,7 @@ def read_settings(
     Raises:
         ConfigError: Values are missing, unknown or malformed; all of them are listed.
     """
-    sources = secrets or SecretSources()
-    converter = new_converter()
-    converter.register_structure_hook_func(lambda kind: kind is Duration, _duration)
-    converter.register_structure_hook_func(lambda kind: kind is ByteSize, _byte_size)
-    converter.register_structure_hook_func(lambda kind: kind is float, _number)
-    converter.register_structure_hook(Path, lambda value, _: _path(value, base))
-    converter.register_structure_hook(Secret, lambda value, _: sources.read(value, base=base))
-    converter.register_structure_hook_func(_is_choice, _choice)
+    converter = settings_converter(secrets or SecretSources(), base)
     attrs.resolve_types(cls)  # type: ignore[type-var]  # an attrs class
     try:
         made = converter.structure(table, cls)
@@ -83,6 +76,23 @@ def read_settings(
         if misfit.path or not refused
     ]
     raise ConfigError("\n  - ".join(problems), problems=problems)
+
+
+def settings_converter(sources: SecretSources, base: Path | None = None) -> cattrs.Converter:
+    """Return a converter that knows all kinds of settings.
+
+    Args:
+        sources: Where secrets are read from.
+        base: The folder that relative paths start from. Default: the current one.
+    """
+    converter = new_converter()
+    converter.register_structure_hook_func(lambda kind: kind is Duration, _duration)
+    converter.register_structure_hook_func(lambda kind: kind is ByteSize, _byte_size)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(Path, lambda value, _: _path(value, base))
+    converter.register_structure_hook(Secret, lambda value, _: sources.read(value, base=base))
+    converter.register_structure_hook_func(_is_choice, _choice)
+    return converter
 
 
 def _refused(

@@ -195,6 +195,12 @@ class Plain: ...
 class Changeable: ...
 @attrs.frozen
 class Right: ...
+@attrs.frozen
+class Either:
+    value: "str | int" = 1
+@attrs.frozen
+class Unknown:
+    value: "NoSuchName" = 1
 class NoBackend: ...
 class Unfinished(Backend): ...
 class NoContext(Backend):
@@ -209,6 +215,8 @@ class NoContext(Backend):
     [
         ("Plain", "NoContext", "must be a class made with @attrs.frozen"),
         ("Changeable", "NoContext", "must be a class made with @attrs.frozen"),
+        ("Either", "NoContext", "of a kind that cannot be read from the file: .*str . int"),
+        ("Unknown", "NoContext", "of a kind that cannot be read from the file: .*NoSuchName"),
         ("Missing", "NoContext", "cannot be imported from .*AttributeError"),
         ("Right", "NoBackend", "is not a subclass of ktpsync.plugins.Backend"),
         ("Right", "Unfinished", "lacks check, deliver"),

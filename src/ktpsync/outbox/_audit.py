@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ktpsync.outbox._values import AuditEntry
 
@@ -135,9 +135,8 @@ class AuditTrail:
         """
         if not entries:
             return
-        if chained:
-            entries = self._link(connection, entries)
-        connection.execute(self._database.sql(_INSERT), [_parameters(item) for item in entries])
+        rows = self._link(connection, entries) if chained else [_parameters(item) for item in entries]
+        self._database.run(connection, _INSERT, rows)
 
     def chain(self) -> None:
         """Chain what callers' own transactions have left unchained."""
@@ -157,7 +156,7 @@ class AuditTrail:
                 connection.execute(
                     sql("UPDATE ktpsync_audit SET seq = :seq, hash = :hash WHERE id = :id"),
                     [
-                        {"id": row.id, "seq": item.seq, "hash": item.hash}
+                        {"id": row.id, "seq": item["seq"], "hash": item["hash"]}
                         for row, item in zip(rows, linked, strict=True)
                     ],
                 )
@@ -284,22 +283,26 @@ class AuditTrail:
         facts = json.loads(detail)
         return facts["through"], facts["hash"]
 
-    def _link(self, connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    def _link(
+        self, connection: Connection, entries: Sequence[AuditEntry]
+    ) -> list[dict[str, str | int | None]]:
+        """Return the rows of entries as the next ones of the chain."""
         count = len(entries)
-        sql = self._database.sql
         if self._database.kind == "sqlite":
-            last, head = connection.execute(sql(_NEXT), {"count": count}).one()
+            end = self._database.run(connection, _NEXT, {"count": count}).one()
+            last, head = end[0], end[1]
         else:
             # Two statements: one that has waited for the lock still sees the state from before its wait.
-            last = connection.execute(sql(_NEXT_LOCKED), {"count": count}).scalar_one()
-            head = connection.execute(sql(_HEAD), {"seq": last - count}).scalar()
-        linked = []
-        if head is None:
-            head = ""
+            last = self._database.run(connection, _NEXT_LOCKED, {"count": count}).scalar_one()
+            head = self._database.run(connection, _HEAD, {"seq": last - count}).scalar()
+        head = head or ""
+        rows: list[dict[str, str | int | None]] = []
         for seq, item in enumerate(entries, start=last - count + 1):
             head = chain_hash(head, item, seq)
-            linked.append(evolve(item, seq=seq, hash=head))
-        return linked
+            row = _parameters(item)
+            row["seq"], row["hash"] = seq, head
+            rows.append(row)
+        return rows
 
 
 _UNTOLD = """

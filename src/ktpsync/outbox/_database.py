@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,14 +19,17 @@ from ktpsync.errors import ConfigError, OutboxDamagedError, StationFullError
 from ktpsync.files import UseLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, CursorResult
     from sqlalchemy.pool import ConnectionPoolEntry
+
+    Values = Mapping[str, object] | Sequence[Mapping[str, object]]
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a SQLite writer waits for the others."""
 
+_BIND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _TABLE = re.compile(r"\bktpsync_(?=[a-z])")
 
 _DATABASE_NOW = "COALESCE(CAST(:now AS BIGINT), CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT))"
@@ -66,6 +69,7 @@ class Database:
             )
         self.address = url.render_as_string(hide_password=True)
         self._statements: dict[str, sa.TextClause] = {}
+        self._driver_statements: dict[str, str] = {}
         self._process = os.getpid()
 
     def sql(self, statement: str) -> sa.TextClause:
@@ -76,14 +80,34 @@ class Database:
         """
         found = self._statements.get(statement)
         if found is None:
-            now, lock = (
-                (_DATABASE_NOW, "FOR UPDATE SKIP LOCKED") if self.kind == "postgresql" else (":now", "")
-            )
-            text = statement.replace("{now}", now).replace("{lock}", lock)
-            if self.schema is not None:
-                text = _TABLE.sub(f"{self.schema}.ktpsync_", text)
-            found = self._statements[statement] = sa.text(text)
+            found = self._statements[statement] = sa.text(self._text(statement))
         return found
+
+    def run(self, connection: Connection, statement: str, values: Values) -> CursorResult[Any]:
+        """Execute a statement that is run for every packet.
+
+        On the outbox's own connections it goes to the driver as it is: SQLAlchemy's way from ``:name`` to the
+        driver costs more than SQLite itself.
+
+        Args:
+            connection: The outbox's own, or the application's.
+            statement: As for :meth:`sql`, without a per cent sign.
+            values: Values by name; a list of them runs the statement once for each.
+        """
+        if connection.engine is not self.engine:
+            return connection.execute(self.sql(statement), values)
+        found = self._driver_statements.get(statement)
+        if found is None:
+            found = self._text(statement)
+            if self.kind == "postgresql":
+                found = _BIND.sub(r"%(\1)s", found)
+            self._driver_statements[statement] = found
+        return connection.exec_driver_sql(found, values)
+
+    def _text(self, statement: str) -> str:
+        now, lock = (_DATABASE_NOW, "FOR UPDATE SKIP LOCKED") if self.kind == "postgresql" else (":now", "")
+        text = statement.replace("{now}", now).replace("{lock}", lock)
+        return text if self.schema is None else _TABLE.sub(f"{self.schema}.ktpsync_", text)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:

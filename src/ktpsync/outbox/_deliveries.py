@@ -116,7 +116,7 @@ class Deliveries:
         """Lease up to ``limit`` due deliveries, urgent ones first."""
         bound = {"dest": dest, "count": limit, "lease": lease_ms, "owner": owner, "now": now}
         with self._database.write() as connection:
-            rows = connection.execute(self._database.sql(_CLAIM), bound).all()
+            rows = self._database.run(connection, _CLAIM, bound).all()
         leases = [
             Lease(
                 delivery_id=row.id,
@@ -140,7 +140,7 @@ class Deliveries:
         with self._database.write() as connection:
             for lease in leases:
                 bound = {"id": lease.delivery_id, "fence": lease.fence, "lease": lease_ms, "now": now}
-                if connection.execute(self._database.sql(_RENEW), bound).rowcount == 0:
+                if self._database.run(connection, _RENEW, bound).rowcount == 0:
                     lost.append(lease)
         return lost
 
@@ -170,7 +170,7 @@ class Deliveries:
     ) -> Sequence[Outcome]:
         """Write a single outcome: its statement tells whether the lease was still held."""
         statement, bound = _written(outcomes[0], now)
-        return outcomes if connection.execute(self._database.sql(statement), bound).rowcount else []
+        return outcomes if self._database.run(connection, statement, bound).rowcount else []
 
     def _write_batch(
         self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
@@ -188,7 +188,7 @@ class Deliveries:
             statement, bound = _written(outcome, now)
             grouped.setdefault(statement, []).append(bound)
         for statement, rows in grouped.items():
-            connection.execute(self._database.sql(statement), rows)
+            self._database.run(connection, statement, rows)
         return kept
 
     def next_due_ms(self, dest: str) -> int | None:

@@ -262,10 +262,8 @@ class Destinations:
 
     def _row(self, connection: Connection, dest: str, *, lock: bool = False) -> Row[tuple[object, ...]]:
         suffix = " FOR UPDATE" if lock and self._database.kind == "postgresql" else ""
-        row = connection.execute(
-            self._database.sql(f"SELECT {_COLUMNS} FROM ktpsync_destination WHERE dest = :dest{suffix}"),
-            {"dest": dest},
-        ).first()
+        statement = f"SELECT {_COLUMNS} FROM ktpsync_destination WHERE dest = :dest{suffix}"
+        row = self._database.run(connection, statement, {"dest": dest}).first()
         if row is None:
             raise UnknownDestinationError(
                 f"The outbox knows no destination {dest!r}; name it in the configuration."
@@ -300,7 +298,7 @@ class Destinations:
             "last_error": last_error,
             "delivered": delivered,
         }
-        connection.execute(self._database.sql(_UPDATE), bound)
+        self._database.run(connection, _UPDATE, bound)
         # A probe that fails every five minutes for months is not news each time.
         if before.state == CLOSED and after.state == OPEN:
             event = "destination-unreachable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ WHERE p.person = :person AND p.packet_id <> :packet_id AND EXISTS (
   WHERE d.packet_id = p.packet_id AND d.state = 'open' AND t.kind = 'courier')
 ORDER BY p.packet_id LIMIT 10
 """
+
+
+class _TakenError(Exception):
+    """A packet id or reference is taken: each submission is to be looked at by itself."""
 
 
 class Intake:
@@ -143,14 +148,22 @@ class Intake:
         self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
     ) -> list[Submitted | OutboxError]:
         if connection is None:
-            with self._database.write() as own:
-                results = self._insert(own, submissions, now, _INSERT, chained=True)
+            results = self._insert_alone(submissions, now)
         else:
             results = self._join(connection, submissions, now)
         for submission, result in zip(submissions, results, strict=True):
             if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
                 self._forget(submission, connection)
         return results
+
+    def _insert_alone(
+        self, submissions: Sequence[Submission], now: int | None
+    ) -> list[Submitted | OutboxError]:
+        if len(submissions) > 1:
+            with contextlib.suppress(_TakenError), self._database.write() as own:
+                return self._insert(own, submissions, now, _INSERT, chained=True, together=True)
+        with self._database.write() as own:
+            return self._insert(own, submissions, now, _INSERT, chained=True)
 
     def _join(
         self, connection: Connection, submissions: Sequence[Submission], now: int | None
@@ -188,37 +201,27 @@ class Intake:
         statement: str,
         *,
         chained: bool,
+        together: bool = False,
     ) -> list[Submitted | OutboxError]:
-        sql = self._database.sql
-        insert = sql(statement)
+        """Write the rows.
+
+        Raises:
+            _TakenError: They were to be written together, and a packet id or reference is taken already.
+        """
+        run = self._database.run
         created_ms = self._clock.now_ms()
+        rows = [self._row(item, created_ms, statement) for item in submissions]
+        if together and run(connection, statement, rows).rowcount != len(rows):
+            raise _TakenError
         results: list[Submitted | OutboxError] = []
         deliveries: list[dict[str, str | int | None]] = []
         told: list[AuditEntry] = []
-        for item in submissions:
-            size = len(item.sealed)
-            row: dict[str, str | int | bytes | None] = {
-                "packet_id": item.packet_id,
-                "sha256": item.sha256,
-                "size": size,
-                "reference": item.reference,
-                "fingerprint": item.fingerprint,
-                "person": item.person,
-                "urgent": int(item.urgent),
-                "created_ms": created_ms,
-            }
-            if statement is _INSERT_IN_THIS_OUTBOX:
-                row["outbox_id"] = self._outbox_id
-            if connection.execute(insert, row).rowcount == 0:
+        persons: dict[bytes, list[str]] = {}
+        for item, row in zip(submissions, rows, strict=True):
+            if not together and run(connection, statement, row).rowcount == 0:
                 results.append(self._existing(connection, item))
                 continue
-            same_person: tuple[str, ...] = ()
-            if item.person is not None:
-                same_person = tuple(
-                    connection.execute(
-                        sql(_SAME_PERSON), {"person": item.person, "packet_id": item.packet_id}
-                    ).scalars()
-                )
+            size = len(item.sealed)
             deliveries.append(
                 {"packet_id": item.packet_id, "urgent": int(item.urgent), "size": size, "now": now}
             )
@@ -233,13 +236,42 @@ class Intake:
                 )
             )
             packet = self._spool.packet(item.packet_id, item.sha256, size)
+            same_person = self._same_person(connection, item, persons)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
-            connection.execute(sql(_DELIVERIES), deliveries)
+            run(connection, _DELIVERIES, deliveries)
             if chained:
                 self._storage.count(connection, sum(int(row["size"] or 0) for row in deliveries))
         self._audit.append(connection, told, chained=chained)
         return results
+
+    def _row(self, item: Submission, created_ms: int, statement: str) -> dict[str, str | int | bytes | None]:
+        row: dict[str, str | int | bytes | None] = {
+            "packet_id": item.packet_id,
+            "sha256": item.sha256,
+            "size": len(item.sealed),
+            "reference": item.reference,
+            "fingerprint": item.fingerprint,
+            "person": item.person,
+            "urgent": int(item.urgent),
+            "created_ms": created_ms,
+        }
+        if statement is _INSERT_IN_THIS_OUTBOX:
+            row["outbox_id"] = self._outbox_id
+        return row
+
+    def _same_person(
+        self, connection: Connection, item: Submission, persons: dict[bytes, list[str]]
+    ) -> tuple[str, ...]:
+        """Return the person's packets that are on their way, those before it in this very batch included."""
+        if item.person is None:
+            return ()
+        bound = {"person": item.person, "packet_id": item.packet_id}
+        found = self._database.run(connection, _SAME_PERSON, bound).scalars().all()
+        before = persons.setdefault(item.person, [])
+        same_person = (*found, *before)
+        before.append(item.packet_id)
+        return same_person
 
     def _existing(self, connection: Connection, item: Submission) -> Submitted | ReferenceConflictError:
         row = connection.execute(

@@ -151,10 +151,8 @@ class Storage:
     def count(self, connection: Connection, size: int) -> None:
         """Add what a submission brings to the known size of the backlog, in its transaction."""
         if self._counts:
-            connection.execute(
-                self._database.sql("UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"),
-                {"size": size},
-            )
+            statement = "UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"
+            self._database.run(connection, statement, {"size": size})
 
     def recount(self, *, now: bool = False) -> None:
         """Count the backlog anew for the limits, every few seconds at most. Submissions never count it."""

@@ -73,6 +73,20 @@ def test_second_packet_of_a_person_is_noticed_while_the_first_is_on_its_way(stat
     ]
 
 
+def test_second_packet_of_a_person_is_noticed_within_one_batch(station: Any) -> None:
+    """Two enrollments of one person that come together are as suspicious as two that come one after the other."""
+    before = station.submit(b"0", person=b"hash").packet.packet_id
+    items = [
+        Submission(
+            sealed=data, packet_id=new_packet_id(), sha256=hashlib.sha256(data).hexdigest(), person=person
+        )
+        for data, person in [(b"1", b"hash"), (b"2", b"other"), (b"3", b"hash"), (b"4", None)]
+    ]
+    first, other, second, nobody = station.outbox.submit_many(items)
+    assert ((before,), (before, first.packet.packet_id)) == (first.same_person, second.same_person)
+    assert ((), ()) == (other.same_person, nobody.same_person)
+
+
 def test_batch_gives_one_result_per_item(station: Any) -> None:
     """A bad item in a batch does not keep the good ones out."""
     taken = station.submit(b"taken")

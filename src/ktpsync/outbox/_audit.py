@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NEXT = """
 UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
-RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count)
+RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count) AS hash
 """
 _NEXT_LOCKED = "UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1 RETURNING seq"
 _HEAD = "SELECT hash FROM ktpsync_audit WHERE seq = :seq"
@@ -289,8 +289,8 @@ class AuditTrail:
         """Return the rows of entries as the next ones of the chain."""
         count = len(entries)
         if self._database.kind == "sqlite":
-            end = self._database.run(connection, _NEXT, {"count": count}).one()
-            last, head = end[0], end[1]
+            end = self._database.run(connection, _NEXT, {"count": count}).mappings().one()
+            last, head = end["seq"], end["hash"]
         else:
             # Two statements: one that has waited for the lock still sees the state from before its wait.
             last = self._database.run(connection, _NEXT_LOCKED, {"count": count}).scalar_one()

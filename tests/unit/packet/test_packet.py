@@ -19,6 +19,7 @@ from ktpsync.errors import (
     DigestError,
     NoMatchingIdentityError,
     PacketError,
+    SchemaError,
     SignatureError,
     UnknownStationError,
     ValidationError,
@@ -285,3 +286,46 @@ def test_a_container_beyond_the_rules_is_refused(name: str) -> None:
 
     with pytest.raises(ContainerError):
         packet.open(sealed, [IDENTITY], stations=[STATION.public])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ([drop("enrollment.json"), drop("manifest.sig")], ContainerError),
+        (
+            [replace("biometrics/face.png", b"IDAT", b"IDAX"), replace("manifest.json", b"[", b" [")],
+            DigestError,
+        ),
+        ([replace("manifest.json", b'{\n "format"', b'{\n  "format"')], SignatureError),
+    ],
+)
+def test_what_is_wrong_first_is_told_first(
+    changes: list[Callable[[Members], Members]], error: type[PacketError]
+) -> None:
+    """The container is looked at before digests, digests before the signature, and nothing is read as an enrollment."""
+    content = {**members(), "enrollment.json": b"not JSON"}
+    content["manifest.json"] = resigned(content)
+    for change in changes:
+        content = change(content)
+
+    with pytest.raises(error):
+        packet.open(resealed(content), [IDENTITY], stations=[STATION.public])
+
+
+def test_the_schema_is_looked_at_last() -> None:
+    """What a trusted station signed and is no enrollment is an error of the record."""
+    content = {**members(), "enrollment.json": b"not JSON"}
+    content["manifest.json"] = resigned(content)
+    content["manifest.sig"] = STATION.sign(content["manifest.json"])
+
+    with pytest.raises(SchemaError):
+        packet.open(resealed(content), [IDENTITY], stations=[STATION.public])
+
+
+def resigned(content: Members) -> bytes:
+    """Return a manifest with the digests of these members."""
+    manifest = json.loads(content["manifest.json"])
+    for member in manifest["members"]:
+        data = content[member["name"]]
+        member |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    return json.dumps(manifest, indent=1).encode() + b"\n"

@@ -67,6 +67,7 @@ class BadLine:
                 # As on a thin line, only little is under way at a time.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
                 server = socket.create_connection(("127.0.0.1", self.port))
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
                 self._run(self._carry_up, client, server)
                 self._run(self._carry_down, client, server)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+UNREAD: Final = "ktpsync_unread"
+"""Key of what arrived before the connection broke, in a request's state."""
+
 _PATIENCE: Final = 60.0
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
@@ -38,6 +41,8 @@ async def parts(request: Request, *, patience: float = _PATIENCE) -> AsyncIterat
                     yield part
                 limit.reschedule(asyncio.get_running_loop().time() + patience)
     except ClientDisconnect:
+        if unread := getattr(request.state, UNREAD, b""):
+            yield unread
         raise Problem(408, "The connection broke off.") from None
     except TimeoutError:
         raise Problem(

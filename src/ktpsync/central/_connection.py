@@ -1,4 +1,4 @@
-"""What the web server must tell beyond its own: the client's certificate, and connections that never ask."""
+"""What the web server must do beyond its own: certificates, the last bytes of a broken line, clients that never ask."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ktpsync.central._access import PEER_CERTIFICATE
+from ktpsync.central._body import UNREAD
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +31,9 @@ class Connection(H11Protocol):
             self.app_state = {**self.app_state, PEER_CERTIFICATE: certificate}
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Save what arrived and was not read yet: uvicorn drops it, and an upload would have to send it again."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.scope["state"][UNREAD] = bytes(self.cycle.body)
         super().connection_lost(exc)
         if self._deadline is not None:
             self._deadline.cancel()

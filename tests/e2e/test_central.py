@@ -238,3 +238,35 @@ def test_an_outage_is_played_on_request(settings: CentralSettings) -> None:
         assert 200 == urllib3.request("GET", f"{url}v1/health", headers=headers).status
         assert 400 == urllib3.request("POST", f"{url}sandbox/faults", json={"outrage": True}).status
         assert 400 == urllib3.request("POST", f"{url}sandbox/faults", body=json.dumps([1])).status
+
+
+@pytest.mark.parametrize(
+    ("same", "decision"), [("nik", "unique"), ("nik", "duplicate"), ("body", "duplicate")]
+)
+def test_a_doubtful_match_waits_for_a_person(settings: CentralSettings, same: str, decision: str) -> None:
+    """The NIK with other biometrics, or the biometrics under another NIK: neither unique nor duplicate by itself."""
+    one, other = make_enrollment(1, size=4000), make_enrollment(2, size=4000)
+    mixed = evolve(other, biodata=one.biodata) if same == "nik" else evolve(other, biometrics=one.biometrics)
+    first, doubtful = sealed(one), sealed(mixed)
+    with running(settings) as url, client(url) as backend:
+        backend.deliver(first)
+        final_statuses(backend, 1)
+        backend.deliver(doubtful)
+        assert "ADJUDICATE_RECORD" == final_statuses(backend, 2)[doubtful.packet_id]
+        waiting = urllib3.request("GET", f"{url}sandbox/adjudications").json()["packets"]
+        assert [{"packet_id": doubtful.packet_id}] == waiting
+
+        judge = f"{url}sandbox/adjudications/{doubtful.packet_id}"
+        assert 400 == urllib3.request("POST", judge, json={"decision": "perhaps"}).status
+        assert 200 == urllib3.request("POST", judge, json={"decision": decision}).status
+        assert 404 == urllib3.request("POST", judge, json={"decision": decision}).status
+        told = [
+            change.status
+            for change in backend.statuses(None).changes
+            if change.packet_id == doubtful.packet_id
+        ]
+        inventory = urllib3.request("GET", f"{url}sandbox/inventory").json()["packets"]
+
+    final = {"unique": "PRINT_READY_RECORD", "duplicate": "DUPLICATE_RECORD"}[decision]
+    assert ["RECEIVED_AT_CENTRAL", "ADJUDICATE_RECORD", final] == told
+    assert [1, 1] == [line["effects"] for line in inventory]

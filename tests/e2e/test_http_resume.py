@@ -9,11 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 
 from ktpsync import age
 from ktpsync.backends.http.backend import HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
+from ktpsync.courier._rate import TokenBucket, metered
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
 from ktpsync.packet import SealedPacket, new_packet_id
 from ktpsync.plugins import BackendContext, Secret
@@ -55,6 +56,25 @@ def packet(tmp_path: Path) -> SealedPacket:
     path = tmp_path / "packet.age"
     path.write_bytes(content)
     return SealedPacket.from_file(new_packet_id(), hashlib.sha256(content).hexdigest(), PACKET_SIZE, path)
+
+
+@define
+class Clock:
+    """A clock on which sleeping takes no time."""
+
+    seconds: float = 0.0
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return 0
+
+    def monotonic(self) -> float:
+        """The clock that never runs backwards."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.seconds += seconds
 
 
 def client(url: str, **options: object) -> HttpBackend:
@@ -243,3 +263,22 @@ def test_a_file_of_another_length_is_not_sent(url: str, packet: SealedPacket, si
         pytest.raises(CorruptError, match=f"{PACKET_SIZE} bytes here instead of {size}"),
     ):
         backend.deliver(wrong)
+
+
+def test_a_limited_rate_counts_only_what_is_sent(
+    url: str, packet: SealedPacket, settings: CentralSettings, send_part: Callable[..., socket.socket]
+) -> None:
+    """What the centre has already is neither sent nor waited for."""
+    clock = Clock()
+    metered_packet = SealedPacket(
+        packet_id=packet.packet_id,
+        sha256=packet.sha256,
+        size=packet.size,
+        opener=metered(packet.open, TokenBucket(clock, rate=100_000)),
+    )
+    with send_part(url, packet, 900_000):
+        wait_for_bytes(settings, packet, 900_000)
+    with client(url) as backend:
+        assert packet.sha256 == backend.deliver(metered_packet).sha256
+
+    assert 3.0 < clock.seconds < 4.5

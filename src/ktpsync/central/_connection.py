@@ -12,6 +12,8 @@ from ktpsync.central._body import UNREAD
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
 HEAD_SECONDS = 20
 """How long a client may take over the head of its first request."""
 
@@ -32,8 +34,9 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Save what arrived and was not read yet: uvicorn drops it, and an upload would have to send it again."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.scope["state"][UNREAD] = bytes(self.cycle.body)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.scope["state"][UNREAD] = bytes(cycle.body)
         super().connection_lost(exc)
         if self._deadline is not None:
             self._deadline.cancel()

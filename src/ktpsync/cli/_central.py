@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,11 @@ def central(
 
     try:
         serve(settings, host=host, port=port, ready=ready)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"The files {certificate}, {key} or {client_ca or 'of the authority'} cannot be used for TLS: they must be PEM files, "
+            f"and the key must belong to the certificate ({error.reason or error})."
+        ) from error
     except OSError as error:
         raise ConfigError(f"The sandbox centre cannot listen on {host} port {port}: {error}.") from error
     return Exit.DONE

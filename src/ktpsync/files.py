@@ -432,12 +432,9 @@ class UseLock:
             self._descriptor = -1
 
 
-def readable_by_others(path: Path) -> bool:
-    """Return whether users other than the owner can read a file, by its POSIX permission bits.
+def readable_by_others(file: BinaryIO) -> bool:
+    """Return whether users other than the owner can read an open file, by its POSIX permission bits.
 
     On Windows the folder's access list decides, which these bits do not show; there it returns False.
-
-    Raises:
-        OSError: The file is not there.
     """
-    return sys.platform != "win32" and bool(path.stat().st_mode & 0o077)
+    return sys.platform != "win32" and bool(os.fstat(file.fileno()).st_mode & 0o077)

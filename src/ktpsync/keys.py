@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import shlex
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -237,9 +238,12 @@ class IndexKey:
 
 def _read_private(path: Path) -> bytes:
     try:
-        if files.readable_by_others(path):
-            raise KeyFileError(f"{path} can be read by other users of this machine; run `chmod 600 {path}`.")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if files.readable_by_others(file):
+                raise KeyFileError(
+                    f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
+                )
+            return file.read()
     except FileNotFoundError:
         raise KeyFileError(
             f"The key file {path} is missing. Restore it from a backup, or make a new one with `ktpsync init`."

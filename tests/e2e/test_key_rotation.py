@@ -11,6 +11,7 @@ import pytest
 import ktpsync
 from ktpsync import age, packet
 from ktpsync.backup import Depth, recipient_history
+from ktpsync.central import CentralSettings, running
 from ktpsync.errors import BackupError, NoMatchingIdentityError, RestoreError, UnknownDestinationError
 from ktpsync.plugins import Receipt, StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
@@ -487,3 +488,46 @@ def test_unknown_backup(station: Station) -> None:
     """A name that is not in the configuration is an error before anything is changed."""
     with pytest.raises(UnknownDestinationError, match="usb-a"):
         station.office.rewrap([OLD], ["usb-b"], who="wati")
+
+
+@pytest.mark.slow
+def test_a_centre_meets_rewrapped_packets(tmp_path: Path) -> None:
+    """What the centre has stays held after a rewrap, and what it gets afterwards it opens: nothing twice, no conflict."""
+    recipients = [str(CENTRE.recipient), str(OLD.recipient)]
+    config = ktpsync.init_office(tmp_path / "office", recipients=recipients, places="")
+    with ktpsync.Office.open(config) as office:
+        station = office.station
+    settings = CentralSettings(
+        folder=tmp_path / "centre",
+        identities=[CENTRE],
+        tokens={"right": "3578"},
+        stations=[station],
+        faults=True,
+    )
+    with running(settings) as url:
+        config.write_text(
+            config.read_text() + f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "right"\n'
+        )
+        with ktpsync.Office.open(config) as office:
+            held = [office.submit(make_enrollment(person, size=3000)).packet_id for person in (1, 2)]
+            assert 2 == office.sync().delivered
+            wait_for_final(office, held)
+            later = [office.submit(make_enrollment(person, size=3000)).packet_id for person in (3, 4)]
+        (config.parent / "recipients.txt").write_text(f"{CENTRE.recipient}\n{NEW.recipient}\n")
+        with ktpsync.Office.open(config) as office:
+            assert (4, True) == ((report := office.rewrap([OLD], who="wati")).spool.rewrapped, report.done)
+            answer = office.reconcile()
+            assert (2, 0, 0) == (answer.held, answer.requeued, answer.conflicts)
+            assert 2 == office.sync().delivered
+            wait_for_final(office, held + later)
+            answer = office.reconcile()
+            assert (4, 0, 0) == (answer.held, answer.requeued, answer.conflicts)
+            assert [] == list(office.rejected())
+
+
+def wait_for_final(office: ktpsync.Office, packet_ids: list[str]) -> None:
+    """Ask the centre until it has looked into packets."""
+    wanted = set(packet_ids)
+    while wanted:
+        office.poll_statuses()
+        wanted -= {view.packet_id for view in office.outbox.packets() if view.status == "PRINT_READY_RECORD"}

@@ -138,11 +138,11 @@ def _open(path: Path, data: bytes, passphrase: str | Passphrase) -> bytes:
 
 def _read_private(path: Path) -> bytes:
     try:
-        if files.readable_by_others(path):
-            raise KeyFileError(
-                f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
-            )
         with path.open("rb") as file:
+            if files.readable_by_others(file):
+                raise KeyFileError(
+                    f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
+                )
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise KeyFileError(

@@ -49,8 +49,8 @@ def new(output: Output, name: str, into: Path) -> Exit:
 
     folder = write_skeleton(name, into)
     output.say(f"The plugin is in {folder}. Next:")
-    output.say(f"  pip install -e '{folder}[test]'")
-    output.say(f"  pytest {folder}")
+    output.say(f'  pip install -e "{folder}[test]"')
+    output.say(f'  pytest "{folder}"')
     output.say("Then replace the dictionary in backend.py with your place.")
     output.result({"folder": folder})
     return Exit.DONE

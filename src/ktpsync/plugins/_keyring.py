@@ -34,7 +34,7 @@ def read(reference: str) -> str:
         import keyring.errors  # noqa: PLC0415
     except ImportError:
         raise ConfigError(
-            "secrets from the keyring need one more package: pip install 'ktpsync[keyring]'"
+            'secrets from the keyring need one more package: pip install "ktpsync[keyring]"'
         ) from None
     service, _, user = reference.rpartition("/")
     if not service or not user:

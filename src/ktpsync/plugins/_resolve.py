@@ -83,7 +83,7 @@ def _resolve(spec: BackendSpec | SecretProvider, target: str) -> object:
     except ModuleNotFoundError as error:
         missing = error.name or module
         extra = _EXTRAS.get(missing.partition(".")[0])
-        hint = f"; run: pip install 'ktpsync[{extra}]'" if extra else ""
+        hint = f'; run: pip install "ktpsync[{extra}]"' if extra else ""
         raise PluginError(
             f"The {kind} {spec.name!r} needs the package {missing!r}, which is missing{hint}."
         ) from error

@@ -96,7 +96,7 @@ def test_without_the_keyring_package_its_extra_is_named(monkeypatch: pytest.Monk
     """One command is missing, and it is told."""
     monkeypatch.setitem(__import__("sys").modules, "keyring", None)
 
-    with pytest.raises(ConfigError, match=r"pip install 'ktpsync\[keyring\]'"):
+    with pytest.raises(ConfigError, match=r'pip install "ktpsync\[keyring\]"'):
         read({"keyring": "ktpsync/central"})
 
 

@@ -140,8 +140,15 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, name: str) -> l
 def _observed(manager: pluggy.PluginManager, module: ModuleType) -> tuple[str, ...]:
     """Return the hooks through which a plugin observes; refuse what could never be called."""
     known = [caller.name for caller in _callers(manager) if caller.has_spec()]
+    callers = manager.get_hookcallers(module) or []
+    implemented = {caller.name for caller in callers}
+    for name in known:
+        if name not in implemented and callable(getattr(module, name, None)):
+            raise _UnusableError(f"its {name} lacks @hookimpl")
+    if not callers:
+        raise _UnusableError("it implements no hook")
     observed = []
-    for caller in manager.get_hookcallers(module) or ():
+    for caller in callers:
         (implementation,) = (found for found in caller.get_hookimpls() if found.plugin is module)
         if implementation.hookwrapper or implementation.wrapper:
             raise _UnusableError(f"it wraps {caller.name}; hooks of ktpsync cannot be wrapped")

@@ -247,6 +247,8 @@ def test_what_cannot_be_a_backend_is_told(
             "from ktpsync.plugins import hookimpl\n@hookimpl\ndef ktpsync_delivred(packet_id): ...",
             "it implements ktpsync_delivred, which is no hook; perhaps ktpsync_delivered",
         ),
+        ("def ktpsync_backends(): ...", "its ktpsync_backends lacks @hookimpl"),
+        ("x = 1", "it implements no hook"),
         (
             "from ktpsync.plugins import hookimpl\n@hookimpl(wrapper=True)\ndef ktpsync_delivered(): yield",
             "it wraps ktpsync_delivered; hooks of ktpsync cannot be wrapped",

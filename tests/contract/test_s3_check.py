@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
@@ -28,14 +29,20 @@ def check(folder: Path, settings: dict[str, object], monkeypatch: pytest.MonkeyP
 
 
 def test_the_endpoint_s_abilities_are_shown(
-    s3_settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_settings: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Servers differ; here one sees in what."""
+    """Servers differ; here one sees in what. The key is in no log, not even of the libraries."""
+    caplog.set_level(logging.DEBUG)
     code, told = check(tmp_path, s3_settings, monkeypatch)
 
     assert (0, "[destinations.offsite] (s3): well") == (code, told.splitlines()[0])
     assert str(s3_settings["endpoint"]) in told
     assert "conditional" in told
+    assert caplog.records
+    assert str(s3_settings["secret_key"]) not in caplog.text
 
 
 def test_a_missing_bucket_is_told(

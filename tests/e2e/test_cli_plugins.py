@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -234,6 +235,17 @@ def test_what_is_not_well_says_what_to_do(
     assert words in document["checks"][0]["error"]["message"]
     assert "hush" not in checked.stdout + checked.stderr
     assert len(checked.stdout.splitlines()) <= 3
+
+
+def test_a_token_is_in_no_log(office: Path, centre: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even where everything is logged, by the libraries too."""
+    configure(office, f'[destinations.x]\nbackend = "http"\nurl = "{centre}"\ntoken = "wrong-hush"\n')
+    caplog.set_level(logging.DEBUG)
+
+    assert PERSON == run("plugins", "--check", "x").exit_code
+
+    assert caplog.records
+    assert "hush" not in caplog.text
 
 
 def test_the_worst_answer_decides_the_exit_code(office: Path, moody: str) -> None:

@@ -25,6 +25,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── ReferenceConflictError  another enrollment has this reference
     │   ├── UnknownPacketError      no such packet in this outbox
     │   ├── UnknownDestinationError no such destination in the configuration
+    │   ├── WrongStateError         a delivery's state does not allow what a person decided
     │   ├── LeaseLostError          another courier holds the delivery now
     │   ├── SchemaVersionError      the database is newer than this program
     │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
@@ -190,6 +191,10 @@ class UnknownPacketError(OutboxError):
 
 class UnknownDestinationError(OutboxError):
     """No destination with this name is configured."""
+
+
+class WrongStateError(OutboxError):
+    """The delivery's state does not allow this decision; nothing was changed."""
 
 
 class LeaseLostError(OutboxError):

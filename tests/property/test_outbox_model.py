@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ktpsync.errors import LeaseLostError, ReferenceConflictError
-from ktpsync.outbox import DestinationSpec, Lease, Outbox
+from ktpsync.errors import LeaseLostError, ReferenceConflictError, WrongStateError
+from ktpsync.outbox import DeliveryState, DestinationSpec, Lease, Outbox
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt
 
@@ -214,11 +214,21 @@ class Store(RuleBasedStateMachine):
 
     @rule(chance=st.randoms(use_true_random=False), act=st.sampled_from(["requeue", "cancel", "handled"]))
     def decide(self, chance: random.Random, act: str) -> None:
-        """A person decides on any delivery in any state."""
+        """A person decides on any delivery in any state; what is delivered stays so unless it is sent again."""
         if not self.model.entries:
             return
         key = chance.choice(sorted(self.model.entries))
         entry = self.model.entries[key]
+        (view,) = [one for one in self.outbox.status(key[0]).deliveries if one.destination == key[1]]
+        refused = {
+            "requeue": {DeliveryState.LEASED},
+            "cancel": {DeliveryState.DELIVERED, DeliveryState.CANCELLED},
+            "handled": {DeliveryState.DELIVERED, DeliveryState.HANDLED},
+        }
+        if view.state in refused[act]:
+            with pytest.raises(WrongStateError):
+                getattr(self.outbox, act)(*key, who="w", why="y")
+            return
         getattr(self.outbox, act)(*key, who="w", why="y")
         entry.fence += 1
         entry.due_ms = self.clock.ms

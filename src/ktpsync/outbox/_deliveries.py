@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam
 
 from ktpsync.clock import utc_text
-from ktpsync.errors import CorruptError, UnknownPacketError
+from ktpsync.errors import ConfigError, CorruptError, UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import entry
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._receipts import receipt_json
-from ktpsync.outbox._states import DeliveryState
+from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import Delivered, Failed, Lease, Rejected, Returned
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due
   last_failure_ms = CASE WHEN :state = 'open' THEN NULL ELSE last_failure_ms END
 WHERE packet_id = :packet_id AND dest = :dest
 """
-_REASON_LIMIT = 500
-_PERSON_NUMBER = re.compile(r"(?:\d[ .-]?){15}\d")
-"""NIK and family card number, however they are grouped."""
+
+
+_OPEN_STATES = {False: DeliveryState.PENDING, True: DeliveryState.LEASED}
 
 
 class Deliveries:
@@ -223,18 +223,30 @@ class Deliveries:
 
         Raises:
             UnknownPacketError: There is no such delivery.
+            WrongStateError: Its state does not allow this; nothing was changed.
+            ConfigError: Nobody, or no reason, is named.
         """
-        written = "open" if state is DeliveryState.PENDING else state.value
+        if not who.strip() or not why.strip():
+            raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
+        written = OPEN if state is DeliveryState.PENDING else state.value
         with self._database.write() as connection:
-            before = connection.execute(
+            row = connection.execute(
                 self._database.sql(
-                    "SELECT state FROM ktpsync_delivery WHERE packet_id = :packet_id AND dest = :dest"
+                    "SELECT state, owner IS NOT NULL AND due_ms > {now} AS held FROM ktpsync_delivery "
+                    "WHERE packet_id = :packet_id AND dest = :dest"
                     + (" FOR UPDATE" if self._database.kind == "postgresql" else "")
                 ),
-                {"packet_id": packet_id, "dest": dest},
-            ).scalar()
-            if before is None:
+                {"packet_id": packet_id, "dest": dest, "now": now},
+            ).first()
+            if row is None:
                 raise UnknownPacketError(f"This outbox has no delivery of packet {packet_id} to {dest!r}.")
+            before = row.state
+            standing = DeliveryState(before) if before != OPEN else _OPEN_STATES[bool(row.held)]
+            if not may_decide(standing, state):
+                raise WrongStateError(
+                    f"Packet {packet_id} is {standing.value} at {dest} and cannot become {state.value} by decision. "
+                    "Nothing was changed; `ktpsync status` with its id shows its history."
+                )
             connection.execute(
                 self._database.sql(_BY_PERSON),
                 {"packet_id": packet_id, "dest": dest, "state": written, "now": now},
@@ -246,8 +258,8 @@ class Deliveries:
                 at_ms=self._clock.now_ms(),
                 packet_id=packet_id,
                 destination=dest,
-                who=who,
-                why=why,
+                who=plain(who),
+                why=plain(why),
                 before=before,
             )
             self._audit.append(connection, [told])
@@ -266,12 +278,6 @@ def check_receipt(outcome: Delivered) -> None:
             f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
             f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
         )
-
-
-def plain(text: str) -> str:
-    """Return a foreign text fit to be kept: one line of bounded length, without numbers of persons."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return _PERSON_NUMBER.sub("[16 digits]", line)[:_REASON_LIMIT]
 
 
 def _written(outcome: Outcome, now: int | None) -> tuple[str, dict[str, str | int | None]]:

@@ -20,6 +20,7 @@ from ktpsync.outbox._breaker import (
     probe_due,
     probing,
 )
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._values import Delivered, DestinationState, Returned
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class Destinations:
             elif isinstance(outcome, Returned):
                 if outcome.unavailable:
                     breaker = after_failure(breaker, self._policy, now_ms, self._random)
-                    last_error = outcome.reason
+                    last_error = plain(outcome.reason)
                 if outcome.retry_after_ms is not None:
                     wait = min(outcome.retry_after_ms, LONGEST_THROTTLE_MS)
                     throttled_ms = max(throttled_ms if throttled_ms > now_ms else 0, now_ms + wait)
@@ -206,6 +207,7 @@ class Destinations:
 
     def end_probe(self, dest: str, *, error: str | None) -> None:
         """Write down what a probe found; ``None`` means that the destination answered."""
+        error = None if error is None else plain(error)
         with self._database.write() as connection:
             row = self._row(connection, dest, lock=True)
             before = _breaker(row)
@@ -218,7 +220,7 @@ class Destinations:
 
     def pause(self, dest: str, *, reason: str, who: str = "") -> bool:
         """Stop a destination until a person resumes it; return whether it was running."""
-        return self._set_paused(dest, reason, event="destination-paused", who=who)
+        return self._set_paused(dest, plain(reason), event="destination-paused", who=who)
 
     def resume(self, dest: str, *, who: str) -> bool:
         """Let a paused destination work again; return whether it was paused."""

@@ -36,6 +36,7 @@ TRANSITIONS: tuple[tuple[DeliveryState | None, DeliveryState, str], ...] = (
     (DeliveryState.LEASED, DeliveryState.DELIVERED, "settle"),
     (DeliveryState.LEASED, DeliveryState.PENDING, "fail, release, lease expired"),
     (DeliveryState.LEASED, DeliveryState.REJECTED, "reject"),
+    (DeliveryState.PENDING, DeliveryState.PENDING, "requeue"),
     (DeliveryState.PENDING, DeliveryState.CANCELLED, "cancel"),
     (DeliveryState.LEASED, DeliveryState.CANCELLED, "cancel"),
     (DeliveryState.PENDING, DeliveryState.HANDLED, "handled"),
@@ -51,9 +52,17 @@ TRANSITIONS: tuple[tuple[DeliveryState | None, DeliveryState, str], ...] = (
     (DeliveryState.REJECTED, DeliveryState.CANCELLED, "cancel"),
     (DeliveryState.REJECTED, DeliveryState.HANDLED, "handled"),
     (DeliveryState.CANCELLED, DeliveryState.PENDING, "requeue"),
+    (DeliveryState.CANCELLED, DeliveryState.HANDLED, "handled"),
     (DeliveryState.HANDLED, DeliveryState.PENDING, "requeue"),
+    (DeliveryState.HANDLED, DeliveryState.CANCELLED, "cancel"),
 )
 """From (``None``: not there yet), to, and what does it."""
+
+
+def may_decide(before: DeliveryState, after: DeliveryState) -> bool:
+    """Return whether a person may bring a delivery from one state into another."""
+    causes = {cause for start, end, cause in TRANSITIONS if (start, end) == (before, after)}
+    return any("requeue" in cause or cause in {"cancel", "handled"} for cause in causes)
 
 
 def state_diagram() -> str:

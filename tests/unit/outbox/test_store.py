@@ -19,6 +19,7 @@ from ktpsync.errors import (
     StationFullError,
     UnknownDestinationError,
     UnknownPacketError,
+    WrongStateError,
 )
 from ktpsync.outbox import DeliveryState, DestinationSpec, Limits, Outbox, state_diagram
 from ktpsync.outbox._deliveries import _CLAIM
@@ -159,6 +160,29 @@ def test_people_can_requeue_cancel_and_handle_with_who_and_why(station: Any) -> 
         for item in outbox.status(packet_id).history[1:]
     ]
     assert [(event, "siti", "because") for event in ("cancelled", "requeued", "handled")] == told
+
+
+def test_decisions_that_the_state_does_not_allow_change_nothing(station: Any) -> None:
+    """A delivered packet is neither cancelled nor handled, one under way is not requeued, and nobody decides nameless."""
+    outbox = station.outbox
+    delivered, under_way = (station.submit().packet.packet_id for _ in range(2))
+    first, _second = station.claim(limit=2)
+    outbox.settle(first, station.receipt(first.packet))
+    for act in (outbox.cancel, outbox.handled):
+        with pytest.raises(WrongStateError, match="is delivered at central"):
+            act(delivered, "central", who="siti", why="because")
+    with pytest.raises(WrongStateError, match="is leased at central"):
+        outbox.requeue(under_way, "central", who="siti", why="because")
+    for who, why in (("", "because"), ("siti", " ")):
+        with pytest.raises(ConfigError, match="who decides this and why"):
+            outbox.cancel(under_way, "central", who=who, why=why)
+    states = [outbox.status(one).deliveries[0].state for one in (delivered, under_way)]
+    assert [DeliveryState.DELIVERED, DeliveryState.LEASED] == states
+    station.clock.advance(61)
+    outbox.requeue(under_way, "central", who="siti", why="the courier's machine is off")
+    outbox.cancel(under_way, "central", who="siti", why="NIK 3171011708900001 was recorded twice")
+    (told,) = [item.detail for item in outbox.status(under_way).history if item.event == "cancelled"]
+    assert "NIK [16 digits] was recorded twice" == json.loads(told)["why"]
 
 
 def test_a_new_destination_gets_what_is_in_the_spool_and_a_retired_one_nothing_more(station: Any) -> None:

@@ -9,7 +9,7 @@ from ktpsync.courier._estimate import Estimate, Speed, estimate
 from ktpsync.courier._events import JsonFormatter
 from ktpsync.courier._observer import Observer
 from ktpsync.courier._pace import Pace
-from ktpsync.courier._policy import CourierPolicy, Window
+from ktpsync.courier._policy import CourierPolicy, Window, throttled_ms
 from ktpsync.courier._rate import TokenBucket
 from ktpsync.courier._service import Service, Task
 
@@ -29,4 +29,5 @@ __all__ = [
     "estimate",
     "poll_statuses",
     "reconcile",
+    "throttled_ms",
 ]

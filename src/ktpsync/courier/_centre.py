@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ktpsync.courier._observer import notify
 from ktpsync.courier._pause import pause
-from ktpsync.errors import AuthError
+from ktpsync.errors import AuthError, ThrottledError
 from ktpsync.outbox import HoldingsApplied
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def poll_statuses(
     Returns:
         How many changes were new.
 
-    A centre that does not accept the credentials is stopped, as by a courier.
+    A centre that does not accept the credentials is stopped, and one that asks for patience is left alone, as
+    by a courier.
 
     Raises:
         BackendError: The centre did not answer; what was taken before stays.
@@ -46,6 +47,10 @@ def poll_statuses(
             page = backend.statuses(cursor)
         except AuthError as error:
             pause(outbox, destination, error, observers)
+            raise
+        except ThrottledError as error:
+            if error.retry_after is not None:
+                outbox.throttle(destination, error.retry_after)
             raise
         applied = outbox.apply_statuses(destination, page)
         new += len(applied.changes)

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from ktpsync.courier._pace import Pace, after_success, after_trouble
 from ktpsync.courier._pause import pause
 from ktpsync.courier._policy import throttled_ms, with_settings
-from ktpsync.errors import AuthError, BackendError
+from ktpsync.errors import AuthError, BackendError, ThrottledError
 from ktpsync.outbox import Delivered, Returned
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ class Gate:
             self.pause(refused)
         except BackendError as unreachable:
             error = str(unreachable)
+            if isinstance(unreachable, ThrottledError) and unreachable.retry_after is not None:
+                self._outbox.throttle(self._destination, unreachable.retry_after)
         except Exception as broken:  # noqa: BLE001 - a plugin may raise anything
             error = f"{type(broken).__name__}: {broken}"
         else:

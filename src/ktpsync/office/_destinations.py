@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ktpsync.config import DESTINATION_KEYS
-from ktpsync.courier import Courier, Task, poll_statuses, reconcile
+from ktpsync.courier import Courier, Task, poll_statuses, reconcile, throttled_ms
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
@@ -231,7 +231,8 @@ class Destinations:
     def _poll_if_open(self, name: str) -> None:
         """Poll a centre that works: whether it is back, couriers find out."""
         state = self._outbox.destination(name)
-        if state.paused is None and state.breaker == "closed":
+        throttled = throttled_ms(state, self._clock.now_ms())
+        if state.paused is None and state.breaker == "closed" and not throttled:
             self._poll(name)
 
     def _poll(self, name: str) -> int:

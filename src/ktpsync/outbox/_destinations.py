@@ -175,8 +175,7 @@ class Destinations:
                     breaker = after_failure(breaker, self._policy, now_ms, self._random)
                     last_error = plain(outcome.reason)
                 if outcome.retry_after_ms is not None:
-                    wait = min(outcome.retry_after_ms, LONGEST_THROTTLE_MS)
-                    throttled_ms = max(throttled_ms if throttled_ms > now_ms else 0, now_ms + wait)
+                    throttled_ms = _throttled_until(throttled_ms, outcome.retry_after_ms, now_ms)
         return self._write(
             connection,
             row,
@@ -217,6 +216,14 @@ class Destinations:
                 after = after_failure(before, self._policy, self._clock.now_ms(), self._random)
             told = self._write(connection, row, after, last_error=error)
             self._audit.append(connection, told)
+
+    def throttle(self, dest: str, wait_ms: int) -> None:
+        """Let nobody ask a destination for so long, because it has asked for that."""
+        now_ms = self._clock.now_ms()
+        with self._database.write() as connection:
+            row = self._row(connection, dest, lock=True)
+            throttled_ms = _throttled_until(row.throttled_ms, wait_ms, now_ms)
+            self._write(connection, row, _breaker(row), throttled_ms=throttled_ms)
 
     def pause(self, dest: str, *, reason: str, who: str = "") -> bool:
         """Stop a destination until a person resumes it; return whether it was running."""
@@ -309,6 +316,10 @@ class Destinations:
         else:
             return []
         return [entry(event, at_ms=self._clock.now_ms(), destination=row.dest, reason=last_error)]
+
+
+def _throttled_until(before_ms: int, wait_ms: int, now_ms: int) -> int:
+    return max(before_ms if before_ms > now_ms else 0, now_ms + min(wait_ms, LONGEST_THROTTLE_MS))
 
 
 def _breaker(row: Row[tuple[object, ...]]) -> Breaker:

@@ -451,6 +451,10 @@ class Outbox:
         """Write down what a probe found; no error means that the destination answered."""
         self._destinations.end_probe(name, error=error)
 
+    def throttle(self, name: str, seconds: float) -> None:
+        """Let nobody ask a destination for so long, because it has asked for that; a day at most."""
+        self._destinations.throttle(name, round(seconds * 1000))
+
     def pause(self, name: str, *, reason: str, who: str = "") -> bool:
         """Stop a destination until somebody resumes it; return whether it was running."""
         return self._destinations.pause(name, reason=reason, who=who)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ktpsync.courier import Courier, CourierPolicy, poll_statuses
-from ktpsync.errors import AuthError, UnavailableError
+from ktpsync.errors import AuthError, ThrottledError, UnavailableError
 from ktpsync.outbox import DeliveryState
 from ktpsync.plugins import CentralBackend, Health, Holding, Receipt, StatusChange, StatusPage
 
@@ -172,6 +172,18 @@ def test_packet_retry_that_the_centre_has_left_behind_sends_nothing(station: Any
     poll_statuses(station.outbox, "central", centre)
     assert 0 == courier.drain().delivered
     assert 1 == len(centre.taken)
+
+
+def test_patience_that_the_feed_asks_for_holds_for_couriers_too(station: Any, centre: Centre) -> None:
+    """``Retry-After`` in answer to a poll: nobody asks the centre before the time is over."""
+    courier = Courier(station.outbox, "central", centre, clock=station.clock)
+    station.submit()
+    centre.down = ThrottledError("busy", retry_after=600)
+    with pytest.raises(ThrottledError):
+        poll_statuses(station.outbox, "central", centre)
+    assert ("throttled", 600.0) == ((report := courier.drain()).stopped, report.retry_in)
+    station.clock.advance(600)
+    assert 1 == courier.drain().delivered
 
 
 def test_credentials_refused_by_the_feed_stop_the_destination(station: Any, centre: Centre) -> None:

@@ -225,6 +225,24 @@ def test_invariant_06_retry_after_is_obeyed(station: Any, courier: Courier, cent
     assert 3 == courier.drain().delivered
 
 
+def test_invariant_06_retry_after_of_a_probe_is_obeyed(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """A destination that answers a probe with ``Retry-After`` is not probed before the time is over."""
+    for _ in range(5):
+        station.submit()
+    centre.down = UnavailableError("down")
+    courier.drain()
+    centre.down = ThrottledError("maintenance until noon", retry_after=3600)
+    station.clock.advance(60)
+    assert ("throttled", 3600.0, 1) == ((report := courier.drain()).stopped, report.retry_in, centre.checks)
+    station.clock.advance(3599)
+    assert ("throttled", 1) == (courier.drain().stopped, centre.checks)
+    centre.down = None
+    station.clock.advance(1)
+    assert 5 == courier.drain().delivered
+
+
 def test_a_clock_that_jumps_back_parks_nothing(station: Any, courier: Courier, centre: Centre) -> None:
     """Packets that wait, and a destination that asked for patience, go on after the clock fell back by years."""
     station.submit()

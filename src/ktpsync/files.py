@@ -7,6 +7,7 @@ rename, fsync of the folder. Until the rename, what was there before stays as it
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import io
@@ -38,6 +39,14 @@ _STEADY = 8 << 20
 """Bytes after which the medium is told to begin."""
 
 _RENAME_LOCK = ".ktpsync-rename.lock"
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+_renameat2 = (
+    getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+)
+"""Linux renames without replacing on ext4, exFAT, FAT, NTFS and others; Python has no function for it."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The ``errno`` values that mean: no room for this write."""
@@ -113,7 +122,29 @@ def _rename_new(temporary: Path, path: Path) -> None:
     """Rename without replacing, also where two writers race."""
     if sys.platform == "win32":
         temporary.rename(path)
-        return
+    elif not (_renamed_by_kernel(temporary, path) or _renamed_by_link(temporary, path)):
+        # Some file systems and kernels know neither: a lock keeps two writers apart, and the name never stands for
+        # anything but a whole file.
+        with locked(path.parent / _RENAME_LOCK):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            temporary.replace(path)
+
+
+def _renamed_by_kernel(temporary: Path, path: Path) -> bool:
+    """Rename in one step that refuses an existing name; tell if the system cannot."""
+    if _renameat2 is None:
+        return False
+    if _renameat2(_AT_FDCWD, os.fsencode(temporary), _AT_FDCWD, os.fsencode(path), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_KNOWN:
+        return False
+    raise OSError(number, os.strerror(number), str(temporary), None, str(path))
+
+
+def _renamed_by_link(temporary: Path, path: Path) -> bool:
+    """Give a second name, which refuses an existing one, and take the first away; tell if there are no links."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -121,14 +152,9 @@ def _rename_new(temporary: Path, path: Path) -> None:
     except OSError:
         if not temporary.exists():
             raise
-        # exFAT and some network file systems have no hard links: a lock keeps two writers apart, and the
-        # name never stands for anything but a whole file.
-        with locked(path.parent / _RENAME_LOCK):
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-            temporary.replace(path)
-    else:
-        temporary.unlink()
+        return False
+    temporary.unlink()
+    return True
 
 
 def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, replace: bool = True) -> None:
@@ -375,10 +401,23 @@ def size_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).total
 
 
+def begin_writing_out(file: BinaryIO) -> None:
+    """Ask the kernel to send a file's bytes to the medium now, and do not wait.
+
+    What is computed until the sync then costs no time of its own. Where the system has no such call it does
+    nothing but flush.
+
+    Raises:
+        OSError: The bytes were not taken.
+    """
+    file.flush()
+    drop_page_cache(file)
+
+
 def drop_page_cache(file: BinaryIO) -> None:
     """Ask the kernel to forget its cached pages of a file, so that reading goes to the medium.
 
-    Where the system has no such call it does nothing.
+    Pages that are not written yet stay, and their writing begins. Where the system has no such call it does nothing.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

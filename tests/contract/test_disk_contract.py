@@ -31,8 +31,17 @@ class TestDisk(StorageContract):
         return DiskBackend(DiskSettings(path=tmp_path / "away"), BackendContext(name="usb-b"))
 
 
-class TestDiskWithoutHardLinks(TestDisk):
-    """On a file system such as exFAT."""
+class TestDiskWithLinks(TestDisk):
+    """On a system that renames without replacing by way of a second link."""
+
+    @pytest.fixture(autouse=True)
+    def no_rename(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take the kernel's own call away."""
+        monkeypatch.setattr("ktpsync.files._renameat2", None)
+
+
+class TestDiskWithoutLinks(TestDiskWithLinks):
+    """On a file system such as exFAT, by a driver that knows nothing better."""
 
     @pytest.fixture(autouse=True)
     def no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +102,7 @@ def test_without_hard_links_a_name_still_never_stands_for_half_a_file(
         raise PermissionError(source, target)
 
     monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(files, "_renameat2", None)
     seen: list[bytes] = []
     replace = type(tmp_path).replace
 
@@ -115,3 +118,44 @@ def test_without_hard_links_a_name_still_never_stands_for_half_a_file(
 
     assert b"old" == (tmp_path / "a").read_bytes()
     assert [b"absent"] == seen
+
+
+@pytest.mark.parametrize("way", ["kernel", "links", "lock"])
+def test_of_many_writers_one_creates_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Whatever the file system can do, no writer replaces what another one has written."""
+    if way == "kernel" and files._renameat2 is None:
+        pytest.skip("this system cannot rename without replacing")
+    if way != "kernel":
+        monkeypatch.setattr(files, "_renameat2", None)
+    if way == "lock":
+
+        def no_links(source: object, target: object) -> None:
+            raise PermissionError(source, target)
+
+        monkeypatch.setattr(os, "link", no_links)
+    start = threading.Barrier(8)
+
+    def write(number: int) -> bool:
+        start.wait()
+        try:
+            files.write_atomic(tmp_path / "a", b"%d" % number * 1000, replace=False)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(write, range(8)))
+
+    assert 1 == sum(made)
+    assert b"%d" % made.index(True) * 1000 == (tmp_path / "a").read_bytes()
+    assert {tmp_path / "a"} == {path for path in tmp_path.iterdir() if "lock" not in path.name}
+
+
+def test_a_rename_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """The kernel's reason comes through."""
+    with pytest.raises(FileNotFoundError, match="gone"):
+        files._rename_new(tmp_path / "gone", tmp_path / "a")
+
+    assert [] == list(tmp_path.iterdir())

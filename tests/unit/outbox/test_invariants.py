@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ktpsync import files
 from ktpsync.errors import ConfigError, LeaseLostError, StationFullError
 from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.plugins import StatusChange, StatusPage
@@ -32,20 +33,20 @@ def test_invariant_01_bytes_are_durable_before_the_row(station: Any, monkeypatch
     """The file is synced, then named, then its folder is synced, and only then is there a row."""
     other = station.reopen()
     steps: list[str] = []
-    real_fsync, real_link = os.fsync, os.link
+    real_fsync, real_rename = os.fsync, files._rename_new
 
     def fsync(descriptor: int) -> None:
         kind = "folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file"  # noqa: PTH112 - of a descriptor
         steps.append(f"{kind} synced, {len(list(other.packets()))} rows")
         real_fsync(descriptor)
 
-    def link(source: Path, target: Path) -> None:
+    def rename(source: Path, target: Path) -> None:
         steps.append(f"named, {len(list(other.packets()))} rows")
-        real_link(source, target)
+        real_rename(source, target)
 
     station.submit(b"the first one makes the folder", packet_id="01890a5d-ac96-774b-bcce-b302099a8000")
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(files, "_rename_new", rename)
     station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8100")
     assert ["file synced, 1 rows", "named, 1 rows", "folder synced, 1 rows"] == steps
     assert 2 == len(list(other.packets()))

@@ -229,8 +229,9 @@ class DiskBackend(StorageBackend):
         digest = hashlib.sha256()
         written = 0
         while block := _read(source):
-            digest.update(block)
             file.write(block)
+            files.begin_writing_out(file)
+            digest.update(block)
             written += len(block)
         if written != size or digest.hexdigest() != sha256:
             raise CorruptError(

@@ -97,7 +97,11 @@ def test_a_failing_system_call_leaves_no_half_packet(
     backend, old, new = disk_at(tmp_path / "mnt"), made_up_packet(b"old"), made_up_packet(b"new")
     backend.deliver(old)
 
-    def fail(*_args: object, **_kwargs: object) -> None:
+    real_open = os.open
+
+    def fail(*args: object, **_kwargs: object) -> object:
+        if call == "os.open" and not int(args[1]) & os.O_CREAT:  # type: ignore[call-overload]  # the flags
+            return real_open(*args)  # type: ignore[arg-type]
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
@@ -282,3 +286,13 @@ def test_a_disk_that_cannot_be_noted_is_not_used(tmp_path: Path, monkeypatch: py
                 backend.deliver(packet)
 
     assert packet.sha256 == backend.deliver(packet).sha256
+
+
+def test_a_marker_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    """The disk is not written to, and the office is told to upgrade."""
+    init_disk(tmp_path / "usb")
+    marker = tmp_path / "usb" / "ktpsync-disk.json"
+    marker.write_text(marker.read_text().replace("ktpsync.disk/1", "ktpsync.disk/2"))
+
+    with pytest.raises(WrongDiskError, match=r"newer kind. Upgrade ktpsync"):
+        disk_at(tmp_path / "usb").deliver(made_up_packet())

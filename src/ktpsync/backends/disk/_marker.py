@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import uuid
@@ -88,11 +89,11 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         WrongDiskError: As :func:`read_marker`.
     """
     try:
-        with (path / MARKER_NAME).open("rb") as file:
-            device = os.fstat(file.fileno()).st_dev
-            document = json.loads(file.read(_MAX_BYTES))
-        known = document.pop("format") == _FORMAT
-        marker = DiskMarker(**document)
+        descriptor = os.open(path / MARKER_NAME, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            return _parse(os.read(descriptor, _MAX_BYTES)), os.fstat(descriptor).st_dev
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         raise WrongDiskError(
             f"No marked disk at {path}. Plug in the right disk; to use a new one, run `ktpsync disk init {path}`."
@@ -101,10 +102,24 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         raise WrongDiskError(
             f"The disk at {path} cannot be read: {error.strerror}. Plug it in again; if that does not help, replace it."
         ) from error
+    except _UnknownKindError:
+        raise WrongDiskError(
+            f"The marker {path / MARKER_NAME} is of a newer kind. Upgrade ktpsync."
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise WrongDiskError(
             f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it."
         ) from None
-    if not known:
-        raise WrongDiskError(f"The marker {path / MARKER_NAME} is of a newer kind. Upgrade ktpsync.")
-    return marker, device
+
+
+class _UnknownKindError(Exception):
+    pass
+
+
+@functools.lru_cache(maxsize=8)
+def _parse(data: bytes) -> DiskMarker:
+    """Read the marker's bytes; the same ones are read before every write, and parsed once."""
+    document = json.loads(data)
+    if document.pop("format") != _FORMAT:
+        raise _UnknownKindError
+    return DiskMarker(**document)

@@ -55,6 +55,7 @@ class TestS3(StorageContract):
 
         assert keys == sorted(info.key for info in backend.list("many/"))
 
+    @pytest.mark.slow
     def test_large_objects_are_sent_in_parts(self, backend: Any) -> None:
         """What does not fit into one part comes back as it was, and is recognised the second time."""
         packet, other = made_up_packet(b"0123456789abcdef" * 800_000), made_up_packet(b"x" * 12_800_000)

@@ -195,6 +195,7 @@ def test_damage_on_the_way_is_noticed(
 # --- parts ---
 
 
+@pytest.mark.slow
 def test_an_interrupted_upload_goes_on_with_the_missing_parts(
     over_line: dict[str, object], line: Any, reply: Any
 ) -> None:
@@ -224,6 +225,7 @@ def test_an_interrupted_upload_goes_on_with_the_missing_parts(
     assert packet.sha256 == receipt.sha256
 
 
+@pytest.mark.slow
 def test_wrong_bytes_in_parts_leave_nothing(s3_settings: dict[str, object], new_client: Any) -> None:
     """Neither an object nor an upload that costs room unseen."""
     packet = made_up_packet(b"right" * 2 * MIB)
@@ -238,6 +240,7 @@ def test_wrong_bytes_in_parts_leave_nothing(s3_settings: dict[str, object], new_
     )
 
 
+@pytest.mark.slow
 def test_uploads_that_nobody_finished_are_given_up(s3_settings: dict[str, object], new_client: Any) -> None:
     """After a week; under our prefix only."""
     client, bucket = new_client(s3_settings), s3_settings["bucket"]
@@ -356,6 +359,7 @@ def test_locked_objects_cannot_be_deleted(moto_server: Any, make_bucket: Any, ne
         client.delete_object(**place, VersionId=answer["VersionId"])
 
 
+@pytest.mark.slow
 def test_parts_are_locked_as_well(moto_server: Any, make_bucket: Any, new_line: Any) -> None:
     """An object sent in parts asks for the same lock when it is begun (moto itself forgets it)."""
     line = new_line(moto_server.url)
@@ -379,17 +383,36 @@ def test_a_bucket_without_object_lock_is_told(moto_server: Any, make_bucket: Any
         assert [] == list(backend.list())
 
 
-@pytest.mark.parametrize("content", [b"small", b"large" * 2 * MIB], ids=["whole", "parts"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"small", id="whole"),
+        pytest.param(b"large" * 2 * MIB, id="parts", marks=pytest.mark.slow),
+    ],
+)
 def test_encryption_at_rest_is_asked_for(
-    moto_server: Any, make_bucket: Any, new_client: Any, content: bytes
+    moto_server: Any, make_bucket: Any, new_client: Any, new_line: Any, content: bytes
 ) -> None:
     """The service notes that it encrypts, and with which key."""
     settings = make_bucket(moto_server)
-    sealed = {**settings, "encryption": "aws:kms", "kms_key": "key-1", "part_size": 5 * MIB}
+    line = new_line(moto_server.url)
+    sealed = {
+        **settings,
+        "endpoint": line.url,
+        "encryption": "aws:kms",
+        "kms_key": "key-1",
+        "part_size": 5 * MIB,
+    }
     with make(sealed) as backend:
         put(backend, "a", content)
 
     answer = new_client(settings).head_object(Bucket=settings["bucket"], Key="a")
+    begun = [
+        asked for asked in line.requests if "partNumber=" not in asked.path and "uploadId=" not in asked.path
+    ]
+    assert {"aws:kms"} == {
+        asked.headers["x-amz-server-side-encryption"] for asked in begun if asked.method in ("PUT", "POST")
+    }
     assert ("aws:kms", "key-1") == (answer["ServerSideEncryption"], answer["SSEKMSKeyId"].rpartition("/")[2])
 
 

@@ -68,6 +68,8 @@ def probe(client: S3Client, settings: S3Settings) -> Endpoint:
         "Bucket": settings.bucket,
         "Key": f"{settings.prefix}{PROBE_NAME}",
         "Body": _BODY,
+        # Some buckets refuse what does not ask for encryption.
+        **settings.encryption_options(),
     }
     if settings.lock is not None:
         client.get_object_lock_configuration(Bucket=settings.bucket)

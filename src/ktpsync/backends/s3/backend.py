@@ -218,11 +218,7 @@ class S3Backend(StorageBackend):
     def _options(self, stored_at: datetime) -> dict[str, object]:
         """Return what every object is stored with."""
         settings = self._settings
-        options: dict[str, object] = {"Metadata": {_STORED_AT: utc_text(stored_at)}}
-        if settings.encryption is not None:
-            options["ServerSideEncryption"] = settings.encryption
-        if settings.kms_key is not None:
-            options["SSEKMSKeyId"] = settings.kms_key
+        options = {"Metadata": {_STORED_AT: utc_text(stored_at)}, **settings.encryption_options()}
         if settings.lock is not None:
             options["ObjectLockMode"] = settings.lock_mode.upper()
             options["ObjectLockRetainUntilDate"] = stored_at + timedelta(seconds=settings.lock)

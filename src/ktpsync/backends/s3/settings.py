@@ -62,3 +62,12 @@ class S3Settings:
             raise ValueError("access_key and secret_key belong together: give both or none")
         if self.kms_key is not None and self.encryption != "aws:kms":
             raise ValueError('kms_key is used with encryption = "aws:kms" only')
+
+    def encryption_options(self) -> dict[str, object]:
+        """Return what a put asks for, so that the service encrypts at rest."""
+        options: dict[str, object] = {}
+        if self.encryption is not None:
+            options["ServerSideEncryption"] = self.encryption
+        if self.kms_key is not None:
+            options["SSEKMSKeyId"] = self.kms_key
+        return options

@@ -5,6 +5,7 @@ file system where the program itself does not sync. Programs that are not instal
 
     python benchmarks/backup.py                       # 2,000 files of 300 kB, then 3 more
     python benchmarks/backup.py --scale 1000 300000   # cost against the number of small packets
+    python benchmarks/backup.py --pauses              # how long a backup keeps recording waiting
 """
 
 # ruff: noqa: PLC0415 - what a measured process imports is part of what is measured
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import math
 import os
 import random
 import shutil
@@ -22,75 +25,57 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ktpsync.outbox import Outbox
-
 PEERS = ("restic", "borg", "rclone")
 
 
-def open_outbox(folder: Path) -> Outbox:
-    """Open the outbox of a data directory."""
-    from ktpsync.outbox import DestinationSpec, Outbox
+CONFIG = """
+[destinations.central]
+backend = "http"
+url = "http://127.0.0.1:9/"
+token = "none"
 
-    return Outbox.open(folder / "outbox.db", folder / "spool", destinations=[DestinationSpec(name="central")])
+[backups.bench]
+backend = "disk"
+path = {disk}
+reserve = 0
+"""
 
 
-def record(folder: Path, count: int, size: int, seed: int) -> None:
-    """Put packets of random bytes into the outbox."""
+def set_up(base: Path) -> None:
+    """Set up an office with one backup below a folder."""
+    import ktpsync
+    from ktpsync import age
+
+    identity = age.generate_identity()
+    age.write_identity_file(base / "identity.txt", identity)
+    ktpsync.init_disk(base / "ktpsync")
+    ktpsync.init_office(
+        base,
+        recipients=[str(identity.recipient)],
+        places=CONFIG.format(disk=json.dumps(str(base / "ktpsync"))),
+    )
+
+
+def record(base: Path, count: int, size: int, seed: int) -> None:
+    """Put packets of random bytes into the outbox: what is sealed already looks like that."""
+    import ktpsync
     from ktpsync.outbox import Submission
     from ktpsync.packet import new_packet_id
 
     source = random.Random(seed)
-    with open_outbox(folder) as outbox:
+    with ktpsync.Office.open(base) as office:
         for start in range(0, count, 200):
             batch = []
             for _ in range(min(200, count - start)):
                 sealed = source.randbytes(size)
                 digest = hashlib.sha256(sealed).hexdigest()
                 batch.append(Submission(sealed=sealed, packet_id=new_packet_id(), sha256=digest))
-            outbox.submit_many(batch)
-
-
-def work(what: str, base: Path) -> None:
-    """Do one thing with ktpsync; the body of the measured process."""
-    from ktpsync import age
-    from ktpsync.backends.disk import init_disk
-    from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
-    from ktpsync.backup import Depth, Repository, Retention, backup, prune, restore_station, verify
-    from ktpsync.keys import StationKey
-    from ktpsync.plugins import BackendContext
-
-    data, disk = base / "data", base / "ktpsync"
-    storage = DiskBackend(DiskSettings(path=disk, reserve=0), BackendContext(name="bench"))
-    if what == "init":
-        init_disk(disk)
-        StationKey.generate().save(base / "station.pem")
-        identity = age.generate_identity()
-        age.write_identity_file(base / "identity.txt", identity)
-        Repository.create(storage, recipients=[str(identity.recipient)])
-        return
-    repository = Repository.open(storage)
-    memory = data / "backups"
-    if what == "restore":
-        new = base / "restored-ktpsync"
-        identities = age.read_identity_file(base / "identity.txt")
-        report = restore_station(
-            repository, new, identities=identities, open_outbox=open_outbox, memory=new / "backups"
-        )
-        assert report.ok
-    elif what in {"list", "verify"}:
-        assert verify(repository, depth=Depth.LIST if what == "list" else Depth.READ, memory=memory).ok
-    else:
-        station = StationKey.load(base / "station.pem")
-        with open_outbox(data) as outbox:
-            if what == "backup":
-                assert backup(outbox, repository, station=station, memory=memory).ok
-            else:
-                prune(outbox, repository, station=station, memory=memory, retention=Retention(), dry_run=True)
+            office.outbox.submit_many(batch)
 
 
 def timed(command: Sequence[str], **options: object) -> float:
@@ -100,9 +85,17 @@ def timed(command: Sequence[str], **options: object) -> float:
     return time.perf_counter() - start
 
 
-def own(what: str, base: Path) -> float:
-    """Return the seconds that ktpsync takes."""
-    return timed([sys.executable, __file__, "--work", what, str(base)])
+def own(base: Path, *arguments: str) -> float:
+    """Return the seconds that a command of ktpsync takes."""
+    program = Path(sys.executable).with_name("ktpsync")
+    return timed([str(program), *arguments, "--config", str(base)])
+
+
+def own_restore(base: Path) -> float:
+    """Return the seconds that a restore by ktpsync takes."""
+    program = Path(sys.executable).with_name("ktpsync")
+    options = ["--into", str(base / "restored-ktpsync"), "--identity", str(base / "identity.txt")]
+    return timed([str(program), "restore", str(base / "ktpsync"), *options])
 
 
 class Peers:
@@ -183,21 +176,23 @@ def floor(base: Path, name: str) -> float:
 
 def compare(base: Path, count: int, size: int, more: int, seed: int) -> dict[str, dict[str, float]]:
     """Return the seconds of each program for each task, in one round."""
-    (base / "data").mkdir(parents=True)
+    set_up(base)
     peers = Peers(base)
-    record(base / "data", count, size, seed)
-    own("init", base)
+    record(base, count, size, seed)
     peers.init()
     present = [name for name in PEERS if peers.found[name]]
     os.sync()
-    full = {"tar + sync": floor(base, "floor.tar"), "ktpsync": own("backup", base)}
-    full |= {name: peers.backup(name, "full") for name in present}
-    record(base / "data", more, size, seed + 1)
+    full = {"tar + sync": floor(base, "floor.tar"), "ktpsync": own(base, "backup", "bench")}
     os.sync()
-    added = {"ktpsync": own("backup", base)} | {name: peers.backup(name, "more") for name in present}
+    full |= {name: peers.backup(name, "full") for name in present}
+    record(base, more, size, seed + 1)
+    os.sync()
+    added = {"ktpsync": own(base, "backup", "bench")}
+    added |= {name: peers.backup(name, "more") for name in present}
     spool = [str(path) for path in (base / "data" / "spool").glob("*/*.age")]
-    checked = {"sha256sum": timed(["sha256sum", *spool]), "ktpsync": own("verify", base)}
-    back = {"ktpsync": own("restore", base) + timed(["sync", "-f", str(base)])}
+    checked = {"sha256sum": timed(["sha256sum", *spool]), "ktpsync": own(base, "verify", "bench")}
+    os.sync()
+    back = {"ktpsync": own_restore(base) + timed(["sync", "-f", str(base)])}
     back |= {name: peers.restore(name, "more") for name in present}
     return {"full": full, f"{more} more": added, "verify": checked, "restore": back}
 
@@ -212,24 +207,133 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> None:
             print(f"{task:10} {name:12} {seconds:9.3f} {ratio:>12}")
 
 
-def scale(base: Path, counts: Sequence[int], size: int) -> None:
-    """Print what things cost against the number of packets that are there already."""
-    (base / "data").mkdir(parents=True)
-    own("init", base)
+def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
+    """Print and return what things cost against the number of packets that are there already."""
+    set_up(base)
     print(f"{'packets':>9} {'+100 [s]':>9} {'written less packets':>22} {'list [s]':>9} {'prune -n [s]':>13}")
+    costs: list[Cost] = []
     have = 0
     for count in counts:
-        record(base / "data", count - have, size, seed=count)
-        own("backup", base)
-        record(base / "data", 100, size, seed=count + 1)
+        record(base, count - have, size, seed=count)
+        own(base, "backup", "bench")
+        record(base, 100, size, seed=count + 1)
         before = used(base / "ktpsync")
-        seconds = own("backup", base)
+        seconds = own(base, "backup", "bench")
         extra = used(base / "ktpsync") - before - 100 * size
+        costs.append(
+            Cost(
+                packets=count,
+                incremental=seconds,
+                extra_bytes=extra,
+                listing=own(base, "verify", "bench", "--list"),
+                prune=own(base, "backup", "prune", "bench", "--dry-run"),
+            )
+        )
+        line = costs[-1]
         print(
-            f"{count:9} {seconds:9.2f} {extra:22} {own('list', base):9.2f} {own('prune', base):13.2f}",
-            flush=True,
+            f"{count:9} {line.incremental:9.2f} {extra:22} {line.listing:9.2f} {line.prune:13.2f}", flush=True
         )
         have = count + 100
+    return costs
+
+
+class Cost(NamedTuple):
+    """What things cost, in seconds and bytes."""
+
+    packets: int
+    incremental: float
+    extra_bytes: int
+    listing: float
+    prune: float
+
+
+def picture(costs: Sequence[Cost]) -> str:
+    """Return a drawing of the costs as SVG: both axes logarithmic."""
+    lines = {
+        "backup of 100 new packets": ("#1a5fb4", [cost.incremental for cost in costs]),
+        "verify --list": ("#26a269", [cost.listing for cost in costs]),
+        "prune --dry-run": ("#c64600", [cost.prune for cost in costs]),
+    }
+    left, top, width, height = 60, 20, 480, 240
+    across = [math.log10(cost.packets) for cost in costs]
+    ups = [math.log10(second) for _, seconds in lines.values() for second in seconds]
+    low, high = math.floor(min(ups)), math.ceil(max(ups))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + width * (x - across[0]) / (across[-1] - across[0]),
+            top + height * (high - y) / (high - low),
+        )
+
+    parts = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 320" font-family="sans-serif" font-size="12">',
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#888"/>',
+        f'<text x="{left + width / 2}" y="310" text-anchor="middle">packets in the backup already</text>',
+    ]
+    for power in range(low, high + 1):
+        _, y = place(across[0], power)
+        parts.append(f'<path d="M{left} {y:.1f}h{width}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g} s</text>')
+    for cost, x in zip(costs, across, strict=True):
+        parts.append(
+            f'<text x="{place(x, low)[0]:.1f}" y="{top + height + 18}" text-anchor="middle">{cost.packets:,}</text>'
+        )
+    for name, (colour, seconds) in lines.items():
+        points = [place(x, math.log10(second)) for x, second in zip(across, seconds, strict=True)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
+        x, y = points[-1]
+        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{name}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def pauses(base: Path, count: int, size: int) -> None:
+    """Print how long recording takes at its longest while a backup of the same office runs, and while none does."""
+    set_up(base)
+    record(base, count, size, seed=1)
+    os.sync()
+    quiet, busy = [], []
+    with subprocess.Popen([sys.executable, __file__, "--record", str(base), str(size)], **_PIPES) as recorder:
+        recorder.stdout.readline()  # type: ignore[union-attr]
+        time.sleep(3)
+        own(base, "backup", "bench")
+        recorder.stdin.write("stop\n")  # type: ignore[union-attr]
+        recorder.stdin.flush()  # type: ignore[union-attr]
+        quiet, busy = json.loads(recorder.stdout.readline())  # type: ignore[union-attr]
+    for name, took in (("alone", quiet), ("while a backup runs", busy)):
+        took.sort()
+        print(
+            f"{name:20} {len(took)} submits: median {took[len(took) // 2] * 1e3:.1f} ms, "
+            f"99 % below {took[len(took) * 99 // 100] * 1e3:.1f} ms, longest {took[-1] * 1e3:.1f} ms"
+        )
+
+
+_PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+
+def keep_recording(base: Path, size: int) -> None:
+    """Record one packet after the other until told to stop; the first three seconds count as alone."""
+    import threading
+
+    import ktpsync
+    from ktpsync.packet import new_packet_id
+
+    sealed = os.urandom(size)
+    digest = hashlib.sha256(sealed).hexdigest()
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+    took: list[tuple[float, float]] = []
+    with ktpsync.Office.open(base) as office:
+        print("ready", flush=True)
+        began = time.perf_counter()
+        while not stop.is_set():
+            start = time.perf_counter()
+            office.outbox.submit(sealed, packet_id=new_packet_id(), sha256=digest)
+            took.append((start - began, time.perf_counter() - start))
+            time.sleep(0.005)
+    alone = [seconds for at, seconds in took if at < 3]
+    print(json.dumps([alone, [seconds for at, seconds in took if at >= 3]]), flush=True)
 
 
 def used(folder: Path) -> int:
@@ -256,12 +360,22 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to measure"
     )
-    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--picture", type=Path, help="with --scale: draw what was measured, as SVG")
+    parser.add_argument("--pauses", action="store_true", help="how long a backup keeps recording waiting")
+    parser.add_argument("--record", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.work:
-        work(arguments.work[0], Path(arguments.work[1]))
+    if arguments.record:
+        keep_recording(Path(arguments.record[0]), int(arguments.record[1]))
+    elif arguments.pauses:
+        in_folder(arguments.folder, lambda base: pauses(base, arguments.count, arguments.size))
     elif arguments.scale:
-        in_folder(arguments.folder, lambda base: scale(base, arguments.scale, min(arguments.size, 1_000)))
+        costs: list[Cost] = []
+        in_folder(
+            arguments.folder,
+            lambda base: costs.extend(scale(base, arguments.scale, min(arguments.size, 1_000))),
+        )
+        if arguments.picture:
+            arguments.picture.write_text(picture(costs))
     else:
         missing = Peers(arguments.folder).missing()
         if missing:

@@ -7,8 +7,9 @@ wait for what only a restore needs.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
     from ktpsync.backup._drill import DrillReport, drill
@@ -59,8 +60,6 @@ _ROOMS = {
     "_station": ("RESTORE_MARKER", "continue_backups", "outbox_was_rebuilt", "restore_station"),
     "_verify": ("verify",),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
-
 __all__ = [
     "RESTORE_MARKER",
     "BackupDates",
@@ -111,14 +110,4 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'ktpsync.backup' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"ktpsync.backup.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _ROOMS)

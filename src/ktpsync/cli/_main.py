@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Final
+
 import click
 
-from ktpsync.cli._audit import audit
-from ktpsync.cli._backup import backup
-from ktpsync.cli._central import central
-from ktpsync.cli._config import config
-from ktpsync.cli._deliver import reconcile, run, sync
-from ktpsync.cli._demo import demo
-from ktpsync.cli._destination import destination, resume
-from ktpsync.cli._disk import disk
-from ktpsync.cli._doctor import doctor
-from ktpsync.cli._keys import keys, rewrap
-from ktpsync.cli._packets import cancel, handled, packets, rejected, requeue, requeue_rejected
-from ktpsync.cli._plugins import plugins
-from ktpsync.cli._recover import extract, restore
-from ktpsync.cli._setup import init, keygen
-from ktpsync.cli._status import status
-from ktpsync.cli._submit import submit
-from ktpsync.cli._verify import verify
+_HOME: Final = {
+    "init": ("_setup", "init"),
+    "keygen": ("_setup", "keygen"),
+    "keys": ("_keys", "keys"),
+    "rewrap": ("_keys", "rewrap"),
+    "disk": ("_disk", "disk"),
+    "submit": ("_submit", "submit"),
+    "sync": ("_deliver", "sync"),
+    "run": ("_deliver", "run"),
+    "status": ("_status", "status"),
+    "packets": ("_packets", "packets"),
+    "rejected": ("_packets", "rejected"),
+    "requeue": ("_packets", "requeue"),
+    "requeue-rejected": ("_packets", "requeue_rejected"),
+    "cancel": ("_packets", "cancel"),
+    "handled": ("_packets", "handled"),
+    "destination": ("_destination", "destination"),
+    "resume": ("_destination", "resume"),
+    "reconcile": ("_deliver", "reconcile"),
+    "backup": ("_backup", "backup"),
+    "verify": ("_verify", "verify"),
+    "extract": ("_recover", "extract"),
+    "restore": ("_recover", "restore"),
+    "audit": ("_audit", "audit"),
+    "doctor": ("_doctor", "doctor"),
+    "config": ("_config", "config"),
+    "plugins": ("_plugins", "plugins"),
+    "central": ("_central", "central"),
+    "demo": ("_demo", "demo"),
+}
+"""Commands in the order of the help: each with the module it lives in and its name there."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Loads only the command that is called: nobody waits for the others."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(_HOME)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command, loaded now."""
+        if name not in _HOME:
+            return None
+        room, attribute = _HOME[name]
+        command: click.Command = getattr(importlib.import_module(f"ktpsync.cli.{room}"), attribute)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="ktpsync")
 def main() -> None:
     """Record e-KTP enrolments through outages, and lose none.
@@ -31,36 +66,3 @@ def main() -> None:
     Exit codes: 0 done; 1 failed; 2 wrong usage; 3 work is left for later; 4 a person must look;
     5 damage was found; 6 the records or settings given have problems.
     """
-
-
-for _command in (
-    init,
-    keygen,
-    keys,
-    rewrap,
-    disk,
-    submit,
-    sync,
-    run,
-    status,
-    packets,
-    rejected,
-    requeue,
-    requeue_rejected,
-    cancel,
-    handled,
-    destination,
-    resume,
-    reconcile,
-    backup,
-    verify,
-    extract,
-    restore,
-    audit,
-    doctor,
-    config,
-    plugins,
-    central,
-    demo,
-):
-    main.add_command(_command)

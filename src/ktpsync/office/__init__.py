@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from ktpsync.office._backup_watch import BackupState
-from ktpsync.office._check import PlaceCheck, check_places
-from ktpsync.office._doctor import rebuild_outbox
-from ktpsync.office._key_tests import KeyState, KeyTestReport
-from ktpsync.office._office import Office
-from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
-from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
-from ktpsync.office._rotation import RotationReport
-from ktpsync.office._setup import init_office
+from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
+
+if TYPE_CHECKING:
+    from ktpsync.office._backup_watch import BackupState
+    from ktpsync.office._check import PlaceCheck, check_places
+    from ktpsync.office._doctor import rebuild_outbox
+    from ktpsync.office._key_tests import KeyState, KeyTestReport
+    from ktpsync.office._office import Office
+    from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
+    from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
+    from ktpsync.office._rotation import RotationReport
+    from ktpsync.office._setup import init_office
+
+_ROOMS = {
+    "_backup_watch": ("BackupState",),
+    "_check": ("PlaceCheck", "check_places"),
+    "_doctor": ("rebuild_outbox",),
+    "_key_tests": ("KeyState", "KeyTestReport"),
+    "_office": ("Office",),
+    "_reports": ("DestinationReport", "ReconcileReport", "SyncReport"),
+    "_restore": ("extract_packets", "list_snapshots", "restore", "verify_backup"),
+    "_rotation": ("RotationReport",),
+    "_setup": ("init_office",),
+}
 
 __all__ = [
     "BackupState",
@@ -30,3 +47,5 @@ __all__ = [
     "restore",
     "verify_backup",
 ]
+
+__getattr__, __dir__ = exports(__name__, _ROOMS)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ktpsync import config as configuration
-from ktpsync import records
 from ktpsync.clock import SystemClock
 from ktpsync.courier import Service
 from ktpsync.errors import ConfigError, KtpsyncError
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from ktpsync import records
     from ktpsync.age import Identity
     from ktpsync.backup import (
         Depth,

@@ -5,11 +5,23 @@ Format: ``age( zip( manifest.json, manifest.sig, enrollment.json, biometrics/...
 
 from __future__ import annotations
 
-from ktpsync.packet._manifest import Manifest, Member, Warned
-from ktpsync.packet._rewrap import rewrap
-from ktpsync.packet._seal import OpenedPacket, Sealing, seal
-from ktpsync.packet._seal import open_packet as open  # noqa: A004 - read as `packet.open`
-from ktpsync.packet._sealed import SealedPacket, new_packet_id, parse_packet_id
+from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
+
+if TYPE_CHECKING:
+    from ktpsync.packet._manifest import Manifest, Member, Warned
+    from ktpsync.packet._rewrap import rewrap
+    from ktpsync.packet._seal import OpenedPacket, Sealing, seal
+    from ktpsync.packet._seal import open_packet as open  # noqa: A004 - read as `packet.open`
+    from ktpsync.packet._sealed import SealedPacket, new_packet_id, parse_packet_id
+
+_ROOMS = {
+    "_manifest": ("Manifest", "Member", "Warned"),
+    "_rewrap": ("rewrap",),
+    "_seal": ("OpenedPacket", "Sealing", "open_packet as open", "seal"),
+    "_sealed": ("SealedPacket", "new_packet_id", "parse_packet_id"),
+}
 
 __all__ = [
     "Manifest",
@@ -24,3 +36,5 @@ __all__ = [
     "rewrap",
     "seal",
 ]
+
+__getattr__, __dir__ = exports(__name__, _ROOMS)

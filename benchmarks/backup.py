@@ -208,7 +208,7 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> None:
 
 
 def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
-    """Print and return what things cost against the number of packets that are there already."""
+    """Print and return what things cost against the number of packets that are there already: the best of three."""
     set_up(base)
     print(f"{'packets':>9} {'+100 [s]':>9} {'written less packets':>22} {'list [s]':>9} {'prune -n [s]':>13}")
     costs: list[Cost] = []
@@ -216,24 +216,27 @@ def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
     for count in counts:
         record(base, count - have, size, seed=count)
         own(base, "backup", "bench")
-        record(base, 100, size, seed=count + 1)
-        before = used(base / "ktpsync")
-        seconds = own(base, "backup", "bench")
-        extra = used(base / "ktpsync") - before - 100 * size
+        added, extra = [], []
+        for number in range(3):
+            record(base, 100, size, seed=count + 1 + number)
+            os.sync()
+            before = used(base / "ktpsync")
+            added.append(own(base, "backup", "bench"))
+            extra.append(used(base / "ktpsync") - before - 100 * size)
         costs.append(
             Cost(
                 packets=count,
-                incremental=seconds,
-                extra_bytes=extra,
-                listing=own(base, "verify", "bench", "--list"),
-                prune=own(base, "backup", "prune", "bench", "--dry-run"),
+                incremental=min(added),
+                extra_bytes=max(extra),
+                listing=min(own(base, "verify", "bench", "--list") for _ in range(3)),
+                prune=min(own(base, "backup", "prune", "bench", "--dry-run") for _ in range(3)),
             )
         )
         line = costs[-1]
         print(
             f"{count:9} {line.incremental:9.2f} {extra:22} {line.listing:9.2f} {line.prune:13.2f}", flush=True
         )
-        have = count + 100
+        have = count + 300
     return costs
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ktpsync import age
 from ktpsync.backup import Depth, Repository, Retention, backup, prune, restore_station, verify
@@ -16,7 +17,7 @@ from ktpsync.packet import new_packet_id
 from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ktpsync.plugins import StorageBackend
 
@@ -93,3 +94,41 @@ def test_damage_on_s3_is_found(storage: StorageBackend, tmp_path: Path) -> None:
     report = verify(repository)
 
     assert set(packets) == set(report.damaged_packets)
+
+
+def test_ransomware_cannot_delete_a_backup_under_object_lock(
+    moto_server: object, make_bucket: Callable[..., dict[str, object]], new_client: Any, tmp_path: Path
+) -> None:
+    """With the station's own credentials everything can be hidden, nothing destroyed: without the markers it restores."""
+    settings = make_bucket(moto_server, bucket_options={"ObjectLockEnabledForBucket": True})
+    locked = {**settings, "lock": "30d", "lock_mode": "compliance"}
+    context = BackendContext(name="offsite")
+    registry = PluginRegistry.load()
+    tmp_path.joinpath("data").mkdir()
+    identity = age.generate_identity("x25519")
+    with registry.make("s3", locked, context, where="[backups.offsite]", base=Path()) as storage:
+        repository = Repository.create(storage, recipients=[str(identity.recipient)])  # type: ignore[arg-type]
+        with open_outbox(tmp_path / "data") as outbox:
+            packets = record(outbox, 3)
+            backup(outbox, repository, station=StationKey.generate(), memory=tmp_path / "data" / "backups")
+
+        client = new_client(settings)
+        bucket = settings["bucket"]
+        ours = {info.key for info in storage.list()}  # type: ignore[attr-defined]
+        versions = [v for v in client.list_object_versions(Bucket=bucket)["Versions"] if v["Key"] in ours]
+        for version in versions:
+            client.delete_object(Bucket=bucket, Key=version["Key"])
+            with pytest.raises(ClientError):
+                client.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        assert [] == list(storage.list())  # type: ignore[attr-defined]
+        assert len(ours) == len(versions)
+        markers = client.list_object_versions(Bucket=bucket)["DeleteMarkers"]
+        for marker in (marker for marker in markers if marker["Key"] in ours):
+            client.delete_object(Bucket=bucket, Key=marker["Key"], VersionId=marker["VersionId"])
+
+        assert verify(repository).ok
+        new = tmp_path / "new"
+        restored = restore_station(
+            repository, new, identities=[identity], open_outbox=open_outbox, memory=new / "backups"
+        )
+        assert set(packets) == set(restored.packet_ids)

@@ -673,3 +673,16 @@ def test_status_shows_the_last_drill(place: Place) -> None:
 
     assert (None, None) == (before["last_drill"], before["last_backup"])
     assert after["last_drill"] > after["last_backup"] > "2026"
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_the_station_key_comes_back_where_the_configuration_includes_it(place: Place, included: Any) -> None:
+    """With the key in the backup the centre knows the new machine already; else it signs with a key of its own."""
+    place.set_up({"usb-a": f"include_station_key = {str(included).lower()}"})
+    place.record()
+    place.office.backup("usb-a")
+
+    ktpsync.restore(place.folder / "usb-a", into=place.folder / "new", identity=IDENTITY)
+
+    with ktpsync.Office.open(place.folder / "new") as new:
+        assert included == (place.office.station == new.station)

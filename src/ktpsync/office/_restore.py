@@ -11,7 +11,7 @@ from ktpsync import age, files
 from ktpsync.backup import Depth, Repository, extract, ignore_progress, restore_station, verify
 from ktpsync.config import CONFIG_NAME
 from ktpsync.errors import BackupError, RestoreError
-from ktpsync.keys import IndexKey
+from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._backup_places import storage_at, storage_of
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._setup import init_office
@@ -45,7 +45,7 @@ def restore(
     """Rebuild an office from a backup, in an empty folder of a new machine.
 
     An interrupted restore goes on where it stopped when it is called again. The station gets a new signing
-    key; its public half must be given to the centre. Afterwards name the destinations in the new
+    key, unless the backup holds the old one; its public half must be given to the centre. Afterwards name the destinations in the new
     configuration file and reconcile, so that nothing is sent twice or forgotten.
 
     Args:
@@ -93,6 +93,9 @@ def restore(
     if report.index_key is not None and not data.index_key.exists():
         files.make_folder(data.index_key.parent, mode=0o700)
         IndexKey.from_hex(report.index_key).save(data.index_key)
+    if report.station_key is not None and not data.station_key.exists():
+        files.make_folder(data.station_key.parent, mode=0o700)
+        StationKey.from_pem(report.station_key.encode("ascii")).save(data.station_key)
     init_office(into, recipients=recipients)
     return report
 

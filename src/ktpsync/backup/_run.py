@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -99,6 +99,20 @@ class Rework:
     packs: tuple[PackEntry, ...]
     dropped: Dropped
     writers: Callable[[], Iterator[PackWriter]]
+
+
+@frozen
+class _Uploads:
+    """Packs on their way into the repository, in the order in which they were built."""
+
+    uploader: Executor
+    sent: list[Future[PackEntry]] = Factory(list)
+
+    def send(self, store: Callable[[PackWriter], PackEntry], writer: PackWriter) -> None:
+        self.sent.append(self.uploader.submit(store, writer))
+
+    def results(self) -> list[PackEntry]:
+        return [future.result() for future in self.sent]
 
 
 @frozen(kw_only=True)
@@ -199,6 +213,12 @@ class SnapshotRun:
         Returns:
             What the station remembers now, the snapshot, and whether everything is in it.
         """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
+            return self._one(_Uploads(uploader), known, head, full=full, rework=rework)
+
+    def _one(
+        self, uploads: _Uploads, known: Knowledge, head: Snapshot | None, *, full: bool, rework: Rework | None
+    ) -> tuple[Knowledge, Snapshot | None, bool]:
         recipients = self.recipients or (
             head.manifest.recipients if head else self.repository.marker.recipients
         )
@@ -215,8 +235,7 @@ class SnapshotRun:
         name = self._new_name(head)
         packed: dict[str, str] = {}
         packs = self._adopt(packed)
-        new, complete = self._store_packs(known.lineage, packed)
-        packs += new
+        complete = self._store_packs(uploads, known.lineage, packed)
         sequence = self.source.sequence()
         state_head = StateHead(
             repository=self.repository.uuid,
@@ -226,14 +245,16 @@ class SnapshotRun:
             station_key=self.station_key,
             index_key=self.index_key,
         )
-        if head is not None and not packs and not full and rework is None and sequence == known.quiet_at:
+        quiet = not packs and not uploads.sent and sequence == known.quiet_at
+        if head is not None and quiet and not full and rework is None:
             return known, None, True
+        # The last packs are still on their way while the state is sealed.
         state = seal_state(state_head, self.source.export(after), recipients)
         try:
             if complete:
                 # What was recorded meanwhile and stands in the state; and a few more, which a restore takes too.
-                late, complete = self._store_packs(known.lineage, packed)
-                packs += late
+                complete = self._store_packs(uploads, known.lineage, packed)
+            packs += uploads.results()
             dropped = rework.dropped if rework else Dropped()
             if rework is not None:
                 packs += self._write_again(rework)
@@ -303,41 +324,41 @@ class SnapshotRun:
     def _write_again(self, rework: Rework) -> list[PackEntry]:
         return [self._send(writer) for writer in rework.writers()]
 
-    def _store_packs(self, lineage: str, packed: dict[str, str]) -> tuple[list[PackEntry], bool]:
-        """Store what the repository lacks, one pack being built while the one before is written.
+    def _store_packs(self, uploads: _Uploads, lineage: str, packed: dict[str, str]) -> bool:
+        """Send what the repository lacks, one pack being built while the one before is written.
 
         Args:
+            uploads: Takes the packs.
             lineage: Whose packets.
             packed: Digests of the packets that are in a pack already, by id; the new ones are added.
 
         Returns:
-            The packs, and whether nothing is left to be stored.
+            Whether nothing is left to be sent.
         """
         complete = True
         stored = 0
-        sent: list[Future[PackEntry]] = []
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
-            writer = self._new_writer(0)
-            for packet in self.source.uncopied(lineage):
-                if packed.get(packet.packet_id) == packet.sha256:
-                    continue
-                if stored + writer.size >= self.snapshot_size:
-                    complete = False
-                    break
-                packed[packet.packet_id] = packet.sha256
-                self._add(writer, packet)
-                if writer.size >= self.pack_size:
-                    stored += writer.size
-                    # The pack before must be stored: the next one is built in its memory.
-                    if sent:
-                        sent[-1].result()
-                    sent.append(uploader.submit(self._send, writer))
-                    writer = self._new_writer(len(sent))
-            if writer.packets:
-                sent.append(uploader.submit(self._send, writer))
-        return [future.result() for future in sent], complete
+        writer = self._new_writer(uploads)
+        for packet in self.source.uncopied(lineage):
+            if packed.get(packet.packet_id) == packet.sha256:
+                continue
+            if stored + writer.size >= self.snapshot_size:
+                complete = False
+                break
+            packed[packet.packet_id] = packet.sha256
+            self._add(writer, packet)
+            if writer.size >= self.pack_size:
+                stored += writer.size
+                uploads.send(self._send, writer)
+                writer = self._new_writer(uploads)
+        if writer.packets:
+            uploads.send(self._send, writer)
+        return complete
 
-    def _new_writer(self, number: int) -> PackWriter:
+    def _new_writer(self, uploads: _Uploads) -> PackWriter:
+        number = len(uploads.sent)
+        if number >= len(self.buffers):
+            # The next pack is built in the memory of one that must be stored by then.
+            uploads.sent[-len(self.buffers)].result()
         return PackWriter(buffer=self.buffers[number % len(self.buffers)])
 
     def _send(self, writer: PackWriter) -> PackEntry:

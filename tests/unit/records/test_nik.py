@@ -70,28 +70,30 @@ def test_regions_made_since_2012_are_known(digits: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code"),
     [
-        "3171013102990001",
-        "3171012902010001",
-        "3171014008900001",
-        "3171017208900001",
-        "3171018108900001",
-        "3171011713900001",
-        "3171011708900000",
-        "317101170890000",
-        "31710117O8900001",
-        "٣١٧١٠١١٧٠٨٩٠٠٠٠١",
-        "３１７１０１１７０８９００００１",  # noqa: RUF001 - full-width digits are the case
-        "",
+        ("3171013102990001", "nik.day"),
+        ("3171012902010001", "nik.day"),
+        ("3171014008900001", "nik.day"),
+        ("3171017208900001", "nik.day"),
+        ("3171018108900001", "nik.day"),
+        ("3171011713900001", "nik.month"),
+        ("3171011708900000", "nik.serial"),
+        ("317101170890000", "nik.digits"),
+        ("31710117O8900001", "nik.digits"),
+        ("٣١٧١٠١١٧٠٨٩٠٠٠٠١", "nik.digits"),
+        ("３１７１０１１７０８９００００１", "nik.digits"),  # noqa: RUF001 - full-width digits are the case
+        ("3,17101E+15", "nik.digits"),
+        ("", "nik.digits"),
     ],
 )
-def test_what_cannot_be_a_nik_is_refused_without_repeating_it(text: str) -> None:
+def test_what_cannot_be_a_nik_is_refused_without_repeating_it(text: str, code: str) -> None:
     """Impossible dates, serial 0000 and other than 16 ASCII digits are errors; the message tells no digit."""
     with pytest.raises(NikError, match="NIK") as caught:
         Nik(text)
 
     assert isinstance(caught.value, ValueError)
+    assert code == caught.value.code
     assert not text or text not in str(caught.value)
 
 

@@ -353,6 +353,11 @@ def test_a_device_s_buffer_is_copied() -> None:
             "json.not-a-whole-number",
         ),
         (with_documents(Sample(data=JPEG), JPEG), "documents[1].scan", "json.not-an-object"),  # type: ignore[arg-type]
+        (
+            with_fingers(Missing(reason=MissingReason.WORN, permanent="ya")),  # type: ignore[arg-type]
+            "biometrics.fingers.left-thumb.permanent",
+            "json.not-yes-or-no",
+        ),
         (evolve(make_enrollment(1), documents=["x"]), "documents[0]", "json.not-an-object"),
         (evolve(make_enrollment(1), kind="first"), "kind", "json.not-a-choice"),
         (evolve(make_enrollment(1), reference=7), "reference", "json.not-text"),

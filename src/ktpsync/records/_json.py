@@ -48,6 +48,13 @@ class DocumentEntry(FileEntry):
     kind: DocumentKind
 
 
+@frozen(kw_only=True)
+class _MissingEntry:
+    """How a missing sample stands in the JSON."""
+
+    missing: Missing
+
+
 _reader: ContextVar[Read] = ContextVar("_reader")
 
 
@@ -193,7 +200,7 @@ def _describe(sample: Sample) -> dict[str, object]:
 
 def _load_entry(value: object, _: object) -> Sample | Missing:
     if isinstance(value, Mapping) and "missing" in value and len(value) == 1:
-        return _CONVERTER.structure(value["missing"], Missing)
+        return _CONVERTER.structure(value, _MissingEntry).missing
     return _sample_of(_CONVERTER.structure(value, FileEntry))
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Union, cast, get_args, get_origin
 import attrs
 from attrs import frozen
 
+from ktpsync.records._biometrics import Missing
 from ktpsync.records._converter import choices
+from ktpsync.records._enrollment import Document
 from ktpsync.records._nik import Nik
 
 if TYPE_CHECKING:
@@ -58,13 +60,22 @@ def kind_findings(value: attrs.AttrsInstance, path: str) -> Iterator[Finding]:
     """
     for name, kind in _kinds(type(value)).items():
         found = getattr(value, name)
-        where = f"{path}.{name}" if path else name
+        where = _path(value, name, path)
         if not kind.takes(found):
             yield where, *_told(kind.kinds[0])
         elif kind.inside:
             yield from _elements(found, kind, where)
         elif attrs.has(type(found)):
             yield from kind_findings(found, where)
+
+
+def _path(value: object, name: str, path: str) -> str:
+    """Return the path of a field as the JSON has it."""
+    if isinstance(value, Document) and name == "scan":
+        return path
+    if isinstance(value, Missing):
+        return f"{path}.missing.{name}"
+    return f"{path}.{name}" if path else name
 
 
 def _elements(found: Mapping[Enum, object] | tuple[object, ...], kind: _Kind, path: str) -> Iterator[Finding]:

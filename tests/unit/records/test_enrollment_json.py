@@ -197,12 +197,15 @@ def test_a_folder_without_an_enrollment_says_so(tmp_path: Path) -> None:
         ("biometrics.fingers", [], "json.not-an-object"),
         ("biometrics.signature", None, "json.not-an-object"),
         ("documents", {}, "json.not-a-list"),
+        ("biometrics.signature.missing.permanent", "ya", "json.not-yes-or-no"),
     ],
 )
 def test_a_value_of_another_type_is_named(path: str, value: object, code: str) -> None:
     """Nothing is guessed: a number is no text, a text is no number."""
     document, files = records.to_json(make_enrollment(1))
     body = json.loads(document)
+    if ".missing." in path:
+        body["biometrics"]["signature"] = {"missing": {"reason": "worn"}}
     *groups, last = path.split(".")
     inner = body
     for group in groups:

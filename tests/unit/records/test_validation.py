@@ -352,10 +352,10 @@ def test_a_device_s_buffer_is_copied() -> None:
             "biometrics.fingers.left-thumb.quality",
             "json.not-a-whole-number",
         ),
-        (with_documents(Sample(data=JPEG), JPEG), "documents[1].scan", "json.not-an-object"),  # type: ignore[arg-type]
+        (with_documents(Sample(data=JPEG), JPEG), "documents[1]", "json.not-an-object"),  # type: ignore[arg-type]
         (
             with_fingers(Missing(reason=MissingReason.WORN, permanent="ya")),  # type: ignore[arg-type]
-            "biometrics.fingers.left-thumb.permanent",
+            "biometrics.fingers.left-thumb.missing.permanent",
             "json.not-yes-or-no",
         ),
         (evolve(make_enrollment(1), documents=["x"]), "documents[0]", "json.not-an-object"),

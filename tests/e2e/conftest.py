@@ -68,8 +68,18 @@ class BadLine:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
                 server = socket.create_connection(("127.0.0.1", self.port))
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-                self._run(self._carry_up, client, server)
-                self._run(self._carry_down, client, server)
+                self._run(self._serve, client, server)
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        down = threading.Thread(target=self._carry_down, args=(client, server), daemon=True)
+        down.start()
+        self._carry_up(client, server)
+        down.join()
+        # Only now: a number of a closed socket is given to the next one, under a thread that still reads it.
+        for end in (client, server):
+            if self.reset:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.close()
 
     def _carry_up(self, client: socket.socket, server: socket.socket) -> None:
         carried = 0
@@ -94,10 +104,7 @@ class BadLine:
     def _end(self, *ends: socket.socket) -> None:
         for end in ends:
             with contextlib.suppress(OSError):
-                if self.reset:
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+                end.shutdown(socket.SHUT_RD if self.reset else socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -120,25 +127,29 @@ def bad_line() -> Iterator[Callable[..., BadLine]]:
 
 @pytest.fixture
 def send_part() -> Callable[..., socket.socket]:
-    """Returns a function that sends the first bytes of a packet and no more; the connection stays until it is closed."""
+    """Returns a function that sends some bytes of a packet and no more; the connection stays until it is closed."""
 
-    def send(url: str, packet: SealedPacket, count: int, **headers: str) -> socket.socket:
+    def send(url: str, packet: SealedPacket, count: int, *, start: int = 0) -> socket.socket:
         parts = urlsplit(url)
         digest = base64.b64encode(bytes.fromhex(packet.sha256)).decode()
         lines = {
             "Host": parts.netloc,
             "Authorization": "Bearer right-token",
-            "Content-Length": str(packet.size),
-            "Content-Type": "application/octet-stream",
+            "Content-Length": str(packet.size - start),
+            "Content-Type": "application/partial-upload" if start else "application/octet-stream",
             "Content-Digest": f"sha-256=:{digest}:",
             "Upload-Complete": "?1",
-            **{name.replace("_", "-"): value for name, value in headers.items()},
+            "Upload-Offset": str(start),
         }
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        method, path = ("PATCH", "/upload") if start else ("PUT", "")
         with packet.open() as file:
+            file.seek(start)
             part = file.read(count)
         connection = socket.create_connection((parts.hostname, parts.port))
-        connection.sendall(f"PUT /v1/packets/{packet.packet_id} HTTP/1.1\r\n{head}\r\n".encode() + part)
+        connection.sendall(
+            f"{method} /v1/packets/{packet.packet_id}{path} HTTP/1.1\r\n{head}\r\n".encode() + part
+        )
         return connection
 
     return send

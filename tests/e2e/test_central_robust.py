@@ -247,6 +247,41 @@ def test_one_of_many_at_once_is_stored(common: CentralSettings, url: str, *, sam
     assert [] == kept(common, first)
 
 
+def test_a_request_that_was_delayed_ends_no_newer_one(
+    common: CentralSettings, url: str, send_part: Callable[..., socket.socket]
+) -> None:
+    """On a line that breaks, the old request can be read after the new one; it has the wrong offset by then."""
+    packet = made_up_packet(os.urandom(300_000))
+    with send_part(url, packet, 100_000):
+        wait_until(lambda: arrived(common, packet) == 100_000)
+        with send_part(url, packet, 100_000, start=100_000) as newer:
+            wait_until(lambda: arrived(common, packet) == 200_000)
+            with send_part(url, packet, 50_000, start=100_000) as delayed:
+                answer = delayed.recv(65536)
+            with packet.open() as file:
+                newer.sendall(file.read()[200_000:])
+            stored = newer.recv(65536)
+
+    assert b" 409 " in answer
+    assert b"upload-offset: 200000" in answer
+    assert b" 201 " in stored
+    assert packet.sha256 == inventory(url)[packet.packet_id]
+
+
+def test_who_lost_an_upload_is_told(
+    common: CentralSettings, url: str, send_part: Callable[..., socket.socket]
+) -> None:
+    """The old request of a connection that hangs gets no receipt, and adds nothing any more."""
+    packet = made_up_packet(os.urandom(300_000))
+    with client(url) as backend, send_part(url, packet, 100_000) as old:
+        wait_until(lambda: arrived(common, packet) == 100_000)
+        assert 100_000 == backend._uploader._ask(packet).offset
+        with packet.open() as file:
+            old.sendall(file.read()[100_000:])
+        assert b" 409 " in old.recv(65536)
+        assert 100_000 == arrived(common, packet)
+
+
 def test_another_office_learns_nothing_of_a_packet(
     common: CentralSettings, url: str, send_part: Callable[..., socket.socket]
 ) -> None:

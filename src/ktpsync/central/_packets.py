@@ -105,8 +105,7 @@ class Packets:
         """Tell how much of a packet came so far; an upload under way ends by it."""
         office = self._gate.office(request)
         packet_id = _packet_id(request)
-        await self._uploads.settled(office, packet_id)
-        held = await self._held(office, packet_id)
+        held = await self._held_at_last(office, packet_id)
         if held is not None:
             return self._position(held.sha256, held.size, held.size, complete=True)
         upload = self._uploads.interrupted(office, packet_id)
@@ -132,14 +131,12 @@ class Packets:
         if offset is None:
             raise Problem(400, "Give Upload-Offset.")
         length = self._length(request)
-        await self._uploads.settled(office, packet_id)
-        if await self._held(office, packet_id) is not None:
+        if await self._held_at_last(office, packet_id) is not None:
             raise Problem(409, "The packet is stored whole.", problem_type=COMPLETED_UPLOAD)
-        upload = self._uploads.interrupted(office, packet_id)
-        if upload is None or upload.offset != offset:
-            expected = 0 if upload is None else upload.offset
-            if upload is not None:
-                self._uploads.leave(upload, keep=True)
+        expected = self._uploads.offset(office, packet_id)
+        # Only who goes on at the right byte takes over: a request that was delayed ends no newer one.
+        upload = self._uploads.interrupted(office, packet_id) if offset == expected else None
+        if upload is None:
             raise Problem(
                 409,
                 f"The upload goes on at byte {expected}.",
@@ -210,6 +207,13 @@ class Packets:
     async def _held(self, office: str, packet_id: str) -> Held | None:
         held = await run_in_threadpool(self._store.find, packet_id)
         return held if held is not None and held.office == office else None
+
+    async def _held_at_last(self, office: str, packet_id: str) -> Held | None:
+        """Return a packet, or ``None`` when it is neither held nor about to be."""
+        while True:
+            held = await self._held(office, packet_id)
+            if held is not None or not await self._uploads.settled(office, packet_id):
+                return held
 
     def _holdings(self, office: str, asked: list[tuple[str, str]]) -> list[dict[str, object]]:
         found = self._store.find_all(office, [packet_id for packet_id, _ in asked])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OTHER_BYTES: Final = "urn:ktpsync:problem:other-bytes"
 DAMAGED: Final = "urn:ktpsync:problem:damaged-in-transit"
+TAKEN_OVER: Final = "urn:ktpsync:problem:upload-taken-over"
 EXPIRED: Final = "urn:ktpsync:problem:expired-token"
 MISMATCHING_OFFSET: Final = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
 COMPLETED_UPLOAD: Final = "https://iana.org/assignments/http-problem-types#completed-upload"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from ktpsync import files
-from ktpsync.central._problem import INCONSISTENT_LENGTH, Problem
+from ktpsync.central._problem import INCONSISTENT_LENGTH, TAKEN_OVER, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,11 @@ class Uploads:
         files.make_folder(folder)
         return self._enter(office, packet_id, folder / f"{packet_id}.{sha256}.{size}")
 
+    def offset(self, office: str, packet_id: str) -> int:
+        """Return how much of a packet came so far, without ending what is under way."""
+        live = [upload.offset for upload in self._live.get((office, packet_id), ())]
+        return max([*live, *map(_size, _resting(self._office(office), packet_id))], default=0)
+
     def interrupted(self, office: str, packet_id: str) -> Upload | None:
         """Return what came of a packet so far, ready for more; an upload under way is ended for it.
 
@@ -72,8 +77,8 @@ class Uploads:
             self.leave(upload, keep=True)
         folder = self._office(office)
         self._tidy(folder)
-        found = max(folder.glob(f"{packet_id}.*"), key=_size, default=None)
-        return None if found is None else self._enter(office, packet_id, found)
+        found = _resting(folder, packet_id)
+        return self._enter(office, packet_id, found[0]) if found else None
 
     def leave(self, upload: Upload, *, keep: bool) -> None:
         """End an upload; its bytes stay for later or are dropped. Ending it twice does nothing."""
@@ -89,6 +94,7 @@ class Uploads:
 
     async def settle(self, upload: Upload, settle: Callable[[Upload], T]) -> T:
         """Let a whole upload be stored, in a thread; nobody interrupts it from now on."""
+        upload.check()
         key = (upload.office, upload.packet_id)
         self._remove(upload)
         task = asyncio.create_task(run_in_threadpool(settle, upload))
@@ -99,17 +105,18 @@ class Uploads:
             if self._settling.get(key) is task:
                 del self._settling[key]
 
-    async def settled(self, office: str, packet_id: str) -> None:
-        """Wait until a whole upload of this packet, if there is one, is stored."""
+    async def settled(self, office: str, packet_id: str) -> bool:
+        """Wait until a whole upload of this packet is stored; false if there is none."""
         task = self._settling.get((office, packet_id))
-        if task is not None:
-            await asyncio.wait([task])
+        if task is None:
+            return False
+        await asyncio.wait([task])
+        return True
 
     def drop(self, office: str, packet_id: str) -> None:
         """Drop what was interrupted of a packet, such as when it is stored whole."""
-        for path in self._office(office).glob(f"{packet_id}.*"):
-            if path.suffix != _LIVE:
-                path.unlink()
+        for path in _resting(self._office(office), packet_id):
+            path.unlink()
 
     def cancel(self, office: str, packet_id: str) -> None:
         """Drop everything that came of a packet, and end what is under way."""
@@ -175,8 +182,7 @@ class Upload:
         Raises:
             Problem: The upload goes on in another request, or is longer than was announced.
         """
-        if self.ended:
-            raise Problem(409, "The upload of this packet goes on in another request.")
+        self.check()
         if self.offset + len(data) > self.size:
             raise Problem(400, "More bytes came than were announced.", problem_type=INCONSISTENT_LENGTH)
         rest = memoryview(data)
@@ -184,6 +190,17 @@ class Upload:
             count = self._file.write(rest)
             self.offset += count
             rest = rest[count:]
+
+    def check(self) -> None:
+        """Make sure that nobody else took over.
+
+        Raises:
+            Problem: The upload goes on in another request.
+        """
+        if self.ended:
+            raise Problem(
+                409, "The upload of this packet goes on in another request.", problem_type=TAKEN_OVER
+            )
 
     def end(self) -> None:
         """Close the file; nothing is added any more."""
@@ -202,7 +219,7 @@ def _rest(live: Path) -> None:
         return
     packet_id, *rest = live.name.split(".")[:3]
     resting = live.with_name(".".join([packet_id, *rest]))
-    others = [path for path in live.parent.glob(f"{packet_id}.*") if path.suffix != _LIVE]
+    others = _resting(live.parent, packet_id)
     # A new digest under the same id takes the place of the old one: the office began again.
     if any(path == resting and _size(path) >= _size(live) for path in others):
         live.unlink()
@@ -211,6 +228,10 @@ def _rest(live: Path) -> None:
     for path in others:
         if path != resting:
             path.unlink()
+
+
+def _resting(folder: Path, packet_id: str) -> list[Path]:
+    return [path for path in folder.glob(f"{packet_id}.*") if path.suffix != _LIVE]
 
 
 def _size(path: Path) -> int:

@@ -42,6 +42,8 @@ EXPIRED_TYPE: Final = "urn:ktpsync:problem:expired-token"
 _OFFSET_TYPE: Final = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
 _COMPLETED_TYPE: Final = "https://iana.org/assignments/http-problem-types#completed-upload"
 
+_TAKEN_OVER_TYPE: Final = "urn:ktpsync:problem:upload-taken-over"
+
 _LONGEST_DETAIL: Final = 300
 _AGAIN: Final = "It is tried again by itself."
 _SIXTEEN_DIGITS: Final = re.compile(r"\d{16}")
@@ -65,6 +67,10 @@ class DamagedInTransitError(UnavailableError):
 
 class BrokenOffError(UnavailableError):
     """The line broke in the middle of an exchange; part of it may have arrived."""
+
+
+class NoAnswerError(BrokenOffError):
+    """The request went out, and nothing came back for as long as the settings allow."""
 
 
 @frozen(kw_only=True)
@@ -114,7 +120,7 @@ def failure_of(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  #
         return UnavailableError(f"{name}: {_tls_sentence(host, tls)} {_AGAIN}")
     match error:
         case ReadTimeoutError():
-            return BrokenOffError(f"{name}: {host} took the request and gave no answer in time. {_AGAIN}")
+            return NoAnswerError(f"{name}: {host} took the request and gave no answer in time. {_AGAIN}")
         case ProtocolError() | InvalidHeader():
             return BrokenOffError(f"{name}: {_broken_sentence(host, error)} {_AGAIN}")
         case _:
@@ -267,7 +273,7 @@ def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # n
             raise DamagedInTransitError(f"{said}: the bytes were damaged on the way. They are sent again.")
         case 408:
             raise BrokenOffError(f"{said}: the line was too slow or stood still. {_AGAIN}")
-        case 409 if problem_type in {_OFFSET_TYPE, _COMPLETED_TYPE}:
+        case 409 if problem_type in {_OFFSET_TYPE, _COMPLETED_TYPE, _TAKEN_OVER_TYPE}:
             raise BrokenOffError(f"{said}: the upload goes on from where the centre says. {_AGAIN}")
         case 409 | 423 | 425:
             raise ThrottledError(

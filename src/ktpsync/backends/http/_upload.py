@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ktpsync.backends.http._failures import BrokenOffError, DamagedInTransitError, not_understood
+from ktpsync.backends.http._failures import (
+    BrokenOffError,
+    DamagedInTransitError,
+    NoAnswerError,
+    not_understood,
+)
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
 from ktpsync.files import sha256_of
 
@@ -22,8 +27,12 @@ if TYPE_CHECKING:
     from ktpsync.backends.http._line import Line
     from ktpsync.packet import SealedPacket
 
-_STUCK: Final = 2
-"""So many breaks in a row that brought nothing over end a delivery. One may be a connection that had gone stale."""
+_STUCK: Final = 4
+"""So many breaks in a row that brought nothing over are borne: a connection that had gone stale, a request that was
+still on its way when the next one came."""
+
+_SILENCE: Final = 3
+"""An answer that did not come in time counts as so many breaks: each one takes minutes."""
 
 _BREAKS: Final = 200
 """So many breaks end a delivery even if each brought something over; the next one goes on from there."""
@@ -68,7 +77,7 @@ class Uploader:
         """
         ask_first = packet.size >= self._ask_first_from or packet.packet_id in self._broken
         try:
-            answer = self._upload(packet, self._ask(packet) if ask_first else _Position())
+            answer = self._upload(packet, ask_first=ask_first)
         except UnavailableError:
             with self._lock:
                 if len(self._broken) >= _REMEMBERED:
@@ -80,18 +89,33 @@ class Uploader:
                 self._broken.pop(packet.packet_id, None)
         return answer
 
-    def _upload(self, packet: SealedPacket, position: _Position) -> BaseHTTPResponse:
-        stuck = 0
+    def _upload(self, packet: SealedPacket, *, ask_first: bool) -> BaseHTTPResponse:
+        position = None if ask_first else _Position()
+        broken: BrokenOffError | None = None
+        furthest = stuck = 0
         for _ in range(_BREAKS):
+            if position is None:
+                try:
+                    position = self._ask(packet)
+                except BrokenOffError as error:
+                    stuck += _weight(error)
+                    if stuck > _STUCK:
+                        raise
+                    continue
+                if position.complete or position.offset > furthest:
+                    furthest, stuck = position.offset, 0
+                if broken is not None and stuck > _STUCK:
+                    raise broken
             try:
                 return self._send(packet, position)
-            except BrokenOffError:
-                now = self._ask(packet)
-                stuck = 0 if now.complete or now.offset > position.offset else stuck + 1
-                if stuck == _STUCK:
-                    raise
-                position = now
-        return self._send(packet, position)
+            except BrokenOffError as error:
+                # Whether it brought something over, or why not, the next question tells.
+                broken, position = error, None
+                stuck += _weight(error)
+        raise UnavailableError(
+            f"{self._line.peer.name}: the line broke {_BREAKS} times over packet {packet.packet_id}, of which {furthest} "
+            "bytes arrived. It goes on from there by itself."
+        )
 
     def _send(self, packet: SealedPacket, position: _Position) -> BaseHTTPResponse:
         path = f"/v1/packets/{packet.packet_id}"
@@ -169,6 +193,10 @@ class Uploader:
             )
         file.seek(offset)
         return file
+
+
+def _weight(error: BrokenOffError) -> int:
+    return _SILENCE if isinstance(error, NoAnswerError) else 1
 
 
 def _digest(sha256: str) -> str:

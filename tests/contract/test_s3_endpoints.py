@@ -75,6 +75,24 @@ def test_check_shows_what_the_endpoint_does(
     } == details
 
 
+def test_plugins_check_shows_it(s3_settings: dict[str, object], tmp_path: Path) -> None:
+    """At the command line, for the person who sets up the destination."""
+    from click.testing import CliRunner
+
+    from ktpsync.cli import main
+
+    table = "".join(f'{name} = "{value}"\n' for name, value in s3_settings.items())
+    config = tmp_path / "ktpsync.toml"
+    config.write_text(f'[office]\ndata = "data"\n[destinations.offsite]\nbackend = "s3"\n{table}')
+
+    shown = CliRunner().invoke(main, ["plugins", "--check", "offsite", "--config", str(config)])
+
+    assert 0 == shown.exit_code, shown.output
+    for name in ("conditional_put", "checks_sha256", "checks_md5", "etag_is_md5"):
+        assert name in shown.stdout
+    assert str(s3_settings["secret_key"]) not in shown.output
+
+
 def test_a_packet_costs_one_request_where_that_is_proof(
     over_line: dict[str, object], s3_settings: dict[str, object], line: Any, request: pytest.FixtureRequest
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -296,3 +297,29 @@ def test_a_marker_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(WrongDiskError, match=r"newer kind. Upgrade ktpsync"):
         disk_at(tmp_path / "usb").deliver(made_up_packet())
+
+
+@pytest.mark.parametrize("use", ["open", "stat", "exists", "list"])
+def test_what_is_on_a_disk_that_was_just_pulled_out_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Between the look at the marker and the look at the file the cable may be pulled: not found would be a lie."""
+    init_disk(tmp_path / "usb")
+    backend = disk_at(tmp_path / "usb")
+    backend.put("a", io.BytesIO(b""), size=0, sha256=hashlib.sha256().hexdigest())
+    real = backend._binding.right_disk
+
+    def pulled_out_after_the_look() -> object:
+        seen = real()
+        (tmp_path / "usb").rename(tmp_path / "drawer")
+        return seen
+
+    looks = [pulled_out_after_the_look, real]
+
+    def look() -> object:
+        return looks.pop(0)()
+
+    monkeypatch.setattr(backend._binding, "right_disk", look)
+
+    with pytest.raises(WrongDiskError):
+        list(backend.list()) if use == "list" else getattr(backend, use)("a")

@@ -6,7 +6,7 @@ import hashlib
 import random
 import shutil
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 )
 
 from ktpsync.errors import LeaseLostError, ReferenceConflictError, WrongStateError
-from ktpsync.outbox import DeliveryState, DestinationSpec, Lease, Outbox
+from ktpsync.outbox import DeliveryState, DestinationSpec, Lease, Outbox, Submission
 from ktpsync.packet import new_packet_id
-from ktpsync.plugins import Receipt
+from ktpsync.plugins import Holding, HoldingState, Receipt, StatusChange, StatusPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,10 @@ class Model:
     """What the outbox should hold."""
 
     packets: dict[str, bytes] = field(factory=dict)
+    locations: dict[str, str] = field(factory=dict)
+    statuses: dict[str, tuple[int, str]] = field(factory=dict)
+    verified: set[str] = field(factory=set)
+    persons: dict[bytes, list[str]] = field(factory=dict)
     references: dict[str, tuple[str, bytes]] = field(factory=dict)
     entries: dict[tuple[str, str], Entry] = field(factory=dict)
 
@@ -86,9 +90,10 @@ class Store(RuleBasedStateMachine):
         self.clock = Clock()
         self.model = Model()
         self.given: list[Lease] = []
-        self.outbox = self.open()
+        self.workers = [self.open(), self.open()]
+        self.workers[0].register_copy_target("r")
         for number in range(3):
-            self.submit(b"%d" % number, None, urgent=number == 2, rollback=False)
+            self.submit(b"%d" % number, None, None, 0, urgent=number == 2, rollback=False)
 
     def open(self) -> Outbox:
         """Open the outbox, as a process does."""
@@ -103,10 +108,21 @@ class Store(RuleBasedStateMachine):
     @rule(
         data=st.binary(min_size=1, max_size=8),
         reference=st.sampled_from([None, "a", "b"]),
+        person=st.sampled_from([None, b"p", b"q"]),
+        worker=st.integers(0, 1),
         urgent=st.booleans(),
         rollback=st.booleans(),
     )
-    def submit(self, data: bytes, reference: str | None, *, urgent: bool, rollback: bool) -> None:
+    def submit(
+        self,
+        data: bytes,
+        reference: str | None,
+        person: bytes | None,
+        worker: int,
+        *,
+        urgent: bool,
+        rollback: bool,
+    ) -> None:
         """Submit, sometimes in a transaction that is rolled back."""
         packet_id = new_packet_id()
         options: dict[str, Any] = {
@@ -114,31 +130,83 @@ class Store(RuleBasedStateMachine):
             "sha256": hashlib.sha256(data).hexdigest(),
             "reference": reference,
             "fingerprint": data if reference else None,
+            "person": person,
             "urgent": urgent,
         }
+        outbox = self.workers[worker]
         known = self.model.references.get(reference or "")
         try:
             if rollback:
-                with self.outbox._database.engine.connect() as connection:
-                    submitted = self.outbox.submit(data, connection=connection, **options)
+                with outbox._database.engine.connect() as connection:
+                    submitted = outbox.submit(data, connection=connection, **options)
                     connection.rollback()
             else:
-                submitted = self.outbox.submit(data, **options)
+                submitted = outbox.submit(data, **options)
         except ReferenceConflictError:
             assert known is not None
             assert known[1] != data
             return
         if known is not None:
             assert (known, False) == ((submitted.packet.packet_id, data), submitted.created)
-        elif not rollback:
-            self.model.packets[packet_id] = data
-            if reference:
-                self.model.references[reference] = (packet_id, data)
-            for name in DESTINATIONS:
-                self.model.entries[packet_id, name] = Entry(due_ms=self.clock.ms, urgent=urgent)
+        else:
+            assert self.same_person(person) == list(submitted.same_person)
+            if not rollback:
+                self.added(packet_id, data, reference, person, urgent=urgent)
 
-    @rule(destination=st.sampled_from(DESTINATIONS), limit=st.integers(1, 3))
-    def claim(self, destination: str, limit: int) -> None:
+    def added(
+        self, packet_id: str, data: bytes, reference: str | None, person: bytes | None, *, urgent: bool
+    ) -> None:
+        """Take a packet into the model."""
+        self.model.packets[packet_id] = data
+        self.model.locations[packet_id] = "spool"
+        if reference:
+            self.model.references[reference] = (packet_id, data)
+        if person:
+            self.model.persons.setdefault(person, []).append(packet_id)
+        for name in DESTINATIONS:
+            self.model.entries[packet_id, name] = Entry(due_ms=self.clock.ms, urgent=urgent)
+
+    def same_person(self, person: bytes | None) -> list[str]:
+        """Return the person's packets that some destination has not got yet."""
+        return [
+            packet_id
+            for packet_id in sorted(self.model.persons.get(person or b"", []))
+            if any(self.model.entries[packet_id, name].state == "open" for name in DESTINATIONS)
+        ][:10]
+
+    @rule(
+        items=st.lists(
+            st.tuples(st.binary(min_size=1, max_size=4), st.sampled_from([None, None, "a", "b", "c"])),
+            max_size=5,
+        ),
+        worker=st.integers(0, 1),
+    )
+    def submit_many(self, items: list[tuple[bytes, str | None]], worker: int) -> None:
+        """Submit a batch: each item is stored, known, or refused by itself."""
+        batch = [
+            Submission(
+                sealed=data,
+                packet_id=new_packet_id(),
+                sha256=hashlib.sha256(data).hexdigest(),
+                reference=reference,
+                fingerprint=data if reference else None,
+            )
+            for data, reference in items
+        ]
+        for item, result in zip(batch, self.workers[worker].submit_many(batch), strict=True):
+            known = self.model.references.get(item.reference or "")
+            if known is None:
+                assert not isinstance(result, Exception)
+                assert result.created
+                self.added(item.packet_id, item.sealed, item.reference, None, urgent=False)
+            elif known[1] == item.sealed:
+                assert not isinstance(result, Exception)
+                assert (known[0], False) == (result.packet.packet_id, result.created)
+            else:
+                assert isinstance(result, ReferenceConflictError)
+
+    @rule(destination=st.sampled_from(DESTINATIONS), limit=st.integers(1, 3), worker=st.integers(0, 1))
+    def claim(self, destination: str, limit: int, worker: int) -> None:
         """Claim: exactly what is due, urgent first, then by time."""
         due = sorted(
             (
@@ -147,7 +215,7 @@ class Store(RuleBasedStateMachine):
                 if name == destination and entry.state == "open" and entry.due_ms <= self.clock.ms
             ),
         )
-        claimed = self.outbox.claim(destination, limit, LEASE)
+        claimed = self.workers[worker].claim(destination, limit, LEASE)
         assert min(limit, len(due)) == len(claimed)
         places = [(place[0], place[1]) for place in due[: len(claimed)]]
         got = []
@@ -162,8 +230,10 @@ class Store(RuleBasedStateMachine):
                 lease.attempts,
                 lease.failures,
             )
-            with lease.packet.open() as file:
-                assert self.model.packets[lease.packet.packet_id] == file.read()
+            assert self.workers[worker].owner == lease.owner
+            if self.model.locations[lease.packet.packet_id] == "spool":
+                with lease.packet.open() as file:
+                    assert self.model.packets[lease.packet.packet_id] == file.read()
         assert places == sorted(got)
         self.given += claimed
 
@@ -171,13 +241,15 @@ class Store(RuleBasedStateMachine):
     @rule(
         pick=st.integers(0, 5),
         how=st.sampled_from(["settle", "settle", "fail", "reject", "release", "renew"]),
+        worker=st.integers(0, 1),
     )
-    def end(self, pick: int, how: str) -> None:
+    def end(self, pick: int, how: str, worker: int) -> None:
         """End an attempt under any lease ever given; all but the present ones are refused."""
         lease = self.given[-1 - pick % len(self.given)]
         entry = self.model.entries[lease.packet.packet_id, lease.destination]
         held = entry.state == "open" and entry.fence == lease.fence
         now = self.clock.ms
+        outbox = self.workers[worker]
         try:
             if how == "settle":
                 packet = lease.packet
@@ -187,23 +259,23 @@ class Store(RuleBasedStateMachine):
                     size=packet.size,
                     stored_at=datetime(2026, 1, 1, tzinfo=UTC),
                 )
-                self.outbox.settle(lease, receipt)
+                outbox.settle(lease, receipt)
                 entry.state = "delivered"
             elif how == "fail":
-                self.outbox.fail(lease, code="c", reason="r", delay=30)
+                outbox.fail(lease, code="c", reason="r", delay=30)
                 entry.failures += 1
                 entry.fence += 1
                 entry.due_ms = now + 30_000
             elif how == "reject":
-                self.outbox.reject(lease, code="c", reason="r")
+                outbox.reject(lease, code="c", reason="r")
                 entry.state = "rejected"
             elif how == "release":
-                self.outbox.release(lease)
+                outbox.release(lease)
                 entry.attempts -= 1
                 entry.fence += 1
                 entry.due_ms = now
             else:
-                assert ([] if held else [lease]) == self.outbox.renew([lease], LEASE)
+                assert ([] if held else [lease]) == outbox.renew([lease], LEASE)
                 if held:
                     entry.due_ms = now + LEASE * 1000
                 return
@@ -262,16 +334,106 @@ class Store(RuleBasedStateMachine):
                 assert self.clock.ms <= due_ms <= self.clock.ms + LEASE * 1000
                 entry.due_ms = due_ms
 
-    @rule()
-    def crash(self) -> None:
-        """The process dies and another one opens the same outbox."""
-        self.outbox.close()
-        self.outbox = self.open()
+    @rule(chance=st.randoms(use_true_random=False), days=st.integers(0, 3), final=st.booleans())
+    def centre_speaks(self, chance: random.Random, days: int, *, final: bool) -> None:
+        """The centre says something of a packet, in any order of its own clock."""
+        packet_id = chance.choice(sorted(self.model.packets))
+        moment = datetime(2023, 11, 1, tzinfo=UTC) + timedelta(days=days)
+        said = StatusChange(
+            packet_id=packet_id, status="CARD_ISSUED" if final else "PROCESSING", changed_at=moment
+        )
+        self.outbox.apply_statuses("central", StatusPage(changes=[said], cursor="c", more=False))
+        ms = round(moment.timestamp() * 1000)
+        if ms >= self.model.statuses.get(packet_id, (0, ""))[0]:
+            self.model.statuses[packet_id] = (ms, said.status)
+            self.read_status(packet_id)
+
+    def read_status(self, packet_id: str) -> None:
+        """Take over which of two words of one moment the store has kept: either will do."""
+        status = self.outbox.status(packet_id).registration_status
+        assert status in {"CARD_ISSUED", "PROCESSING"}
+        self.model.statuses[packet_id] = (self.model.statuses[packet_id][0], status)
+
+    @rule(chance=st.randoms(use_true_random=False), verified=st.booleans())
+    def backup(self, chance: random.Random, *, verified: bool) -> None:
+        """A backup takes a packet that is in the spool, and reads it back or not."""
+        packet_id = chance.choice(sorted(self.model.packets))
+        if self.model.locations[packet_id] == "spool":
+            self.outbox.mark_copied("r", [packet_id], "s", verified_ms=self.clock.ms if verified else None)
+            if verified:
+                self.model.verified.add(packet_id)
+
+    @rule(wanted=st.integers(1, 20))
+    def offload(self, wanted: int) -> None:
+        """Make room: oldest first, only what a verified backup has, and no more than is asked for."""
+        freed = 0
+        for packet_id in sorted(self.model.verified):
+            if freed < wanted and self.model.locations[packet_id] == "spool":
+                self.model.locations[packet_id] = "offloaded"
+                freed += len(self.model.packets[packet_id])
+        assert freed == self.outbox.offload(wanted, who="w")
+
+    @rule(days=st.integers(0, 2))
+    def purge(self, days: int) -> None:
+        """Purge exactly what every required destination and a verified backup has, final for long enough."""
+        newest = max((ms for ms, _ in self.model.statuses.values()), default=0)
+        before = min(newest, self.clock.ms) - days * 86_400_000
+        expected = {
+            packet_id
+            for packet_id, (ms, status) in self.model.statuses.items()
+            if status == "CARD_ISSUED"
+            and ms <= before
+            and packet_id in self.model.verified
+            and self.model.locations[packet_id] != "purged"
+            and all(self.model.entries[packet_id, name].state == "delivered" for name in DESTINATIONS)
+        }
+        assert expected == set(self.outbox.purge(timedelta(days=days), who="w"))
+        for packet_id in expected:
+            self.model.locations[packet_id] = "purged"
+
+    @rule(
+        chance=st.randoms(use_true_random=False),
+        destination=st.sampled_from(DESTINATIONS),
+        state=st.sampled_from([HoldingState.HELD, HoldingState.MISSING]),
+    )
+    def reconcile(self, chance: random.Random, destination: str, state: HoldingState) -> None:
+        """A destination says of a packet that it has it, or has not."""
+        packet_id = chance.choice(sorted(self.model.packets))
+        entry = self.model.entries[packet_id, destination]
+        if self.model.locations[packet_id] == "purged":
+            return
+        data = self.model.packets[packet_id]
+        receipt = Receipt(
+            packet_id=packet_id,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            stored_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        held = state is HoldingState.HELD
+        holding = Holding(packet_id=packet_id, state=state, receipt=receipt if held else None)
+        self.outbox.apply_holdings(destination, [holding])
+        if held and entry.state != "delivered":
+            entry.state = "delivered"
+            entry.fence += 1
+        elif not held and entry.state == "delivered":
+            entry.state, entry.due_ms = "open", self.clock.ms
+            entry.fence += 1
+
+    @rule(worker=st.integers(0, 1))
+    def crash(self, worker: int) -> None:
+        """A process dies and another one opens the same outbox; the others go on."""
+        self.workers[worker].close()
+        self.workers[worker] = self.open()
+
+    @property
+    def outbox(self) -> Outbox:
+        """The first worker's, for what any of them could do."""
+        return self.workers[0]
 
     @invariant()
     def agrees(self) -> None:
         """The outbox holds what the model holds."""
-        if not hasattr(self, "outbox"):
+        if not hasattr(self, "workers"):
             return
         assert sorted(self.model.packets) == [view.packet_id for view in self.outbox.packets()]
         for one in self.outbox.summary():
@@ -286,12 +448,18 @@ class Store(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Check the trail and every file once more at the end."""
-        if not hasattr(self, "outbox"):
+        if not hasattr(self, "workers"):
             return
         assert () == self.outbox.audit.verify().problems
         for view in self.outbox.packets():
-            assert self.model.packets[view.packet_id] == self.outbox.spool.path(view.packet_id).read_bytes()
-        self.outbox.close()
+            path = self.outbox.spool.path(view.packet_id)
+            assert self.model.locations[view.packet_id] == view.location
+            if view.location == "spool":
+                assert self.model.packets[view.packet_id] == path.read_bytes()
+            else:
+                assert not path.exists()
+        for worker in self.workers:
+            worker.close()
         shutil.rmtree(self.folder)
 
 
@@ -306,7 +474,7 @@ def test_store_agrees_with_the_model(new_database: Callable[[], Path | str]) -> 
     run_state_machine_as_test(
         OnThisStore,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -1,9 +1,9 @@
 """What the outbox costs, each figure beside its floor or its peers from the same run.
 
-    python benchmarks/outbox.py [--folder DIR] [--rows 1000000] [--packets 5000]
+    python benchmarks/outbox.py [--folder DIR] [--rows 1000000]
 
 Peers (``pip install persist-queue huey``) are left out where they are not installed. Only ratios of one run on
-one machine mean anything; run it when the machine has nothing else to do.
+one machine mean anything; run it when the machine has nothing else to do. Draining has ``benchmarks/drain.py``.
 """
 
 # ruff: noqa: SLF001 - the rows alone are compared with peers that keep no files, and their own settings are set
@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.server
 import os
 import resource
 import shutil
-import socketserver
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import urllib3
-
-from ktpsync.courier import Courier, CourierPolicy
-from ktpsync.errors import UnavailableError
+from ktpsync import age
 from ktpsync.files import fsync_folder
 from ktpsync.outbox import Delivered, DestinationSpec, Outbox, Submission
 from ktpsync.packet import SealedPacket, new_packet_id
-from ktpsync.plugins import Backend, Health, Receipt
+from ktpsync.plugins import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 BATCH = 100
 
@@ -110,10 +107,12 @@ class Floor:
 
 
 def bench_submit(folder: Path, count: int) -> None:
-    """Durable submits of 300 kB, taken in turns with the floor."""
+    """Durable submits of 300 kB, taken in turns with the floor, and what sealing costs beside them."""
     floor = Floor(folder / "floor")
+    recipient = age.generate_identity().recipient
     ours: list[float] = []
     bare: list[float] = []
+    seals: list[float] = []
     with open_outbox(folder / "submit") as outbox:
         for number in range(count + 300):
             item = submission(300_000)
@@ -125,13 +124,18 @@ def bench_submit(folder: Path, count: int) -> None:
             if number >= 300:  # the 256 folders of the spool are made by then
                 bare.append(pair[0])
                 ours.append(pair[1])
+                seals.append(timed(lambda item=item: age.encrypt(item.sealed, [recipient])))  # type: ignore[misc]
         digest = statistics.median(timed(lambda: hashlib.sha256(item.sealed).digest()) for _ in range(50))
         batches = [[submission(300_000) for _ in range(BATCH)] for _ in range(3)]
         batch = statistics.median(timed(lambda one=one: outbox.submit_many(one)) for one in batches)  # type: ignore[misc]
-    floor_us = statistics.median(bare) * 1e6
+    floor_us, ours_us, seal_us = (statistics.median(values) * 1e6 for values in (bare, ours, seals))
     row("submit 300 kB: floor (file + one commit)", floor_us, "us")
-    row("submit 300 kB", statistics.median(ours) * 1e6, "us", floor_us, "goal 1.3x")
+    row("submit 300 kB", ours_us, "us", floor_us)
     row("  of which the digest is verified", digest * 1e6, "us")
+    row("sealing 300 kB to a hybrid recipient", seal_us, "us")
+    row(
+        "seal and submit, against floor and sealing", ours_us + seal_us, "us", floor_us + seal_us, "goal 1.3x"
+    )
     row(f"submit_many 300 kB, batches of {BATCH}, per packet", batch / BATCH * 1e6, "us", floor_us)
 
 
@@ -194,14 +198,14 @@ def life_of_huey(folder: Path, count: int) -> float | None:
 
 
 def bench_life(folder: Path, count: int) -> None:
-    """One packet's life in the store against job queues; the middle of three runs each, in turns."""
+    """One packet's life in the store against job queues; the middle of five runs each, in turns."""
     names = {
         "life of a packet: put, claim, settle": life_of_ours,
         "  persist-queue SQLiteAckQueue": life_of_persist_queue,
         "  huey SqliteHuey (loses tasks in a crash)": life_of_huey,
     }
     found: dict[str, list[float]] = {}
-    for turn in range(3):
+    for turn in range(5):
         for number, (name, life) in enumerate(names.items()):
             place = folder / f"life-{turn}-{number}"
             place.mkdir(parents=True)
@@ -214,40 +218,56 @@ def bench_life(folder: Path, count: int) -> None:
 
 
 def bench_single(folder: Path, count: int) -> None:
-    """Single operations, one commit each, against raw sqlite3."""
+    """Single operations, one commit each, in turns with the same in raw sqlite3."""
     floor = Floor(folder / "single-floor")
-    items = [submission(200) for _ in range(count)]
-    raw_put = [timed(lambda one=one: floor.insert(one)) for one in items]  # type: ignore[misc]
+    floor.database.execute("CREATE INDEX due ON packet (id) WHERE state = 'open'")
 
-    def raw_claim() -> None:
+    def raw_claim() -> str:
         floor.database.execute("BEGIN IMMEDIATE")
-        floor.database.execute(
+        ((packet_id,),) = floor.database.execute(
             "UPDATE packet SET state = 'leased' WHERE id = (SELECT id FROM packet WHERE state = 'open' LIMIT 1) "
             "RETURNING id"
         ).fetchall()
         floor.database.execute("COMMIT")
+        return str(packet_id)
 
     def raw_settle(packet_id: str) -> None:
         floor.database.execute("BEGIN IMMEDIATE")
         floor.database.execute("UPDATE packet SET state = 'done', note = 'r' WHERE id = ?", (packet_id,))
         floor.database.execute("COMMIT")
 
-    floor.database.execute("CREATE INDEX due ON packet (id) WHERE state = 'open'")
-    raw_claims = [timed(raw_claim) for _ in items]
-    raw_settles = [timed(lambda one=one: raw_settle(one.packet_id)) for one in items]  # type: ignore[misc]
+    found: dict[str, tuple[list[float], list[float]]] = {
+        name: ([], []) for name in ("put", "claim", "settle")
+    }
     with open_outbox(folder / "single") as outbox:
-        put = [timed(lambda one=one: outbox._intake._record([one], outbox._now(), None)) for one in items]  # type: ignore[misc]
-        leases = []
-        claim = [timed(lambda: leases.extend(outbox.claim("central", 1, 60))) for _ in items]
-        settle = [timed(lambda one=one: outbox.settle(one, receipt(one.packet))) for one in leases]  # type: ignore[misc]
-    for name, ours, raw in (
-        ("put", put, raw_put),
-        ("claim", claim, raw_claims),
-        ("settle", settle, raw_settles),
-    ):
-        base = statistics.median(raw) * 1e6
+
+        def both(name: str, raw: Callable[[], T], ours: Callable[[], S]) -> tuple[T, S]:
+            start = time.perf_counter()
+            raw_answer = raw()
+            middle = time.perf_counter()
+            answer = ours()
+            end = time.perf_counter()
+            found[name][0].append(middle - start)
+            found[name][1].append(end - middle)
+            return raw_answer, answer
+
+        for _ in range(count):
+            item = submission(200)
+            both(
+                "put",
+                lambda item=item: floor.insert(item),  # type: ignore[misc]
+                lambda item=item: outbox._intake._record([item], outbox._now(), None),  # type: ignore[misc]
+            )
+            packet_id, (lease,) = both("claim", raw_claim, lambda: outbox.claim("central", 1, 60))
+            both(
+                "settle",
+                lambda packet_id=packet_id: raw_settle(packet_id),  # type: ignore[misc]
+                lambda lease=lease: outbox.settle(lease, receipt(lease.packet)),  # type: ignore[misc]
+            )
+    for name, (raw_times, our_times) in found.items():
+        base = statistics.median(raw_times) * 1e6
         row(f"single {name}: raw sqlite3", base, "us")
-        row(f"single {name}", statistics.median(ours) * 1e6, "us", base, "goal 2x")
+        row(f"single {name}", statistics.median(our_times) * 1e6, "us", base, "goal 2x")
 
 
 def fill(outbox: Outbox, rows: int) -> None:
@@ -276,84 +296,28 @@ def bench_claim(folder: Path, rows: int) -> None:
     row(f"claim of 8 with {rows:,} packets", found[1] * 1e6, "us", found[0] * 1e6, "goal 1.5x")
 
 
-class Sink(http.server.BaseHTTPRequestHandler):
-    """Takes a PUT and answers 201 with a short body."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one segment per answer: two would wait for each other for 40 ms
-
-    def do_PUT(self) -> None:
-        """Read all, answer."""
-        left = int(self.headers["Content-Length"])
-        while left:
-            left -= len(self.rfile.read(min(left, 1 << 16)))
-        self.send_response(201)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class SinkServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """One thread per connection."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-
-class Uploads(Backend):
-    """A bare urllib3 upload as a backend."""
-
-    def __init__(self, url: str, threads: int) -> None:
-        self.url = url
-        self.pool = urllib3.PoolManager(maxsize=threads, retries=False)
-
-    def put(self, name: str, body: bytes) -> None:
-        """Send one body."""
-        answer = self.pool.request("PUT", f"{self.url}/{name}", body=body)
-        if answer.status != 201:
-            raise UnavailableError(str(answer.status))
-
-    def deliver(self, packet: SealedPacket) -> Receipt:
-        """Send one packet."""
-        with packet.open() as file:
-            self.put(packet.packet_id, file.read())
-        return receipt(packet)
-
-    def check(self) -> Health:
-        """Always there."""
-        return Health(summary="there")
-
-
-def bench_drain(folder: Path, packets: int, size: int) -> None:
-    """Drain over loopback HTTP against a bare loop of the same uploads from the same files."""
-    # The server in a process of its own: it must not share our interpreter's lock.
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-    threads = 8
-    try:
-        with open_outbox(folder / "drain") as outbox:
-            for start in range(0, packets, BATCH):
-                outbox.submit_many([submission(size) for _ in range(min(BATCH, packets - start))])
-            paths = [outbox.spool.path(view.packet_id) for view in outbox.packets()]
-            backend = Uploads(url, threads)
-
-            def bare() -> None:
-                with ThreadPoolExecutor(threads) as pool:
-                    list(pool.map(lambda path: backend.put(path.name, path.read_bytes()), paths))
-
-            courier = Courier(outbox, "central", backend, policy=CourierPolicy(concurrency=threads))
-            first = timed(bare)
-            ours = timed(courier.drain)
-            loop = statistics.mean([first, timed(bare)])
-    finally:
-        server.kill()
-        server.wait()
-    row(f"bare urllib3 loop, {packets:,} x {size // 1000} kB, 8 threads", packets / loop, "/s")
-    row("drain", packets / ours, "/s", packets / loop, "goal 0.90x")
+def bench_stock(folder: Path, rows: int) -> None:
+    """What an office asks for again and again, with a small and a large stock for two destinations."""
+    found: dict[str, list[float]] = {}
+    for stock in (1000, rows):
+        destinations = [DestinationSpec(name="central"), DestinationSpec(name="usb")]
+        place = folder / f"stock-{stock}"
+        with Outbox.open(place / "outbox.db", place / "spool", destinations=destinations) as outbox:
+            fill(outbox, stock)
+            last = max(view.packet_id for view in outbox.packets())
+            questions: dict[str, Callable[[], object]] = {
+                "put": lambda: outbox._intake._record([submission(200)], outbox._now(), None),
+                "status of a packet": lambda last=last: outbox.status(last),  # type: ignore[misc]
+                "summary": outbox.summary,
+                "room and forecast": outbox.storage,
+                "registration statuses": outbox.registration_statuses,
+                "purge, nothing to do": lambda: outbox.purge(timedelta(days=30), who="bench"),
+            }
+            for name, question in questions.items():
+                found.setdefault(name, []).append(statistics.median(timed(question) for _ in range(9)))
+    for name, (small, large) in found.items():
+        row(f"{name}, 1,000 packets", small * 1e6, "us")
+        row(f"{name}, {rows:,} packets", large * 1e6, "us", small * 1e6)
 
 
 def bench_memory(folder: Path) -> None:
@@ -389,16 +353,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to write; the disk under it is measured")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--packets", type=int, default=5_000)
-    parser.add_argument("--size", type=int, default=300_000)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--stock", type=int, default=300_000)
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        server = SinkServer(("127.0.0.1", 0), Sink)
-        print(server.server_address[1], flush=True)
-        server.serve_forever()
-        return
     if options.memory:
         put_and_settle(options.folder, options.memory)
         return
@@ -408,7 +365,7 @@ def main() -> None:
         bench_life(folder, 2000)
         bench_single(folder, 500)
         bench_claim(folder, options.rows)
-        bench_drain(folder, options.packets, options.size)
+        bench_stock(folder, options.stock)
         bench_memory(folder)
     finally:
         shutil.rmtree(folder)

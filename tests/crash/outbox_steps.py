@@ -52,8 +52,11 @@ class Steps:
         """Count from now on."""
         for name in _CALLS:
             setattr(os, name, self._stepping(getattr(os, name)))
+        engine = outbox._database.engine
         for moment in ("begin", "before_cursor_execute", "after_cursor_execute", "commit"):
-            event.listen(outbox._database.engine, moment, self.step)
+            event.listen(engine, moment, self.step)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "checkout", lambda connection, *_: connection.set_trace_callback(self.step))
 
     def _stepping(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*arguments: Any, **options: Any) -> Any:

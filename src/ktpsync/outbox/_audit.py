@@ -136,7 +136,7 @@ class AuditTrail:
         if not entries:
             return
         rows = self._link(connection, entries) if chained else [_parameters(item) for item in entries]
-        self._database.run(connection, _INSERT, rows)
+        self._database.change(connection, _INSERT, rows)
 
     def chain(self) -> None:
         """Chain what callers' own transactions have left unchained."""

@@ -96,13 +96,32 @@ class Database:
         """
         if connection.engine is not self.engine:
             return connection.execute(self.sql(statement), values)
+        return connection.exec_driver_sql(self._driver_text(statement), values)
+
+    def change(self, connection: Connection, statement: str, values: Values) -> int:
+        """Execute a statement that is run for every packet and returns no rows; see :meth:`run`.
+
+        Returns:
+            How many rows were changed, over all values.
+        """
+        if self.kind != "sqlite" or connection.engine is not self.engine:
+            return self.run(connection, statement, values).rowcount
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        execute = driver.execute if isinstance(values, dict) else driver.executemany
+        cursor = execute(self._driver_text(statement), values)
+        changed = cursor.rowcount
+        cursor.close()
+        return changed
+
+    def _driver_text(self, statement: str) -> str:
         found = self._driver_statements.get(statement)
         if found is None:
             found = self._text(statement)
             if self.kind == "postgresql":
                 found = _BIND.sub(r"%(\1)s", found)
             self._driver_statements[statement] = found
-        return connection.exec_driver_sql(found, values)
+        return found
 
     def _text(self, statement: str) -> str:
         now, lock = (_DATABASE_NOW, "FOR UPDATE SKIP LOCKED") if self.kind == "postgresql" else (":now", "")
@@ -238,7 +257,10 @@ def _sqlite_engine(url: URL) -> sa.Engine:
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         # A deferred transaction that reads and then writes fails at once when another wrote in between.
-        connection.exec_driver_sql(connection.get_execution_options().get("ktpsync_begin", "BEGIN IMMEDIATE"))
+        begin = connection.get_execution_options().get("ktpsync_begin", "BEGIN IMMEDIATE")
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(begin).close()
 
     return engine
 

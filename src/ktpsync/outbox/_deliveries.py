@@ -140,7 +140,7 @@ class Deliveries:
         with self._database.write() as connection:
             for lease in leases:
                 bound = {"id": lease.delivery_id, "fence": lease.fence, "lease": lease_ms, "now": now}
-                if self._database.run(connection, _RENEW, bound).rowcount == 0:
+                if self._database.change(connection, _RENEW, bound) == 0:
                     lost.append(lease)
         return lost
 
@@ -170,7 +170,7 @@ class Deliveries:
     ) -> Sequence[Outcome]:
         """Write a single outcome: its statement tells whether the lease was still held."""
         statement, bound = _written(outcomes[0], now)
-        return outcomes if self._database.run(connection, statement, bound).rowcount else []
+        return outcomes if self._database.change(connection, statement, bound) else []
 
     def _write_batch(
         self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
@@ -188,7 +188,7 @@ class Deliveries:
             statement, bound = _written(outcome, now)
             grouped.setdefault(statement, []).append(bound)
         for statement, rows in grouped.items():
-            self._database.run(connection, statement, rows)
+            self._database.change(connection, statement, rows)
         return kept
 
     def next_due_ms(self, dest: str) -> int | None:

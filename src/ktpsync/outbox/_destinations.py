@@ -65,6 +65,11 @@ UPDATE ktpsync_destination SET breaker = :breaker, fail_run = :run, opened = :op
 WHERE dest = :dest
 """
 
+_ALL_WELL = """
+UPDATE ktpsync_destination SET delivered = delivered + :delivered
+WHERE dest = :dest AND breaker = 'closed' AND fail_run = 0
+"""
+
 
 class Destinations:
     """The destinations of one outbox."""
@@ -162,6 +167,10 @@ class Destinations:
 
     def learn(self, connection: Connection, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
         """Draw the conclusions from attempts on the destination itself, in the caller's transaction."""
+        if all(isinstance(outcome, Delivered) for outcome in outcomes):
+            bound = {"dest": dest, "delivered": len(outcomes)}
+            if self._database.change(connection, _ALL_WELL, bound):
+                return []
         row = self._row(connection, dest, lock=True)
         now_ms = self._clock.now_ms()
         breaker = _breaker(row)
@@ -307,7 +316,7 @@ class Destinations:
             "last_error": last_error,
             "delivered": delivered,
         }
-        self._database.run(connection, _UPDATE, bound)
+        self._database.change(connection, _UPDATE, bound)
         # A probe that fails every five minutes for months is not news each time.
         if before.state == CLOSED and after.state == OPEN:
             event = "destination-unreachable"

@@ -208,17 +208,17 @@ class Intake:
         Raises:
             _TakenError: They were to be written together, and a packet id or reference is taken already.
         """
-        run = self._database.run
+        change = self._database.change
         created_ms = self._clock.now_ms()
         rows = [self._row(item, created_ms, statement) for item in submissions]
-        if together and run(connection, statement, rows).rowcount != len(rows):
+        if together and change(connection, statement, rows) != len(rows):
             raise _TakenError
         results: list[Submitted | OutboxError] = []
         deliveries: list[dict[str, str | int | None]] = []
         told: list[AuditEntry] = []
         persons: dict[bytes, list[str]] = {}
         for item, row in zip(submissions, rows, strict=True):
-            if not together and run(connection, statement, row).rowcount == 0:
+            if not together and change(connection, statement, row) == 0:
                 results.append(self._existing(connection, item))
                 continue
             size = len(item.sealed)
@@ -239,7 +239,7 @@ class Intake:
             same_person = self._same_person(connection, item, persons)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
-            run(connection, _DELIVERIES, deliveries)
+            change(connection, _DELIVERIES, deliveries)
             if chained:
                 self._storage.count(connection, sum(int(row["size"] or 0) for row in deliveries))
         self._audit.append(connection, told, chained=chained)

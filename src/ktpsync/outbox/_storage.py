@@ -152,7 +152,7 @@ class Storage:
         """Add what a submission brings to the known size of the backlog, in its transaction."""
         if self._counts:
             statement = "UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"
-            self._database.run(connection, statement, {"size": size})
+            self._database.change(connection, statement, {"size": size})
 
     def recount(self, *, now: bool = False) -> None:
         """Count the backlog anew for the limits, every few seconds at most. Submissions never count it."""

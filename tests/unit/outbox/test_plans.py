@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,8 @@ _LARGE = re.compile(r"SCAN (?:ktpsync_)?(?:packet|delivery|audit|status|[pdca])\
 
 
 @pytest.fixture
-def watched(tmp_path: Path, manual_clock: ManualClock) -> Iterator[tuple[Outbox, set[tuple[str, Any]]]]:
-    """An outbox whose limits are set, and the statements that it runs with their values."""
+def watched(tmp_path: Path, manual_clock: ManualClock) -> Iterator[tuple[Outbox, set[str]]]:
+    """An outbox whose limits are set, and the statements that SQLite runs for it, with their values."""
     outbox = Outbox.open(
         tmp_path / "outbox.db",
         tmp_path / "spool",
@@ -34,26 +36,25 @@ def watched(tmp_path: Path, manual_clock: ManualClock) -> Iterator[tuple[Outbox,
         limits=Limits(reserve=0, max_backlog=1 << 40, max_age_days=1000),
         clock=manual_clock,
     )
-    ran: dict[str, Any] = {}
+    ran: set[str] = set()
 
-    @event.listens_for(outbox._database.engine, "before_cursor_execute")
-    def _run(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature
-        ran[statement] = values[0] if many else values
+    @event.listens_for(outbox._database.engine, "checkout")
+    def _checked_out(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_trace_callback(ran.add)
 
-    yield outbox, ran  # type: ignore[misc]
+    yield outbox, ran
     outbox.close()
 
 
-def scans(outbox: Outbox, ran: dict[str, Any]) -> list[str]:
+def scans(outbox: Outbox, ran: set[str]) -> list[str]:
     """Return the steps of these statements that read a whole large table; forget the statements."""
     found = []
-    with outbox._database.engine.connect() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        for statement, values in dict(ran).items():
-            steps = driver.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    statements = {one for one in ran if one.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}}
+    assert statements
+    with contextlib.closing(sqlite3.connect(str(outbox._database.engine.url.database))) as connection:
+        for statement in statements:
+            steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
             found += [f"{step[3]}: {statement}" for step in steps if _LARGE.search(step[3])]
-    assert ran
     ran.clear()
     return found
 

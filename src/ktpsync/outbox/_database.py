@@ -104,7 +104,9 @@ class Database:
         Returns:
             How many rows were changed, over all values.
         """
-        if self.kind != "sqlite" or connection.engine is not self.engine:
+        # Only where SQLAlchemy has begun the transaction: it cannot see statements that go past it.
+        begun = connection.engine is self.engine and connection.in_transaction()
+        if self.kind != "sqlite" or not begun:
             return self.run(connection, statement, values).rowcount
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)

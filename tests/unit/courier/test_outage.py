@@ -240,13 +240,17 @@ def test_concurrency_ramps_up_after_an_outage(station: Any, centre: Centre) -> N
                 at_work -= 1
 
     centre.deliver = deliver  # type: ignore[method-assign]
+    courier = new_courier(station, centre, concurrency=8)
+    for _ in range(40):
+        station.submit()
+    courier.drain()
+    assert 8 == max(seen)
     for _ in range(60):
         station.submit()
-    courier = new_courier(station, centre, concurrency=8)
     centre.back_at = HOUR
     serve(station, courier, HOUR + 400)
     after = seen[-60:]
-    assert 60 == len(centre.delivered)
+    assert 100 == len(centre.delivered)
     assert [1, 1] == after[:2]
     assert all(count <= min(number + 1, 8) for number, count in enumerate(after))
     assert max(after) > 4
@@ -310,6 +314,33 @@ def test_clock_jumps_park_nothing_and_expire_nothing_wrongly(
     serve(station, courier, 2 * HOUR + 1)
     assert [packet_id] == list(centre.delivered)
     assert DeliveryState.DELIVERED is station.outbox.status(packet_id).deliveries[0].state
+
+
+def test_a_packet_parked_by_a_jump_comes_back_although_another_one_keeps_the_courier_busy(
+    station: Any, centre: Centre
+) -> None:
+    """A packet that fails again and again does not hide one that seems to be leased for a year."""
+    parked = station.submit().packet.packet_id
+    station.outbox.claim("central", 1, 120, owner="of a process that died")
+    station.clock.ms -= YEAR * 1000
+    poison = station.submit().packet.packet_id
+    centre.trouble = lambda packet: ValueError("bug") if packet.packet_id == poison else None
+    serve(station, new_courier(station, centre), HOUR)
+    assert [parked] == list(centre.delivered)
+
+
+def test_a_lone_failure_is_not_tried_again_at_once(station: Any, centre: Centre) -> None:
+    """Five tries in a millisecond would take a blip for an outage; they are seconds apart, and cost no attempt."""
+    packet_id = station.submit().packet.packet_id
+    centre.back_at = 1000.0
+    courier = new_courier(station, centre)
+    first = courier.drain()
+    assert (1, "empty") == (centre.tries, first.stopped)
+    assert 0 < (first.retry_in or 0) <= 5
+    centre.back_at = 0
+    station.clock.advance(first.retry_in or 0)
+    assert 1 == courier.drain().delivered
+    assert 1 == station.outbox.status(packet_id).deliveries[0].attempts
 
 
 @pytest.mark.parametrize("years", YEARS)

@@ -305,7 +305,7 @@ class Hangs(Backend):
 
 stop = threading.Event()
 with Outbox.open(Path(sys.argv[1]), Path(sys.argv[2])) as outbox:
-    courier = Courier(outbox, "central", Hangs(), policy=CourierPolicy(grace=0.2))
+    courier = Courier(outbox, "central", Hangs(), policy=CourierPolicy(grace=0.2, lease=3000))
     Service(outbox, [courier]).run(stop)
 """
 
@@ -316,7 +316,7 @@ def test_an_upload_that_hangs_is_given_back_and_the_process_ends(tmp_path: Path)
     with Outbox.open(database, spool, destinations=[DestinationSpec(name="central")]) as outbox:
         sealed = b"sealed"
         outbox.submit(sealed, packet_id=new_packet_id(), sha256=hashlib.sha256(sealed).hexdigest())
-    subprocess.run([sys.executable, "-c", HANGS, database, spool], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", HANGS, database, spool], check=True, timeout=50)
     with Outbox.open(database, spool) as outbox:
         (line,) = outbox.summary()
         (view,) = outbox.deliveries()

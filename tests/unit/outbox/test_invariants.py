@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ktpsync import files
 from ktpsync.errors import ConfigError, LeaseLostError, StationFullError
-from ktpsync.outbox import DeliveryState, Outbox
+from ktpsync.outbox import Delivered, DeliveryState, Outbox
 from ktpsync.plugins import StatusChange, StatusPage
 
 
@@ -173,6 +173,24 @@ def test_invariant_04_only_the_present_lease_settles(station: Any) -> None:
     outbox.fail(present, code="present", reason="the holder's word")
     (central, _usb) = outbox.status(late.packet.packet_id).deliveries
     assert (DeliveryState.PENDING, "present", 1) == (central.state, central.code, central.failures)
+
+
+def test_invariant_04_a_lost_lease_among_others_is_left_out(station: Any) -> None:
+    """Of several results written together, the late one changes nothing, is not counted and is not told in the trail."""
+    late, kept = (station.submit(data).packet for data in (b"late", b"kept"))
+    first, second = station.claim(limit=2, lease=1)
+    station.outbox.renew([second], 60)
+    station.clock.advance(2)
+    (stolen,) = station.reopen().claim("central", 1, 60)
+    outcomes = [Delivered(lease=one, receipt=station.receipt(one.packet)) for one in (first, second)]
+    assert [first] == station.outbox.apply("central", outcomes)
+    assert 1 == station.outbox.destination("central").delivered
+    assert ["submitted"] == [item.event for item in station.outbox.status(late.packet_id).history]
+    assert ["submitted", "delivered"] == [
+        item.event for item in station.outbox.status(kept.packet_id).history
+    ]
+    station.outbox.settle(stolen, station.receipt(late))
+    assert () == station.outbox.audit.verify().problems
 
 
 def test_invariant_04_two_workers_never_hold_one_packet(station: Any) -> None:

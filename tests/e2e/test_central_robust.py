@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gzip
 import json
@@ -15,15 +16,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
 import urllib3
+import uvicorn
 from attrs import evolve
+from starlette.requests import Request
 
 from ktpsync import age, files
 from ktpsync.backends.http.backend import RECONCILE_PAGE, HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
+from ktpsync.central._body import parts
+from ktpsync.central._connection import Connection
+from ktpsync.central._problem import Problem
 from ktpsync.central._store import CentralStore
 from ktpsync.errors import ConflictError, RejectedError, UnavailableError
 from ktpsync.packet import SealedPacket
@@ -32,6 +39,8 @@ from ktpsync.testing import made_up_packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from starlette.types import Receive, Scope, Send
 
 TOKEN = {"Authorization": "Bearer right-token"}
 
@@ -280,6 +289,28 @@ def test_who_lost_an_upload_is_told(
             old.sendall(file.read()[100_000:])
         assert b" 409 " in old.recv(65536)
         assert 100_000 == arrived(common, packet)
+
+
+def test_what_arrived_before_a_break_is_kept_to_the_last_byte() -> None:
+    """A reset is noticed before what came with it is read; the server drops that, so it is taken from the connection."""
+    took: list[bytes | str] = []
+
+    async def receiving(scope: Scope, receive: Receive, _send: Send) -> None:
+        try:
+            async for part in parts(Request(scope, receive)):
+                took.append(part)  # noqa: PERF401 - what comes before the error counts
+        except Problem as problem:
+            took.append(problem.detail)
+
+    async def broken() -> None:
+        protocol = Connection(uvicorn.Config(receiving), uvicorn.server.ServerState(), {})
+        protocol.connection_made(Mock(get_extra_info=Mock(return_value=None)))
+        protocol.data_received(b"PUT /v1/packets/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123")
+        protocol.connection_lost(ConnectionResetError())
+        await asyncio.gather(*protocol.tasks)
+
+    asyncio.run(broken())
+    assert [b"123", "The connection broke off."] == took
 
 
 def test_another_office_learns_nothing_of_a_packet(

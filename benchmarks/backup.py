@@ -240,7 +240,8 @@ def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
         )
         line = costs[-1]
         print(
-            f"{count:9} {line.incremental:9.2f} {extra:22} {line.listing:9.2f} {line.prune:13.2f}", flush=True
+            f"{count:9} {line.incremental:9.2f} {line.extra_bytes:22} {line.listing:9.2f} {line.prune:13.2f}",
+            flush=True,
         )
         have = count + 300
     return costs

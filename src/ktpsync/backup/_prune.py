@@ -275,7 +275,7 @@ def own_snapshots(repository: Repository, head: Snapshot) -> dict[str, Snapshot]
     for name in repository.snapshot_names():
         try:
             snapshot = repository.snapshot(name)
-        except BackupError:
+        except DamagedBackupError:
             continue
         if snapshot.manifest.lineage == head.manifest.lineage:
             found[name] = snapshot

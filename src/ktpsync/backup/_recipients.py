@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ktpsync.backup._repository import Repository
     from ktpsync.clock import Clock
 
-_PREFIX: Final = "recipients/"
+RECIPIENTS_PREFIX: Final = "recipients/"
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -47,7 +47,7 @@ def recipient_history(repository: Repository) -> list[RecipientsSince]:
             since=repository.marker.created_at, station="", recipients=repository.marker.recipients
         ),
     ]
-    for key in sorted(info.key for info in repository.storage.list(_PREFIX)):
+    for key in sorted(info.key for info in repository.storage.list(RECIPIENTS_PREFIX)):
         try:
             entry = load(RecipientsEntry, repository.read(key), key)
         except BackupError:
@@ -74,4 +74,4 @@ def note_recipients(repository: Repository, recipients: Sequence[str], *, statio
         return
     now = utc_from_ms(clock.now_ms())
     entry = RecipientsEntry(since=utc_text(now), station=station, recipients=tuple(recipients))
-    repository.put_bytes(f"{_PREFIX}{now.strftime(_STAMP)}-{uuid6.uuid7()}.json", dump(entry))
+    repository.put_bytes(f"{RECIPIENTS_PREFIX}{now.strftime(_STAMP)}-{uuid6.uuid7()}.json", dump(entry))

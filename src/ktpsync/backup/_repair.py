@@ -82,7 +82,7 @@ def _packs(repository: Repository) -> list[PackEntry]:
     for name in repository.snapshot_names():
         try:
             manifest = repository.snapshot(name).manifest
-        except BackupError:
+        except DamagedBackupError:
             continue
         packs.update((pack.name, pack) for pack in manifest.packs)
         gone.update(manifest.dropped.packs)

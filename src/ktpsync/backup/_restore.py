@@ -151,13 +151,14 @@ def heads(repository: Repository, problems: list[str] | None = None) -> list[Sna
         problems: Takes a line for each snapshot that cannot be read.
 
     Raises:
+        RepositoryError: The format of a snapshot is newer: an older one in its stead would be a step back.
         BackendError: The storage cannot be reached.
     """
     newest: dict[str, Snapshot] = {}
     for name in repository.snapshot_names():
         try:
             found = repository.snapshot(name)
-        except BackupError as error:
+        except DamagedBackupError as error:
             if problems is not None:
                 problems.append(str(error))
             continue

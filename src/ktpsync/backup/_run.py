@@ -36,7 +36,7 @@ from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
-from ktpsync.errors import BackendError, BackupError, DamagedBackupError, NotFoundError, SpoolError
+from ktpsync.errors import BackendError, DamagedBackupError, NotFoundError, SpoolError
 from ktpsync.keys import StationKey
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class SnapshotRun:
             if name > head.ref.name:
                 try:
                     other = self.repository.snapshot(name)
-                except BackupError:
+                except DamagedBackupError:
                     continue
                 if other.manifest.lineage == head.manifest.lineage:
                     return True

@@ -33,6 +33,9 @@ class BackupSource(Protocol):
     ) -> None:
         """Note durably that a snapshot on the target holds these packets; the sequence rises by one."""
 
+    def copied(self, target: str, /) -> Iterator[str]:
+        """Yield the ids of the packets that a target is noted to hold."""
+
     def lose_copies(self, target: str, packet_ids: Iterable[str], /, *, why: str) -> None:
         """Note durably that a target holds these packets no more; from now on it lacks them."""
 

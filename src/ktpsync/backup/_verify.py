@@ -15,8 +15,10 @@ from ktpsync.backup._documents import (
     Manifest,
     PackEntry,
     PackIndex,
+    RecipientsEntry,
     dropped_keys,
     index_key,
+    load,
     manifest_key,
     pack_key,
     signature_key,
@@ -27,9 +29,10 @@ from ktpsync.backup._genuine import chain_problems, memory_problems, signer_prob
 from ktpsync.backup._memory import BackupMemory, Checks, Knowledge
 from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
+from ktpsync.backup._recipients import RECIPIENTS_PREFIX
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._sample import Sample, everything, sample
-from ktpsync.backup._source import mark_copied
+from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import OpenedState
 from ktpsync.clock import Clock, SystemClock
 from ktpsync.errors import (
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.backup._repository import Snapshot
-    from ktpsync.backup._source import BackupSource
 
 
 def verify(
@@ -107,6 +109,7 @@ def verify(
         share=share,
         besides=packs,
         progress=progress,
+        source=source,
     )
     started_ms = (clock or SystemClock()).now_ms()
     report = check.all()
@@ -151,8 +154,10 @@ class _Check:
     share: float | None
     besides: Collection[str]
     progress: ProgressCallback
+    source: BackupSource | None
     whole: dict[str, PackEntry] = Factory(dict)
     lost: dict[str, list[str]] = Factory(dict)
+    replaced: dict[str, set[str]] = Factory(dict)
     own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
     notes: list[str] = Factory(list)
@@ -192,6 +197,8 @@ class _Check:
                 self.own.update((pack.name, snapshot.ref.name) for pack in snapshot.manifest.packs)
         for pack in chosen:
             self._pack(pack)
+        self._replaced(packs)
+        self._history()
         self._leftovers(snapshots, packs)
         self._forgive(snapshots)
         return VerifyReport(
@@ -305,7 +312,9 @@ class _Check:
 
     def _packets(self, pack: PackEntry, key: str | None) -> None:
         """Look at each packet of a pack; at none of them if the pack is lost."""
-        index = self._index(pack, key)
+        index, trusted = self._index(pack, key)
+        if not trusted:
+            self.replaced[pack.name] = set()
         if index is None:
             self._report(
                 pack_key(pack.name),
@@ -322,8 +331,28 @@ class _Check:
                         self._still_there()
                         self.lost.setdefault(pack.name, []).append(entry.packet_id)
                         self._report(key, "its bytes are damaged.", entry.packet_id, entry.sha256)
-                    elif self.depth is Depth.OPEN and self.open_packet is not None:
+                        continue
+                    if not trusted:
+                        self.replaced[pack.name].add(entry.packet_id)
+                    if self.depth is Depth.OPEN and self.open_packet is not None:
                         self._open_packet(key, entry.packet_id, sealed)
+
+    def _replaced(self, packs: dict[str, PackEntry]) -> None:
+        """Name what is lost with packs whose index is damaged too: all that the outbox misses in the others."""
+        names = [name for name in self.replaced if name in self.own]
+        if not names or self.share is not None or self.source is None or self.known is None:
+            return
+        held: set[str] = set()
+        for name in self.own.keys() & packs.keys():
+            index, trusted = self._index(packs[name], pack_key(name) if name in self.whole else None)
+            if index is not None and (trusted or name in self.whole):
+                gone = self.lost.get(name, ())
+                held.update(entry.packet_id for entry in index.packets if entry.packet_id not in gone)
+        held.update(packet_id for name in names for packet_id in self.replaced[name])
+        for packet_id in self.source.copied(self.known.lineage):
+            if packet_id not in held:
+                self.lost.setdefault(names[0], []).append(packet_id)
+                self._report(pack_key(names[0]), "it is in no pack any more.", packet_id)
 
     def _open_packet(self, key: str, packet_id: str, sealed: bytes) -> None:
         assert self.open_packet is not None
@@ -332,14 +361,14 @@ class _Check:
         except (AgeError, PacketError, RecordError) as error:
             self._report(key, f"it does not open: {error}", packet_id)
 
-    def _index(self, pack: PackEntry, key: str | None) -> PackIndex | None:
-        """Return a pack's index, from the pack itself if the index is damaged; none if that is too."""
+    def _index(self, pack: PackEntry, key: str | None) -> tuple[PackIndex | None, bool]:
+        """Return a pack's index, from the pack itself if the index is damaged, and whether it is the one recorded."""
         with contextlib.suppress(BackupError):
-            return self.repository.index(pack)
+            return self.repository.index(pack), True
         if key is not None:
             with contextlib.suppress(DamagedBackupError), self._open(key) as source:
-                return index_from_pack(pack.name, source)
-        return None
+                return index_from_pack(pack.name, source), False
+        return None, False
 
     def _present(self, key: str, size: int) -> bool:
         """Return whether an object can be read; say what is wrong with it."""
@@ -381,6 +410,13 @@ class _Check:
         with contextlib.suppress(OSError, AttributeError):
             files.drop_page_cache(source)
         return source
+
+    def _history(self) -> None:
+        for info in self.repository.storage.list(RECIPIENTS_PREFIX):
+            try:
+                load(RecipientsEntry, self.repository.read(info.key), info.key)
+            except (DamagedBackupError, RepositoryError) as error:
+                self._report(info.key, str(error))
 
     def _leftovers(self, snapshots: dict[str, Snapshot], packs: dict[str, PackEntry]) -> None:
         named = {key for pack in packs for key in (pack_key(pack), index_key(pack))}

@@ -31,6 +31,11 @@ UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms
   verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
 WHERE packet_id = :packet_id AND dest = :dest
 """
+_COPIES = """
+SELECT d.packet_id FROM ktpsync_delivery d JOIN ktpsync_packet p ON p.packet_id = d.packet_id
+WHERE d.dest = :dest AND d.state = 'delivered' AND p.location <> 'purged' AND d.packet_id > :after
+ORDER BY d.packet_id LIMIT :count
+"""
 _LOST = """
 UPDATE ktpsync_delivery SET state = 'open', receipt = NULL, settled_ms = NULL, verified_ms = NULL
 WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
@@ -118,6 +123,17 @@ class Copies:
                 packets=len(rows),
             )
             self._audit.append(connection, [told])
+
+    def copied(self, repository: str) -> Iterator[str]:
+        """Yield the packets that a repository is noted to hold, in constant memory."""
+        bound: dict[str, str | int] = {"dest": COPY_PREFIX + repository, "after": "", "count": _PAGE}
+        while True:
+            with self._database.read() as connection:
+                ids = connection.execute(self._database.sql(_COPIES), bound).scalars().all()
+            yield from ids
+            if len(ids) < _PAGE:
+                return
+            bound["after"] = ids[-1]
 
     def lose(self, repository: str, packet_ids: Iterable[str], *, why: str) -> None:
         """Write down that a repository does not hold packets whole any more: they are copied again."""

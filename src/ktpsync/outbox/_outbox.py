@@ -629,6 +629,10 @@ class Outbox:
         """
         self._copies.mark(repository, packet_ids, snapshot=snapshot, verified_ms=verified_ms)
 
+    def copied(self, repository: str) -> Iterator[str]:
+        """Yield the ids of the packets that a backup repository is noted to hold, purged ones left out."""
+        return self._copies.copied(repository)
+
     def lose_copies(self, repository: str, packet_ids: Iterable[str], *, why: str) -> None:
         """Write down that a repository holds packets damaged or not at all: the next backup copies them again.
 

@@ -77,7 +77,7 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.changes: list[dict[str, object]] = []
-        self.copied: dict[str, dict[str, str]] = {}
+        self.held: dict[str, dict[str, str]] = {}
 
     def add(self, size: int, *, seed: int) -> str:
         """Store a packet of random bytes and return its id."""
@@ -105,11 +105,11 @@ class FolderSource:
         yield from self.changes[after:]
 
     def register_copy_target(self, target: str) -> None:
-        self.copied.setdefault(target, {})
+        self.held.setdefault(target, {})
 
     def uncopied(self, target: str) -> Iterator[SealedPacket]:
         for change in list(self.changes):
-            if "sha256" in change and change["packet"] not in self.copied[target]:
+            if "sha256" in change and change["packet"] not in self.held[target]:
                 name = str(change["packet"])
                 yield SealedPacket.from_file(
                     name, str(change["sha256"]), int(str(change["size"])), self.folder / f"{name}.age"
@@ -118,16 +118,19 @@ class FolderSource:
     def mark_copied(
         self, target: str, packet_ids: Iterable[str], snapshot: str, *, verified_ms: int | None = None
     ) -> None:
-        self.copied[target].update(dict.fromkeys(packet_ids, snapshot))
+        self.held[target].update(dict.fromkeys(packet_ids, snapshot))
         self.changes.append({"copied": snapshot})
+
+    def copied(self, target: str) -> Iterator[str]:
+        yield from sorted(self.held[target])
 
     def lose_copies(self, target: str, packet_ids: Iterable[str], *, why: str) -> None:
         for packet_id in packet_ids:
-            self.copied[target].pop(packet_id, None)
+            self.held[target].pop(packet_id, None)
         self.changes.append({"lost": why})
 
     def give_up_copies(self, target: str, *, why: str) -> None:
-        self.copied[target].clear()
+        self.held[target].clear()
         self.changes.append({"given up": why})
 
     def packets(self) -> list[dict[str, object]]:

@@ -185,7 +185,7 @@ def test_a_place_that_goes_away_is_not_taken_for_damage(bench: Any, monkeypatch:
     """A cable pulled out during a verification loses no copy: it ends with an error instead."""
     fill(bench, 4)
     bench.backup(pack_size=4_000)
-    copied = {target: dict(packets) for target, packets in bench.source.copied.items()}
+    copied = {target: dict(packets) for target, packets in bench.source.held.items()}
     opened = bench.storage.open
 
     def gone(key: str) -> Any:
@@ -198,7 +198,7 @@ def test_a_place_that_goes_away_is_not_taken_for_damage(bench: Any, monkeypatch:
     with pytest.raises(UnavailableError, match="went away"):
         bench.verify(source=bench.source)
 
-    assert copied == bench.source.copied
+    assert copied == bench.source.held
 
 
 def test_a_sample_finds_damage_in_its_turn(bench: Any) -> None:

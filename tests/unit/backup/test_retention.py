@@ -151,7 +151,7 @@ def test_backups_go_on_after_prunes(grown: Any) -> None:
 
 def test_a_packet_that_is_stored_twice_is_kept_once(grown: Any) -> None:
     """The older copy goes, the newer one stays."""
-    for copied in grown.source.copied.values():
+    for copied in grown.source.held.values():
         copied.clear()
     grown.backup()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ktpsync.backup import Repository, verify
+from ktpsync.backup import Repository, Retention, prune, verify
 from ktpsync.errors import RepositoryError
 
 
@@ -138,3 +138,32 @@ def test_a_place_without_marker_is_refused(bench: Any) -> None:
 
     with pytest.raises(RepositoryError, match="Plug in the right disk"):
         Repository.open(bench.storage)
+
+
+def write_a_newer_head(bench: Any) -> None:
+    """The newest manifest is of version 2, rightly signed."""
+    path = bench.files("snapshots/*.manifest.json")[-1]
+    data = path.read_bytes().replace(b'"version": 1', b'"version": 2')
+    path.write_bytes(data)
+    path.with_name(f"{path.name}.sig").write_bytes(bench.station.sign(data))
+
+
+def test_a_newer_snapshot_is_refused_by_everything_that_would_go_on(bench: Any) -> None:
+    """Backup, prune and restore stop with a sentence instead of going on with an older state; verify names it."""
+    bench.source.add(100, seed=1)
+    bench.backup()
+    bench.source.add(100, seed=2)
+    bench.backup()
+    write_a_newer_head(bench)
+    policy = Retention(last=1, daily=0, weekly=0, monthly=0)
+
+    for act in (
+        bench.backup,
+        bench.restore,
+        lambda: prune(
+            bench.source, bench.repository, station=bench.station, memory=bench.memory, retention=policy
+        ),
+    ):
+        with pytest.raises(RepositoryError, match="Install a newer ktpsync"):
+            act()
+    assert "Install a newer ktpsync" in str(bench.verify().problems[0])

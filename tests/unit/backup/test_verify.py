@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ktpsync.backup import Depth, Repository, backup
+from ktpsync.backup._pack import PackWriter
 from ktpsync.errors import DamagedBackupError
 from ktpsync.keys import StationKey
+from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,35 +178,68 @@ def put_a_foreign_snapshot(bench: Any) -> None:
     backup(bench.source, bench.repository, station=StationKey.generate(), memory=bench.folder / "other")
 
 
+def flip_pack(bench: Any) -> None:
+    """A pack has a wrong bit."""
+    flip(bench.files("packs/*.tar")[0], 2_000)
+
+
+def swap_indexes(bench: Any) -> None:
+    """Two indexes have changed places."""
+    one, two = bench.files("packs/*.index.json")
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+
+
 @pytest.mark.parametrize(
-    "tamper",
+    ("tamper", "named"),
     [
-        remove_newest_manifest,
-        remove_oldest_manifest,
-        remove_signature,
-        edit_manifest,
-        truncate_manifest,
-        truncate_pack,
-        remove_pack,
-        remove_index,
-        flip_index,
-        swap_packs,
-        flip_state,
-        remove_state,
-        swap_states,
-        roll_back,
-        put_an_older_manifest_under_a_newer_name,
-        put_a_foreign_snapshot,
+        (remove_newest_manifest, ["snapshots/*.manifest.json", -1]),
+        (remove_oldest_manifest, ["snapshots/*.manifest.json", 0]),
+        (remove_signature, ["snapshots/*.manifest.json", 0]),
+        (edit_manifest, ["snapshots/*.manifest.json", -1]),
+        (truncate_manifest, ["snapshots/*.manifest.json", -1]),
+        (truncate_pack, ["packs/*.tar", 0]),
+        (flip_pack, ["packs/*.tar", 0]),
+        (remove_pack, ["packs/*.tar", 0]),
+        (remove_index, ["packs/*.index.json", 0]),
+        (flip_index, ["packs/*.index.json", 0]),
+        (swap_indexes, ["packs/*.index.json", -1]),
+        (swap_packs, ["packs/*.tar", -1]),
+        (flip_state, ["snapshots/*.age", 0]),
+        (remove_state, ["snapshots/*.age", 0]),
+        (swap_states, ["snapshots/*.age", -1]),
+        (roll_back, ["snapshots/*.manifest.json", -1]),
+        (put_an_older_manifest_under_a_newer_name, ["snapshots/*.manifest.json", -1]),
+        (put_a_foreign_snapshot, ["snapshots/*.manifest.json", -1]),
     ],
 )
-def test_tampering_is_detected_by_the_default_verification(filled: Any, tamper: Any) -> None:
-    """Each kind of damage or deceit is a problem with the name of a file."""
+def test_tampering_is_detected_by_the_default_verification(filled: Any, tamper: Any, named: Any) -> None:
+    """Each kind of damage or deceit is a problem with the name of the file that it concerns."""
+    pattern, number = named
+    expected = filled.files(pattern)[number].relative_to(filled.folder / "disk").as_posix()
     tamper(filled)
 
     report = filled.verify()
 
     assert not report.ok
-    assert all(problem.key.startswith(("packs/", "snapshots/")) for problem in report.problems)
+    assert expected in {problem.key for problem in report.problems}
+
+
+def test_a_foreign_packet_in_a_pack_s_place_is_named(filled: Any) -> None:
+    """Whole and well-formed, but not what the snapshot recorded: the packets that were there are named and copied again."""
+    foreign = PackWriter(filled.files("packs/*.tar")[0].stem)
+    foreign.add_bytes(new_packet_id(), hashlib.sha256(b"foreign").hexdigest(), b"foreign")
+    pack = foreign.finish()
+    filled.files("packs/*.tar")[0].write_bytes(pack.data.read())
+    filled.files("packs/*.index.json")[0].write_bytes(pack.index)
+
+    report = filled.verify()
+
+    first = filled.files("packs/*.tar")[0].name
+    assert {f"packs/{first}", f"packs/{first[:-4]}.index.json"} == {
+        problem.key for problem in report.problems
+    }
 
 
 @pytest.mark.parametrize(

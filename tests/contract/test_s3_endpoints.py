@@ -210,6 +210,31 @@ def test_damage_on_the_way_is_noticed(
             assert packet.sha256 == backend.deliver(packet).sha256
 
 
+@pytest.mark.slow
+def test_an_endpoint_that_knows_no_new_checksums(over_line: dict[str, object], line: Any, reply: Any) -> None:
+    """Older services answer boto3's own checksums and trailers with an error; they are not sent."""
+
+    def refuse(asked: Any) -> Any:
+        news = [
+            name.lower()
+            for name in asked.headers
+            if name.lower().startswith(("x-amz-checksum", "x-amz-trailer"))
+        ]
+        encoded = "aws-chunked" in asked.headers.get("Content-Encoding", "")
+        if news or encoded or "x-amz-sdk-checksum-algorithm" in asked.headers:
+            return reply(501, b"<Error><Code>NotImplemented</Code></Error>")
+        return None
+
+    line.fault = refuse
+    with make({**over_line, "part_size": 5 * MIB}) as backend:
+        for content in (b"small", b"large" * 2 * MIB):
+            packet = made_up_packet(content)
+            assert packet.sha256 == backend.deliver(packet).sha256
+            with backend.open(f"packets/{packet.packet_id[-2:]}/{packet.packet_id}.age") as file:
+                assert content == file.read()
+        assert "no" == backend.check().details["checks_sha256"]
+
+
 # --- parts ---
 
 

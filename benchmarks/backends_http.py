@@ -182,7 +182,7 @@ def main() -> None:
     if options.sink:
         serve_sink()
         return
-    rounds, batch = (4, 40) if options.quick else (20, 100)
+    rounds, batch = (4, 40) if options.quick else (12, 60)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         age.write_identity_file(folder / "identity.txt", age.generate_identity("x25519"))

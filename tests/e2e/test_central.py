@@ -174,6 +174,7 @@ def test_the_sandbox_door_is_closed_unless_asked_for(settings: CentralSettings) 
         assert 404 == urllib3.request("POST", f"{url}sandbox/faults", json={"outage": True}).status
 
 
+@pytest.mark.slow
 def test_what_was_answered_with_201_survives_a_kill(tmp_path: Path) -> None:
     """SIGKILL right after the answer: the packet is there with the right bytes, and is processed after the restart."""
     age.write_identity_file(tmp_path / "identity.txt", IDENTITY)

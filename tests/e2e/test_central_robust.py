@@ -382,6 +382,7 @@ def test_bodies_without_end_or_measure_are_refused(settings: CentralSettings) ->
         assert 413 == put(url, made_up_packet(), b"x" * 1001).status
 
 
+@pytest.mark.slow
 def test_a_large_packet_costs_no_memory(tmp_path: Path, send_part: Callable[..., socket.socket]) -> None:
     """It is streamed to the disk: the centre's memory does not grow with it."""
     age.write_identity_file(tmp_path / "identity.txt", age.generate_identity("x25519"))

@@ -43,8 +43,8 @@ def serve(
     Raises:
         OSError: The address cannot be listened on, or a TLS file cannot be read.
     """
-    server = uvicorn.Server(_config(settings))
     with _listening(host, port) as listener:
+        server = uvicorn.Server(_config(settings))
         ready(_url(settings, host, listener))
         server.run(sockets=[listener])
 
@@ -52,8 +52,8 @@ def serve(
 @contextlib.contextmanager
 def running(settings: CentralSettings, *, host: str = "127.0.0.1") -> Iterator[str]:
     """Run a centre in this process, for tests, and yield its URL."""
-    server = uvicorn.Server(_config(settings))
     with _listening(host, 0) as listener:
+        server = uvicorn.Server(_config(settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -64,6 +64,8 @@ def running(settings: CentralSettings, *, host: str = "127.0.0.1") -> Iterator[s
 
 
 def _config(settings: CentralSettings) -> uvicorn.Config:
+    # First what can fail: the application opens its database.
+    tls = None if settings.tls is None else context_of(settings.tls)
     config = uvicorn.Config(
         create_app(settings),
         http=Connection,
@@ -75,7 +77,7 @@ def _config(settings: CentralSettings) -> uvicorn.Config:
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEPT_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
-        ssl_context_factory=None if settings.tls is None else context_of(settings.tls),
+        ssl_context_factory=tls,
     )
     config.load()
     return config

@@ -167,6 +167,33 @@ class AuditTrail:
         with self._database.read() as connection:
             return int(connection.execute(self._database.sql("SELECT seq FROM ktpsync_chain")).scalar_one())
 
+    def head(self) -> tuple[int, str]:
+        """Return number and hash of the last entry; 0 and nothing where there is none."""
+        self.chain()
+        with self._database.read() as connection:
+            row = connection.execute(
+                self._database.sql(
+                    "SELECT seq, hash FROM ktpsync_audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
+                )
+            ).first()
+        return (0, "") if row is None else (row.seq, row.hash)
+
+    def holds(self, seq: int, known: str) -> bool:
+        """Return whether the trail goes on from an entry that was its last one once.
+
+        Args:
+            seq: Its number.
+            known: Its hash. What retention removed since cannot be compared.
+        """
+        last, _ = self.head()
+        with self._database.read() as connection:
+            sql = self._database.sql
+            found = connection.execute(
+                sql("SELECT hash FROM ktpsync_audit WHERE seq = :seq"), {"seq": seq}
+            ).scalar()
+            first = connection.execute(sql("SELECT MIN(seq) FROM ktpsync_audit")).scalar() or 0
+        return found == known if found is not None else seq <= last and seq < first
+
     def entries(self, *, after: int = 0, packet_id: str | None = None) -> Iterator[AuditEntry]:
         """Yield chained entries in order.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.errors import SpoolError
+from ktpsync.errors import OutboxDamagedError, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
+    from ktpsync.outbox._orphans import Orphans
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._views import Views
 
@@ -40,13 +41,21 @@ class Examiner:
     """Examines one opened outbox. It changes nothing."""
 
     def __init__(
-        self, database: Database, spool: Spool, audit: AuditTrail, views: Views, clock: Clock
+        self,
+        database: Database,
+        spool: Spool,
+        audit: AuditTrail,
+        views: Views,
+        clock: Clock,
+        *,
+        orphans: Orphans,
     ) -> None:
         self._database = database
         self._spool = spool
         self._audit = audit
         self._views = views
         self._clock = clock
+        self._orphans = orphans
 
     def examine(self, *, read: bool) -> Examination:
         """Compare rows, files and trail; see :meth:`Outbox.examine`."""
@@ -65,6 +74,10 @@ class Examiner:
             except SpoolError as error:
                 problems.append(str(error))
         problems += self._audit.verify().problems
+        try:
+            self._orphans.check()
+        except OutboxDamagedError as error:
+            problems.append(str(error))
         return Examination(packets=packets, problems=tuple(problems), notices=tuple(self._odd_files()))
 
     def _database_problems(self, *, thorough: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from pathlib import Path
 from random import Random, SystemRandom
@@ -21,6 +20,7 @@ from ktpsync.outbox._destinations import Destinations
 from ktpsync.outbox._examine import Examiner
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._migrate import migrate
+from ktpsync.outbox._orphans import Orphans
 from ktpsync.outbox._rewrap import Rewrapping
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState
@@ -64,11 +64,6 @@ if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
     from ktpsync.plugins import Holding, Receipt, StatusPage
 
-ORPHAN_AGE_MS = 24 * 3_600_000
-"""How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
-
-_ORPHAN_PAGE = 500
-
 
 class Outbox:
     """The packets of one station or office and their deliveries. Made by :meth:`open`.
@@ -110,6 +105,7 @@ class Outbox:
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._rewrapping = Rewrapping(database, spool, self.audit, clock)
         self._views = Views(database, self._destinations, clock)
+        self._orphans = Orphans(spool, self.audit, self._views, clock, outbox_id=self.outbox_id)
 
     @classmethod
     def open(
@@ -239,18 +235,12 @@ class Outbox:
 
         Returns:
             How many packets' files were removed.
+
+        Raises:
+            OutboxDamagedError: The database is an older copy than the one that knew the spool's packets. Nothing
+                was removed.
         """
-        before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
-        removed = 0
-        old_files = self.spool.old_files(before_ms)
-        while packet_ids := list(itertools.islice(old_files, _ORPHAN_PAGE)):
-            needed = self._views.spooled(packet_ids)
-            removed += sum(
-                self.spool.discard_orphan(packet_id, before_ms=before_ms)
-                for packet_id in packet_ids
-                if packet_id not in needed
-            )
-        return removed
+        return self._orphans.collect()
 
     def storage(self) -> StorageView:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
@@ -667,7 +657,9 @@ class Outbox:
         Args:
             read: Also read every sealed file and compare its digest, and check all of the database.
         """
-        return Examiner(self._database, self.spool, self.audit, self._views, self._clock).examine(read=read)
+        return Examiner(
+            self._database, self.spool, self.audit, self._views, self._clock, orphans=self._orphans
+        ).examine(read=read)
 
     # --- inside ---
 

@@ -19,6 +19,7 @@ from ktpsync.errors import OutboxInUseError, PacketError
 from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of, write_atomic
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
+from ktpsync.outbox._orphans import forget_mark
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._remains import Remains
 from ktpsync.outbox._transfer import as_record
@@ -117,6 +118,7 @@ def rebuild(
             with contextlib.suppress(FileNotFoundError):
                 new.with_name(new.name + part).replace(database.with_name(database.name + part))
         fsync_folder(database.parent)
+        forget_mark(spool)
     return Rebuilt(
         aside=aside,
         packets=packets,

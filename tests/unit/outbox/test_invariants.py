@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ktpsync import files
-from ktpsync.errors import ConfigError, LeaseLostError, StationFullError
+from ktpsync.errors import ConfigError, LeaseLostError, OutboxDamagedError, StationFullError
 from ktpsync.outbox import Delivered, DeliveryState, Outbox
 from ktpsync.plugins import StatusChange, StatusPage
 
@@ -25,8 +25,8 @@ def app_engine(station: Any) -> sa.Engine:
 
 
 def files_in(folder: Path) -> set[str]:
-    """Return the names of all files in the spool."""
-    return {path.name for path in folder.rglob("*") if path.is_file()}
+    """Return the names of all files in the spool, its mark aside."""
+    return {path.name for path in folder.rglob("*") if path.is_file() and path.name != ".trail.json"}
 
 
 def test_invariant_01_bytes_are_durable_before_the_row(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +137,50 @@ def test_invariant_02_the_orphan_of_a_rollback_is_collected_after_a_day(station:
     station.clock.advance(25 * 3600)
     assert 1 == station.outbox.collect_orphans()
     assert {f"{kept}.age"} == files_in(station.spool)
+
+
+def test_invariant_02_files_whose_rows_an_older_database_lacks_are_no_orphans(
+    station: Any, new_database: Any
+) -> None:
+    """A database that was put back from an older copy lacks rows: the files of these packets are the last of them."""
+    station.submit(b"before the copy")
+    older = list(station.outbox.export())
+    station.submit(b"after the copy")
+    assert 0 == station.outbox.collect_orphans()
+    station.database = new_database()
+    back = Outbox.open(station.database, station.spool, clock=station.clock, recovering=True)
+    station.others.append(back)
+    back.import_state(older)
+    before = files_in(station.spool)
+    station.clock.ms = int(datetime.now(UTC).timestamp() * 1000) + 25 * 3_600_000
+
+    with pytest.raises(OutboxDamagedError, match="older copy"):
+        back.collect_orphans()
+
+    assert 2 == len(before)
+    assert before == files_in(station.spool)
+    assert any("older copy" in problem for problem in back.examine(read=False).problems)
+
+
+def test_invariant_02_a_rolled_back_trail_is_noticed_though_it_has_gone_on(station: Any) -> None:
+    """It is the entry itself that is compared, not how far the trail has come; what retention removed is no sign."""
+    station.submit(b"lost")
+    station.outbox.collect_orphans()
+    engine = app_engine(station)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE ktpsync_audit SET hash = 'another history' WHERE event = 'submitted'")
+        )
+    for number in range(3):
+        station.submit(b"%d" % number)
+    with pytest.raises(OutboxDamagedError, match="older copy"):
+        station.outbox.collect_orphans()
+
+    station.clock.advance(1)
+    station.submit(b"kept")
+    station.outbox.audit.prune(before_ms=station.clock.now_ms(), who="budi")
+    assert 0 == station.outbox.collect_orphans()
+    engine.dispose()
 
 
 def test_invariant_02_a_connection_to_another_database_is_refused(station: Any, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Files in the spool without a row: a rollback's or a crash's, unless it is the database that lacks their rows.
+
+A database that was put back from an older copy lacks rows of packets that were stored. Their files are the last of
+them, so the spool keeps a mark of how far the audit trail of its database had come: where the trail does not have
+that entry any more, nothing is removed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Final
+
+from ktpsync.errors import OutboxDamagedError
+from ktpsync.files import write_atomic
+
+if TYPE_CHECKING:
+    from ktpsync.clock import Clock
+    from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._views import Views
+
+ORPHAN_AGE_MS: Final = 24 * 3_600_000
+"""How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
+
+_MARK: Final = ".trail.json"
+_PAGE: Final = 500
+
+
+class Orphans:
+    """Finds and removes the orphans of one outbox.
+
+    Args:
+        spool: Where.
+        audit: The trail of the database that knows the packets.
+        views: Says which packets it knows.
+        clock: The clock to ask.
+        outbox_id: The outbox that the database is of.
+    """
+
+    def __init__(
+        self, spool: Spool, audit: AuditTrail, views: Views, clock: Clock, *, outbox_id: str
+    ) -> None:
+        self._spool = spool
+        self._audit = audit
+        self._views = views
+        self._clock = clock
+        self._outbox_id = outbox_id
+
+    def collect(self) -> int:
+        """Remove them; see :meth:`Outbox.collect_orphans`."""
+        self.check()
+        self._note()
+        before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
+        removed = 0
+        old_files = self._spool.old_files(before_ms)
+        while packet_ids := list(itertools.islice(old_files, _PAGE)):
+            needed = self._views.spooled(packet_ids)
+            removed += sum(
+                self._spool.discard_orphan(packet_id, before_ms=before_ms)
+                for packet_id in packet_ids
+                if packet_id not in needed
+            )
+        return removed
+
+    def check(self) -> None:
+        """Compare the trail with the mark in the spool.
+
+        Raises:
+            OutboxDamagedError: The database is older than what the spool has seen, or another one.
+        """
+        try:
+            mark = json.loads((self._spool.folder / _MARK).read_bytes())
+            outbox_id, seq, known = mark["outbox_id"], mark["seq"], mark["hash"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return
+        if outbox_id == self._outbox_id and self._audit.holds(seq, known):
+            return
+        raise OutboxDamagedError(
+            f"The outbox's database is an older copy, or another one, than that whose packets are in {self._spool.folder}: "
+            "it may lack packets that were stored, and their files are the last of them. No file was removed; put the newer "
+            "database back, or let `ktpsync doctor --rebuild` make it anew from the packets."
+        )
+
+    def _note(self) -> None:
+        seq, head = self._audit.head()
+        mark = {"outbox_id": self._outbox_id, "seq": seq, "hash": head}
+        write_atomic(self._spool.folder / _MARK, json.dumps(mark).encode(), mode=0o600)
+
+
+def forget_mark(spool: Spool) -> None:
+    """Let the spool belong to a database that was made anew from its packets."""
+    (spool.folder / _MARK).unlink(missing_ok=True)

@@ -390,6 +390,29 @@ def test_keys_are_never_overwritten(office: Path) -> None:
     assert before == Path("../safe.txt").read_bytes()
 
 
+def test_what_keygen_prints_is_a_file_of_recipients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also as the shell of Windows writes it; what is for the person goes to standard error."""
+    monkeypatch.chdir(tmp_path)
+    answer = run("keygen", "-o", "recovery.txt")
+    Path("recovery.pub").write_text(answer.out, encoding="utf-16")
+
+    assert DONE == run("init", "office", "--recipients-file", "recovery.pub").code
+    assert answer.out == Path("office/recipients.txt").read_text()
+    assert "recovery.txt" in answer.err
+
+
+def test_an_office_without_destinations_says_where_its_packets_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty table would look as if nothing had been stored."""
+    monkeypatch.chdir(tmp_path)
+    recipient = run("keygen", "-o", "recovery.txt").out.strip()
+    assert DONE == run("init", "--recipient", recipient).code
+
+    for command in ("status", "packets", "sync"):
+        assert "packets stay on this machine" in run(command).out
+
+
 def test_a_key_open_to_others_is_refused(office: Path) -> None:
     """The message says what to run."""
     Path("data/keys/station.pem").chmod(0o644)

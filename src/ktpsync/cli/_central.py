@@ -71,7 +71,7 @@ def central(
         from ktpsync.central import CentralSettings, OAuthClient, Tls, serve
     except ImportError as error:
         raise ConfigError(
-            "The sandbox centre needs more packages: pip install 'ktpsync[central]'."
+            'The sandbox centre needs more packages: pip install "ktpsync[central]".'
         ) from error
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         raise ConfigError("Give --certificate and --key together; --client-ca needs both.")

@@ -13,6 +13,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
+from ktpsync.cli._output import NO_DESTINATIONS
 
 if TYPE_CHECKING:
     import logging
@@ -42,7 +43,7 @@ def sync(output: Output, config: Path) -> Exit:
         ],
     )
     if not report.destinations:
-        output.say("No destinations are configured; name one under [destinations.NAME].")
+        output.say(NO_DESTINATIONS)
     output.result(
         {
             "destinations": [

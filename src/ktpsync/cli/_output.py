@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
         """Called with how much more is done, and with the total once it is known."""
 
         def __call__(self, amount: int, total: int | None = None) -> None: ...
+
+
+NO_DESTINATIONS: Final = "No destinations are configured: packets stay on this machine. Name one under [destinations.NAME] in ktpsync.toml."
 
 
 class Output:
@@ -37,6 +40,11 @@ class Output:
         """Print a sentence for a person."""
         if not self.as_json:
             click.echo(sentence)
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence for a person on standard error, where standard output is something to keep."""
+        if not self.as_json:
+            click.echo(sentence, err=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """Print what a person must see to, on standard error; a program finds it in the result."""

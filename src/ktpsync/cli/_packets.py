@@ -10,6 +10,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._output import NO_DESTINATIONS
 from ktpsync.clock import utc_text
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def packets(output: Output, destination: str | None, state: str | None, limit: i
     wanted = None if state is None else DeliveryState(state)
     with ktpsync.Office.open(config) as office:
         found = list(itertools.islice(office.deliveries(destination, wanted), limit + 1))
+        configured = bool(office.summary())
     shown = found[:limit]
     output.table(
         "Packets",
@@ -59,6 +61,8 @@ def packets(output: Output, destination: str | None, state: str | None, limit: i
             for line in shown
         ],
     )
+    if not configured:
+        output.say(NO_DESTINATIONS)
     if len(found) > limit:
         output.say(f"There are more than these {limit}; see --limit.")
     output.result({"packets": [_facts(line) for line in shown], "more": len(found) > limit})

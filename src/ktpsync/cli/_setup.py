@@ -70,13 +70,15 @@ def init(
 def keygen(output: Output, path: Path, *, kind: Literal["hybrid", "x25519"], passphrase: bool) -> Exit:
     """Make a key pair: an identity file that opens packets, and its recipient.
 
-    The identity must not stay on a station. The recipient goes into the office's `recipients.txt`.
+    The identity must not stay on a station. The recipient is printed, one long line for the
+    office's `recipients.txt`; `ktpsync keygen -o recovery.txt > recovery.pub` writes it into a file for
+    `ktpsync init --recipients-file`.
     """
     identity = ktpsync.age.generate_identity(kind)
     words = new_passphrase(path) if passphrase else None
     ktpsync.age.write_identity_file(path, identity, passphrase=words)
-    output.say(f"The identity is in {path}. Move it to a safe place, twice; no station may keep it.")
-    output.say("The recipient, for recipients.txt:")
+    output.note(f"The identity is in {path}. Move it to a safe place, twice; no station may keep it.")
+    output.note("The recipient, one long line for recipients.txt:")
     output.say(str(identity.recipient))
     output.result({"identity_file": path, "recipient": str(identity.recipient)})
     return Exit.DONE

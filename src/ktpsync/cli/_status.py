@@ -12,6 +12,7 @@ from ktpsync.cli._backup_status import backups_document, show_backups
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._keys import keys_document, show_keys
+from ktpsync.cli._output import NO_DESTINATIONS
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import ConfigError
 
@@ -74,6 +75,9 @@ def _keys(office: ktpsync.Office) -> tuple[list[KeyState], list[str]]:
 
 
 def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estimate | None]]) -> None:
+    if not lines:
+        output.say(NO_DESTINATIONS)
+        return
     output.table(
         "Destinations",
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING
 
 from ktpsync import age
@@ -36,7 +37,10 @@ def read_recipients_file(path: Path) -> list[str]:
         ConfigError: The file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_bytes()
+        # What Windows' own shell and editor write begins with a mark.
+        encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        lines = content.decode(encoding).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The file of recipients {path} cannot be read: {error}.") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def restore(
     source: StorageBackend | Path | str,
     *,
-    into: Path,
+    into: Path | str,
     identity: age.Identity | Sequence[age.Identity] | Path | str,
     config: Path | None = None,
     snapshot: str | None = None,
@@ -66,6 +66,7 @@ def restore(
         RestoreError: The folder is not empty, no snapshot can be used, or the identity does not open it.
         BackendError: The backup cannot be reached.
     """
+    into = Path(into)
     if (into / CONFIG_NAME).exists():
         raise RestoreError(
             f"{into} is an office already, and a restore never overwrites. Choose an empty folder."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import files
@@ -13,7 +14,6 @@ from ktpsync.office._layout import DataFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 RECIPIENTS_NAME: Final = "recipients.txt"
 
@@ -40,7 +40,7 @@ _EXAMPLE_PLACES: Final = """\
 """
 
 
-def init_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
+def init_office(folder: Path | str, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
     """Set up a new office in a folder: configuration, station key and index key.
 
     Run again after an interruption it completes what is missing; it overwrites nothing.
@@ -57,6 +57,7 @@ def init_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMP
         ConfigError: A recipient cannot be read, or the folder already is an office.
         OSError: The folder cannot be written.
     """
+    folder = Path(folder)
     config = folder / CONFIG_NAME
     if config.exists():
         raise ConfigError(

@@ -32,6 +32,8 @@ class MissingReason(Enum):
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"data is the bytes of a sample, not {type(data).__name__}; read the file first")
     # Devices' libraries hand out buffers that they use again.
     return bytes(data)
 

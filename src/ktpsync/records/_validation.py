@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktpsync.discreet import discreet
 from ktpsync.errors import ValidationError
-from ktpsync.records._enrollment import Kind
+from ktpsync.records._enrollment import Enrollment, Kind
 from ktpsync.records._kinds import kind_findings
 from ktpsync.records._problems import Language, Problem, Severity, problem
 from ktpsync.records._regions import is_known_region
@@ -19,7 +19,6 @@ from ktpsync.records._shape import shape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ktpsync.records._enrollment import Enrollment
     from ktpsync.records._finding import Finding
 
 _REPLACING: Final = frozenset({Kind.RE_RECORDING, Kind.CORRECTION})
@@ -38,6 +37,10 @@ def problems(
         language: ``en`` or ``id``, for the messages.
         now: The time (aware) by which a recording lies in the future; default: this machine's.
     """
+    if not isinstance(enrollment, Enrollment):
+        raise TypeError(
+            f"an Enrollment is needed, not {type(enrollment).__name__}; records.from_json makes one of JSON"
+        )
     now = datetime.now(UTC) if now is None else now
     # Other rules look at values that are of their field's type.
     found = list(kind_findings(enrollment, "")) or [

@@ -1,7 +1,7 @@
 """For the tests of apps and plugins: made-up enrollments, the conformance kit, and backends that fail on purpose.
 
 Made-up enrollments and samples need nothing but ktpsync. The strategies need Hypothesis, the conformance kit needs
-pytest: ``pip install 'ktpsync[testing]'`` brings both. Names are loaded on first use.
+pytest: ``pip install "ktpsync[testing]"`` brings both. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -78,5 +78,5 @@ def __getattr__(name: str) -> object:
         if error.name not in {"hypothesis", "pytest"}:
             raise
         raise ImportError(
-            f"ktpsync.testing.{name} needs {error.name}: pip install 'ktpsync[testing]'"
+            f'ktpsync.testing.{name} needs {error.name}: pip install "ktpsync[testing]"'
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -368,3 +369,11 @@ def test_values_of_another_type_are_told_like_any_problem(
 ) -> None:
     """A form's developer without a type checker gets a path and a sentence, never a crash of a rule."""
     assert {(path, code)} == codes(enrollment)
+
+
+def test_what_is_no_enrollment_is_said_to_be_none() -> None:
+    """And a sample is its bytes, not the path of its file."""
+    with pytest.raises(TypeError, match="an Enrollment is needed, not dict"):
+        records.problems({})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"bytes of a sample, not (Posix|Windows)Path"):
+        Sample(data=Path("thumb.wsq"))  # type: ignore[arg-type]

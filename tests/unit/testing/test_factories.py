@@ -117,7 +117,7 @@ def test_what_is_not_installed_is_named(name: str, package: str) -> None:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert f"ktpsync.testing.{name} needs {package}: pip install 'ktpsync[testing]'" in done.stderr
+    assert f'ktpsync.testing.{name} needs {package}: pip install "ktpsync[testing]"' in done.stderr
 
 
 def test_every_public_name_is_there() -> None:

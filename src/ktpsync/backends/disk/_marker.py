@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import asdict, frozen
@@ -15,8 +16,6 @@ from ktpsync.clock import SystemClock, utc_from_ms, utc_text
 from ktpsync.errors import UnavailableError, WrongDiskError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ktpsync.clock import Clock
 
 MARKER_NAME: Final = "ktpsync-disk.json"
@@ -39,7 +38,7 @@ class DiskMarker:
     label: str = ""
 
 
-def init_disk(path: Path, *, label: str = "", clock: Clock | None = None) -> DiskMarker:
+def init_disk(path: Path | str, *, label: str = "", clock: Clock | None = None) -> DiskMarker:
     """Mark the disk at a path for ktpsync. A disk that is marked already keeps its marker.
 
     Args:
@@ -54,6 +53,7 @@ def init_disk(path: Path, *, label: str = "", clock: Clock | None = None) -> Dis
         WrongDiskError: There is a marker that cannot be read.
         UnavailableError: The disk is not there or cannot be written.
     """
+    path = Path(path)
     marker = DiskMarker(
         uuid=str(uuid.uuid4()),
         created_at=utc_text(utc_from_ms((clock or SystemClock()).now_ms())),

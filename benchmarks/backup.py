@@ -19,6 +19,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -95,6 +96,14 @@ def own(base: Path, *arguments: str) -> float:
     """Return the seconds that a command of ktpsync takes."""
     program = Path(sys.executable).with_name("ktpsync")
     return timed([str(program), *arguments, "--config", str(base)])
+
+
+def own_processor(base: Path, *arguments: str) -> float:
+    """Return the processor seconds that a command of ktpsync takes: what else the machine does hardly counts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own(base, *arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def own_restore(base: Path) -> float:
@@ -214,7 +223,7 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> None:
 
 
 def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
-    """Print and return what things cost against the number of packets that are there already: the best of three."""
+    """Print and return what things cost against the number of packets that are there already: the best of three, in processor seconds."""
     set_up(base)
     print(f"{'packets':>9} {'+100 [s]':>9} {'written less packets':>22} {'list [s]':>9} {'prune -n [s]':>13}")
     costs: list[Cost] = []
@@ -227,15 +236,15 @@ def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
             record(base, 100, size, seed=count + 1 + number)
             os.sync()
             before = used(base / "ktpsync")
-            added.append(own(base, "backup", "bench"))
+            added.append(own_processor(base, "backup", "bench"))
             extra.append(used(base / "ktpsync") - before - 100 * size)
         costs.append(
             Cost(
                 packets=count,
                 incremental=min(added),
                 extra_bytes=max(extra),
-                listing=min(own(base, "verify", "bench", "--list") for _ in range(3)),
-                prune=min(own(base, "backup", "prune", "bench", "--dry-run") for _ in range(3)),
+                listing=min(own_processor(base, "verify", "bench", "--list") for _ in range(3)),
+                prune=min(own_processor(base, "backup", "prune", "bench", "--dry-run") for _ in range(3)),
             )
         )
         line = costs[-1]
@@ -248,7 +257,7 @@ def scale(base: Path, counts: Sequence[int], size: int) -> list[Cost]:
 
 
 class Cost(NamedTuple):
-    """What things cost, in seconds and bytes."""
+    """What things cost, in processor seconds and bytes."""
 
     packets: int
     incremental: float
@@ -278,7 +287,7 @@ def picture(costs: Sequence[Cost]) -> str:
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 320" font-family="sans-serif" font-size="12">',
         f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#888"/>',
-        f'<text x="{left + width / 2}" y="310" text-anchor="middle">packets in the backup already</text>',
+        f'<text x="{left + width / 2}" y="310" text-anchor="middle">packets in the backup already; processor seconds of a whole command</text>',
     ]
     for power in range(low, high + 1):
         _, y = place(across[0], power)

@@ -50,15 +50,21 @@ INSERT INTO ktpsync_destination
   (dest, kind, required, active, breaker, fail_run, opened, until_ms, throttled_ms, epoch, settings, delivered)
 VALUES (:dest, :kind, :required, 1, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLICT DO NOTHING
 """
-_BACKFILL = """
+_LACKING = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
 SELECT p.packet_id, :dest, 'open', p.urgent, p.size,
   CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
 FROM ktpsync_packet p
 WHERE p.location <> 'purged'
   AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = :dest)
-ORDER BY p.created_ms, p.packet_id
 """
+_ORDER = "ORDER BY p.created_ms, p.packet_id"
+_BACKFILL = _LACKING + _ORDER
+_BACKFILL_PART = f"{_LACKING} AND p.rowid > :low AND p.rowid <= :high {_ORDER}"
+_BACKFILL_REST = f"{_LACKING} AND p.rowid > :high {_ORDER}"
+_PART = 1000
+"""Packets that are given to a new destination in one transaction: nobody who records waits for longer."""
+
 _UPDATE = """
 UPDATE ktpsync_destination SET breaker = :breaker, fail_run = :run, opened = :opened, until_ms = :until_ms,
   epoch = :epoch, throttled_ms = :throttled_ms, last_error = :last_error, delivered = delivered + :delivered
@@ -97,8 +103,9 @@ class Destinations:
             ).first()
         if row is not None and (bool(row.required), bool(row.active)) == (spec.required, True):
             return False
+        high = self._backfill_in_parts(bound) if self._database.kind == "sqlite" else None
         with self._database.write() as connection:
-            if self._database.kind == "postgresql":
+            if high is None:
                 # Waits for submissions under way and holds up new ones: each packet is either seen by
                 # the backfill below or sees the new destination.
                 connection.execute(sql("LOCK TABLE ktpsync_packet IN SHARE MODE"))
@@ -107,7 +114,8 @@ class Destinations:
                 sql("UPDATE ktpsync_destination SET required = :required, active = 1 WHERE dest = :dest"),
                 bound,
             )
-            connection.execute(sql(_BACKFILL), bound | {"now": self._clock.now_ms()})
+            rest = _BACKFILL if high is None else _BACKFILL_REST
+            connection.execute(sql(rest), bound | {"now": self._clock.now_ms(), "high": high})
             told = entry(
                 "destination-registered",
                 at_ms=self._clock.now_ms(),
@@ -116,6 +124,25 @@ class Destinations:
             )
             self._audit.append(connection, [told])
         return True
+
+    def _backfill_in_parts(self, bound: Mapping[str, object]) -> int:
+        """Give a destination that is not active yet the packets there are, and return the last one's row.
+
+        Killed meanwhile it is still not active, and is filled again.
+        """
+        sql = self._database.sql
+        inactive = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND active = 1"
+        with self._database.write() as connection:
+            if connection.execute(sql(_REGISTER), bound).rowcount:
+                connection.execute(sql(inactive), bound)
+            high: int = connection.execute(
+                sql("SELECT COALESCE(MAX(rowid), 0) FROM ktpsync_packet")
+            ).scalar_one()
+        for low in range(0, high, _PART):
+            part = {"now": self._clock.now_ms(), "low": low, "high": min(low + _PART, high)}
+            with self._database.write() as connection:
+                connection.execute(sql(_BACKFILL_PART), {**bound, **part})
+        return high
 
     def retire(self, dest: str, *, who: str, why: str) -> int:
         """Stop a destination for good: what it has not got yet is cancelled.

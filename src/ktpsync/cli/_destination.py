@@ -43,8 +43,7 @@ def set_line(
 ) -> Exit:
     """Change the line to the destination NAME, over the configuration and in all processes.
 
-    A running service follows within seconds; an upload under way keeps going. 'configured' for a value goes back to
-    what the configuration says.
+    A running service follows within seconds. 'configured' for a value goes back to what the configuration says.
     """
     given = {"rate": rate, "window": window, "concurrency": concurrency}
     changes = {key: value for key, value in given.items() if value is not None}

@@ -105,13 +105,13 @@ class Attempts:
             shortest, longest = _BACKUP_AWAY_MS
             wait = shortest + int(self._random.random() * (longest - shortest))
             return Returned(lease=lease, reason=str(error), delay_ms=wait), None
-        if self._bucket.rate is not None:
-            packet = SealedPacket(
-                packet_id=packet.packet_id,
-                sha256=packet.sha256,
-                size=packet.size,
-                opener=metered(packet.open, self._bucket),
-            )
+        # Also without a limit: one that is set while the packet is on its way holds for the rest of it.
+        packet = SealedPacket(
+            packet_id=packet.packet_id,
+            sha256=packet.sha256,
+            size=packet.size,
+            opener=metered(packet.open, self._bucket),
+        )
         try:
             delivered = Delivered(lease=lease, receipt=self._backend.deliver(packet))
             check_receipt(delivered)

@@ -43,13 +43,10 @@ _BATCH = 200
 """So many results are written at the latest."""
 
 _LOOK_SECONDS = 5.0
-"""So often the outbox is looked into while more could be delivered than is there."""
+"""So often, at least, what came in and what was set meanwhile is looked at."""
 
 _STOP_SECONDS = 0.5
 """So soon a drain notices that it is to stop."""
-
-_BEAT_SECONDS = 60.0
-"""So often a drain in which nothing ends says that it is alive."""
 
 
 @frozen(kw_only=True)
@@ -173,9 +170,7 @@ class Drain:
                 if wait is not None and wait > _LONGEST_WAIT and self._unpark():
                     continue  # the clock has jumped back meanwhile
                 return Opening(why="empty", wait=wait)
-            # With room for more, what comes in meanwhile is soon seen.
-            room = len(self._running) < self._limit
-            self._collect(min(self._policy.lease / 3, _LOOK_SECONDS if room else _BEAT_SECONDS))
+            self._collect(min(self._policy.lease / 3, _LOOK_SECONDS))
             self._renew()
         return Opening(why="stopped")
 
@@ -300,7 +295,7 @@ class Drain:
             if self._stop.is_set() and left <= 0:
                 return
             self._collect(
-                max(left, 0.01) if self._stop.is_set() else min(self._policy.lease / 3, _BEAT_SECONDS)
+                max(left, 0.01) if self._stop.is_set() else min(self._policy.lease / 3, _LOOK_SECONDS)
             )
             self._renew()
 

@@ -52,6 +52,7 @@ class _Metered(io.RawIOBase):
         self._file = file
         self._bucket = bucket
         self._furthest = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -60,21 +61,29 @@ class _Metered(io.RawIOBase):
         return self._file.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = self._file.seek(offset, whence)
-        if whence == io.SEEK_SET:
-            # A resumed upload starts behind what was sent already.
-            self._furthest = max(self._furthest, position)
-        return position
+        self._position = self._file.seek(offset, whence)
+        # A resumed upload starts behind what was sent already.
+        self._furthest = max(self._furthest, self._position if whence == io.SEEK_SET else 0)
+        return self._position
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, at most what may pass in a moment; all of them for -1."""
+        if size < 0:
+            return self.readall()
+        bucket = self._bucket
+        data = self._file.read(size if bucket.rate is None else min(size, bucket.portion()))
+        self._position += len(data)
+        if self._position > self._furthest:
+            new, self._furthest = self._position - self._furthest, self._position
+            bucket.take(new)
+        return data
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._file.read(min(len(buffer), self._bucket.portion()))
+        data = self.read(len(buffer))
         buffer[: len(data)] = data
-        position = self._file.tell()
-        self._bucket.take(position - max(self._furthest, position - len(data)))
-        self._furthest = max(self._furthest, position)
         return len(data)
 
     def close(self) -> None:

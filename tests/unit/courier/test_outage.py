@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import statistics
 import threading
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ktpsync.courier import Courier, CourierPolicy, Pace, Window
+from ktpsync.courier import Courier, CourierPolicy, Pace, TokenBucket, Window
 from ktpsync.courier._pace import after_success as pace_after_success
 from ktpsync.courier._pace import after_trouble
+from ktpsync.courier._rate import metered
 from ktpsync.errors import ThrottledError, UnavailableError
 from ktpsync.outbox import DeliveryState, RetryPolicy, backoff_ms, failing_for_ms
 from ktpsync.outbox._breaker import (
@@ -402,3 +404,43 @@ def test_the_rate_is_kept_over_all_deliveries_at_a_time(
     courier = new_courier(station, centre, concurrency=concurrency, rate=1000)
     assert 12 == courier.drain().delivered
     assert station.clock.monotonic() >= 23
+
+
+def test_a_rate_set_while_a_packet_is_on_its_way_holds_for_the_rest_of_it(
+    station: Any, centre: Centre
+) -> None:
+    """Someone needs the line now: an upload of minutes does not go on at full speed."""
+    station.submit(bytes(40_000))
+
+    def send(packet: SealedPacket) -> None:
+        with packet.open() as file:
+            file.read(20_000)
+            station.outbox.set_settings("central", {"rate": "1000"}, who="budi")
+            station.clock.advance(0.3)
+            while bucket.rate is None:
+                threading.Event().wait(0.01)  # the courier looks again after a third of the lease
+            before = station.clock.monotonic()
+            file.read()
+            assert 19 <= station.clock.monotonic() - before
+
+    centre.trouble = send
+    courier = new_courier(station, centre, lease=3)
+    bucket = courier._gate._bucket
+    assert 1 == courier.drain().delivered
+
+
+def test_what_is_read_again_is_not_counted_again(station: Any) -> None:
+    """A client that hashes a packet first, or goes on behind what has arrived, pays for what it sends alone."""
+    bucket = TokenBucket(station.clock, rate=1000)
+    with metered(lambda: io.BytesIO(bytes(10_000)), bucket)() as file:
+        assert bytes(10_000) == file.read()
+        file.seek(0)
+        buffer = bytearray(600)
+        assert 600 == file.readinto(buffer)  # type: ignore[attr-defined]
+        file.seek(0)
+        assert 10_000 == len(file.read())
+    assert 9 <= station.clock.monotonic() <= 10.1
+    with metered(lambda: io.BytesIO(bytes(10_000)), bucket)() as file:
+        file.seek(8000)
+        file.read()
+    assert 11 <= station.clock.monotonic() <= 12.1

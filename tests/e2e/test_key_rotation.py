@@ -190,6 +190,23 @@ def test_run_again_nothing_is_left_to_do(station: Station) -> None:
     assert 2 == station.verify(NEW).snapshots
 
 
+def test_what_a_disk_held_before_counts_no_more(station: Station) -> None:
+    """A disk that lay in a drawer during the change is verified before it gets the new bytes: none leaves the spool."""
+    (packet_id,) = station.record(1)
+    station.office.backup("usb-a")
+    drawer = station.folder / "drawer"
+    (station.folder / "usb-a").rename(drawer)
+    station.change_recipients()
+    assert {"usb-a"} == station.rewrap().away.keys()
+    drawer.rename(station.folder / "usb-a")
+
+    assert station.office.verify("usb-a").ok
+
+    assert 0 == station.office.outbox.offload(1 << 30, who="test")
+    assert {packet_id} == station.spooled().keys()
+    assert 1 == station.office.backup("usb-a").packets
+
+
 def test_what_left_the_spool_is_rewrapped_in_the_backup(station: Station) -> None:
     """A packet that was purged after its card was printed is in the backup alone, and goes to the new key there."""
     purged = station.record(1, 2)

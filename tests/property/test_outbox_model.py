@@ -359,7 +359,8 @@ class Store(RuleBasedStateMachine):
         """A backup takes a packet that is in the spool, and reads it back or not."""
         packet_id = chance.choice(sorted(self.model.packets))
         if self.model.locations[packet_id] == "spool":
-            self.outbox.mark_copied("r", [packet_id], "s", verified_ms=self.clock.ms if verified else None)
+            held = {packet_id: self.outbox.status(packet_id).packet.sha256}
+            self.outbox.mark_copied("r", held, "s", verified_ms=self.clock.ms if verified else None)
             if verified:
                 self.model.verified.add(packet_id)
 

@@ -70,7 +70,7 @@ class Check:
     progress: ProgressCallback
     source: BackupSource | None
     whole: dict[str, PackEntry] = Factory(dict)
-    lost: dict[str, list[str]] = Factory(dict)
+    lost: dict[str, dict[str, str]] = Factory(dict)
     replaced: dict[str, set[str]] = Factory(dict)
     own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
@@ -130,17 +130,26 @@ class Check:
         """Tell the outbox which packets were read back whole, and which are lost in every pack of this station."""
         if self.known is None:
             return
-        whole: set[str] = set()
-        for name, pack in self.whole.items():
+        whole: set[tuple[str, str]] = set()
+        newest: dict[str, str] = {}
+        for name, pack in sorted(self.whole.items()):
             if name in self.own:
                 with contextlib.suppress(BackupError):
-                    ids = [packet.packet_id for packet in self.repository.index(pack).packets]
-                    mark_copied(source, self.known.lineage, ids, self.own[name], verified_ms=now_ms)
-                    whole.update(ids)
-        lost = {packet_id for name, ids in self.lost.items() if name in self.own for packet_id in ids}
-        if lost - whole:
+                    packets = self.repository.index(pack).digests()
+                    mark_copied(source, self.known.lineage, packets, self.own[name], verified_ms=now_ms)
+                    whole.update(packets.items())
+                    newest.update(dict.fromkeys(packets, name))
+        # Of a packet with a new header the former bytes in an older pack are no copy.
+        lost = {
+            packet_id
+            for name, packets in self.lost.items()
+            if name in self.own
+            for packet_id, sha256 in packets.items()
+            if (packet_id, sha256) not in whole and newest.get(packet_id, "") < name
+        }
+        if lost:
             why = f"verification of repository {self.repository.uuid} found them damaged or missing"
-            source.lose_copies(self.known.lineage, sorted(lost - whole), why=why)
+            source.lose_copies(self.known.lineage, sorted(lost), why=why)
 
     def _part(self, packs: dict[str, PackEntry], snapshots: dict[str, Snapshot]) -> Sample:
         if self.share is None:
@@ -235,7 +244,7 @@ class Check:
                 f"The index is unreadable too: which {pack.packets} packets it held is not known from here.",
             )
         elif key is None:
-            self.lost[pack.name] = [entry.packet_id for entry in index.packets]
+            self.lost[pack.name] = index.digests()
             for entry in index.packets:
                 self._report(pack_key(pack.name), "lost with its pack.", entry.packet_id, entry.sha256)
         else:
@@ -243,7 +252,7 @@ class Check:
                 for entry, sealed in read_packets(source, index):
                     if sealed is None:
                         self._still_there()
-                        self.lost.setdefault(pack.name, []).append(entry.packet_id)
+                        self.lost.setdefault(pack.name, {})[entry.packet_id] = entry.sha256
                         self._report(key, "its bytes are damaged.", entry.packet_id, entry.sha256)
                         continue
                     if not trusted:
@@ -260,12 +269,12 @@ class Check:
         for name in self.own.keys() & packs.keys():
             index, trusted = self._index(packs[name], pack_key(name) if name in self.whole else None)
             if index is not None and (trusted or name in self.whole):
-                gone = self.lost.get(name, ())
+                gone = self.lost.get(name, {})
                 held.update(entry.packet_id for entry in index.packets if entry.packet_id not in gone)
         held.update(packet_id for name in names for packet_id in self.replaced[name])
         for packet_id in self.source.copied(self.known.lineage):
             if packet_id not in held:
-                self.lost.setdefault(names[0], []).append(packet_id)
+                self.lost.setdefault(names[0], {})[packet_id] = ""
                 self._report(pack_key(names[0]), "it is in no pack any more.", packet_id)
 
     def _open_packet(self, key: str, packet_id: str, sealed: bytes) -> None:

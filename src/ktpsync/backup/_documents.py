@@ -118,6 +118,10 @@ class PackIndex:
     pack: str
     packets: tuple[PacketEntry, ...]
 
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each packet by its id."""
+        return {entry.packet_id: entry.sha256 for entry in self.packets}
+
 
 @frozen(kw_only=True)
 class PackEntry:

@@ -50,6 +50,7 @@ class RestoreReport:
         state_restored: Whether the whole outbox state was read.
         station_key: The station's private signing key in PEM, if the backup holds it.
         index_key: The key of the outbox's keyed hashes in hexadecimal, if the backup holds it.
+        digests: The SHA-256 of the packets that are there now, by id.
         damaged: Ids of the packets that the repository does not hold whole.
         missing: Ids of the packets that the state knows, but whose bytes are in no pack.
         problems: One line for each thing that was wrong.
@@ -66,6 +67,7 @@ class RestoreReport:
     problems: tuple[str, ...]
     station_key: str | None = field(default=None, repr=False)
     index_key: str | None = field(default=None, repr=False)
+    digests: Mapping[str, str] = field(factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -133,6 +135,7 @@ def restore(
         lineage=head.manifest.lineage,
         head=head.ref,
         packet_ids=tuple(run.restored),
+        digests=run.restored,
         bytes_restored=run.bytes_restored,
         state_restored=len(states) == len(links) and not problems,
         damaged=tuple(packet_id for packet_id in run.damaged if packet_id not in run.restored),
@@ -259,7 +262,7 @@ class _Run:
     wanted: Callable[[str], bool]
     progress: ProgressCallback
     problems: list[str]
-    restored: dict[str, None] = Factory(dict)
+    restored: dict[str, str] = Factory(dict)
     damaged: dict[str, None] = Factory(dict)
     bytes_restored: int = 0
     writer: Executor | None = None
@@ -337,7 +340,9 @@ class _Run:
                     self.bytes_restored += entry.size
         self._finish_batch()
         if batch and self.writer is not None:
-            self.restored.update(dict.fromkeys(batch))
+            self.restored.update(
+                {entry.packet_id: entry.sha256 for entry in wanted if entry.packet_id in batch}
+            )
             self.batch = self.writer.submit(self.target.add_packets, batch)
 
     def _lacking(self, index: PackIndex) -> list[PacketEntry]:
@@ -346,7 +351,7 @@ class _Run:
             if entry.packet_id in self.restored or not self.wanted(entry.packet_id):
                 continue
             if self.target.holds(entry.packet_id, entry.sha256):
-                self.restored[entry.packet_id] = None
+                self.restored[entry.packet_id] = entry.sha256
             else:
                 lacking.append(entry)
         return lacking

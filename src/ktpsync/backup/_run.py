@@ -304,8 +304,7 @@ class SnapshotRun:
         marks = 0
         for pending in self.memory.pending_packs():
             if pending.entry.name in named:
-                ids = [packet.packet_id for packet in pending.packets().packets]
-                marks += mark_copied(self.source, known.lineage, ids, made.ref.name)
+                marks += mark_copied(self.source, known.lineage, pending.packets().digests(), made.ref.name)
         quiet = sequence == made.manifest.state.sequence and self.source.sequence() == sequence + marks
         quiet_at = sequence + marks if quiet else None
         known = evolve(known, head=made.ref, pending=None, full_next=False, quiet_at=quiet_at)

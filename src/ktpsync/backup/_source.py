@@ -5,6 +5,7 @@ The outbox offers these methods; the protocols keep the two rooms apart.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ class BackupSource(Protocol):
         """Yield the packets that a target does not hold, at a cost that follows their number."""
 
     def mark_copied(
-        self, target: str, packet_ids: Iterable[str], snapshot: str, /, *, verified_ms: int | None = None
+        self, target: str, packets: Mapping[str, str], snapshot: str, /, *, verified_ms: int | None = None
     ) -> None:
-        """Note durably that a snapshot on the target holds these packets; the sequence rises by one."""
+        """Note durably that a snapshot on the target holds these packets; the sequence rises by one.
+
+        They are given with the SHA-256 of the bytes that it holds. A packet that has other bytes by now is not held.
+        """
 
     def copied(self, target: str, /) -> Iterator[str]:
         """Yield the ids of the packets that a target is noted to hold."""
@@ -50,7 +54,7 @@ _MARKED_AT_ONCE: Final = 500
 def mark_copied(
     source: BackupSource,
     target: str,
-    packet_ids: Sequence[str],
+    packets: Mapping[str, str],
     snapshot: str,
     *,
     verified_ms: int | None = None,
@@ -60,12 +64,12 @@ def mark_copied(
     Returns:
         How many there were: by so much the sequence rose.
     """
-    starts = range(0, len(packet_ids), _MARKED_AT_ONCE)
-    for start in starts:
-        source.mark_copied(
-            target, packet_ids[start : start + _MARKED_AT_ONCE], snapshot, verified_ms=verified_ms
-        )
-    return len(starts)
+    remaining = iter(packets.items())
+    count = 0
+    while page := dict(itertools.islice(remaining, _MARKED_AT_ONCE)):
+        source.mark_copied(target, page, snapshot, verified_ms=verified_ms)
+        count += 1
+    return count
 
 
 class RestoreTarget(Protocol):

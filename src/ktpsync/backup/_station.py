@@ -88,7 +88,7 @@ def continue_backups(source: BackupSource, report: RestoreReport, *, memory: Pat
         memory: Folder in the data directory for what is remembered of repositories.
     """
     source.register_copy_target(report.lineage)
-    mark_copied(source, report.lineage, report.packet_ids, report.head.name)
+    mark_copied(source, report.lineage, report.digests, report.head.name)
     BackupMemory(memory, report.repository).save(
         Knowledge(lineage=report.lineage, head=report.head, full_next=True)
     )

@@ -11,7 +11,7 @@ from ktpsync.outbox._destinations import COPY, COPY_PREFIX
 from ktpsync.outbox._values import DestinationSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
@@ -30,6 +30,7 @@ _COPIED = """
 UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
   verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
 WHERE packet_id = :packet_id AND dest = :dest
+  AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.sha256 = :sha256)
 """
 _COPIES = """
 SELECT d.packet_id FROM ktpsync_delivery d JOIN ktpsync_packet p ON p.packet_id = d.packet_id
@@ -97,19 +98,20 @@ class Copies:
                 bound |= {"due": rows[-1].due_ms, "id": rows[-1].id}
 
     def mark(
-        self, repository: str, packet_ids: Iterable[str], *, snapshot: str, verified_ms: int | None
+        self, repository: str, packets: Mapping[str, str], *, snapshot: str, verified_ms: int | None
     ) -> None:
         """Write down that a repository has packets, and when they were read back and verified."""
         dest = COPY_PREFIX + repository
         rows = [
             {
                 "packet_id": packet_id,
+                "sha256": sha256,
                 "dest": dest,
                 "snapshot": snapshot,
                 "now": self._clock.now_ms(),
                 "verified": verified_ms,
             }
-            for packet_id in packet_ids
+            for packet_id, sha256 in packets.items()
         ]
         if not rows:
             return

@@ -607,17 +607,18 @@ class Outbox:
         return self._copies.uncopied(repository)
 
     def mark_copied(
-        self, repository: str, packet_ids: Iterable[str], snapshot: str, *, verified_ms: int | None = None
+        self, repository: str, packets: Mapping[str, str], snapshot: str, *, verified_ms: int | None = None
     ) -> None:
         """Write down that a snapshot of a repository has packets.
 
         Args:
             repository: Its UUID.
-            packet_ids: The packets; again with ``verified_ms`` once they were read back.
+            packets: The SHA-256 of the bytes that it holds, by packet id; again with ``verified_ms`` once they
+                were read back. Of a packet that has other bytes by now it holds no copy.
             snapshot: The snapshot's name.
             verified_ms: When they were read back and verified, in milliseconds since 1970.
         """
-        self._copies.mark(repository, packet_ids, snapshot=snapshot, verified_ms=verified_ms)
+        self._copies.mark(repository, packets, snapshot=snapshot, verified_ms=verified_ms)
 
     def copied(self, repository: str) -> Iterator[str]:
         """Yield the ids of the packets that a backup repository is noted to hold, purged ones left out."""

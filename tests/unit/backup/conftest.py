@@ -116,9 +116,9 @@ class FolderSource:
                 )
 
     def mark_copied(
-        self, target: str, packet_ids: Iterable[str], snapshot: str, *, verified_ms: int | None = None
+        self, target: str, packets: Mapping[str, str], snapshot: str, *, verified_ms: int | None = None
     ) -> None:
-        self.held[target].update(dict.fromkeys(packet_ids, snapshot))
+        self.held[target].update(dict.fromkeys(packets, snapshot))
         self.changes.append({"copied": snapshot})
 
     def copied(self, target: str) -> Iterator[str]:

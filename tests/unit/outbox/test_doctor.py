@@ -228,15 +228,15 @@ def test_packets_whose_bytes_are_elsewhere_keep_their_rows(sqlite_station: Any) 
     """What was offloaded is still to be delivered, from the backup."""
     station = sqlite_station
     outbox = station.outbox
-    packet_id = next(outbox.packets()).packet_id
+    view = next(outbox.packets())
     outbox.register_copy_target("r")
-    outbox.mark_copied("r", [packet_id], "s", verified_ms=1)
+    outbox.mark_copied("r", {view.packet_id: view.sha256}, "s", verified_ms=1)
     assert 0 < outbox.offload(1, who="siti")
     rebuilt = make_anew(station)
     assert (40, 39) == (rebuilt.packets, rebuilt.from_spool)
     with station.reopen() as again:
-        assert "offloaded" == again.status(packet_id).packet.location
-        assert packet_id in {lease.packet.packet_id for lease in again.claim("central", 100, 60)}
+        assert "offloaded" == again.status(view.packet_id).packet.location
+        assert view.packet_id in {lease.packet.packet_id for lease in again.claim("central", 100, 60)}
 
 
 @on_sqlite

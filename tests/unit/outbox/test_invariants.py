@@ -285,9 +285,11 @@ def test_invariant_08_bytes_are_purged_only_when_nobody_needs_them(station: Any)
     assert [] == purged()
     say(station, "PRINT_READY_RECORD", 2, packet.packet_id)
     assert [] == purged()
-    outbox.mark_copied("r", [packet.packet_id], "snapshot-1")
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "snapshot-1")
     assert [] == purged()
-    outbox.mark_copied("r", [packet.packet_id], "snapshot-1", verified_ms=station.clock.now_ms())
+    outbox.mark_copied(
+        "r", {packet.packet_id: packet.sha256}, "snapshot-1", verified_ms=station.clock.now_ms()
+    )
     assert [packet.packet_id] == purged()
     assert {f"{witness.packet_id}.age"} == files_in(station.spool)
     assert "purged" == outbox.status(packet.packet_id).packet.location
@@ -300,7 +302,7 @@ def test_invariant_08_retention_is_counted_on_the_centres_clock(station: Any) ->
     outbox = station.outbox
     outbox.register_copy_target("r")
     settle_all(station, "central")
-    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
     say(station, "CARD_ISSUED", 1, packet.packet_id)
     station.clock.advance(20 * 365 * 86_400)
     assert [] == outbox.purge(timedelta(days=30), who="nightly")
@@ -313,7 +315,7 @@ def test_invariant_08_each_required_destination_counts(station: Any) -> None:
     packet = station.submit().packet
     outbox = station.outbox
     outbox.register_copy_target("r")
-    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
     settle_all(station, "usb")
     say(station, "CARD_ISSUED", 1, packet.packet_id)
     say(station, "CARD_ISSUED", 400, station.submit().packet.packet_id)
@@ -344,9 +346,9 @@ def test_invariant_11_offloaded_packets_make_room_and_are_fetched_back(station: 
     packet, bare = station.submit(b"held by the backup").packet, station.submit(b"not yet").packet
     outbox = station.outbox
     outbox.register_copy_target("r")
-    outbox.mark_copied("r", [packet.packet_id, bare.packet_id], "s")
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256, bare.packet_id: bare.sha256}, "s")
     assert 0 == outbox.offload(1 << 30, who="siti")
-    outbox.mark_copied("r", [packet.packet_id], "s", verified_ms=1)
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
     assert packet.size == outbox.offload(1 << 30, who="siti")
     assert {f"{bare.packet_id}.age"} == files_in(station.spool)
     backup = station.spool.parent / "backup"

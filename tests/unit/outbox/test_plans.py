@@ -109,7 +109,7 @@ def test_nothing_that_is_done_often_reads_a_whole_table(watched: Any) -> None:
     outbox.register_copy_target("r")
     ran.clear()  # that one happens once, and is for the whole stock
     list(outbox.uncopied("r"))
-    outbox.mark_copied("r", [packet_id], "s", verified_ms=1)
+    outbox.mark_copied("r", {packet_id: packet.sha256}, "s", verified_ms=1)
     outbox.purge(timedelta(days=1), who="nightly")
     outbox.offload(1, who="siti")
     list(outbox.export(outbox.sequence() - 1))

@@ -123,7 +123,9 @@ def test_backups_take_the_new_bytes(station: Any) -> None:
     """A copy of the former bytes is no copy any more: the next backup takes the new ones."""
     packet = station.submit(b"old|enrollment").packet
     station.outbox.register_copy_target(REPOSITORY)
-    station.outbox.mark_copied(REPOSITORY, [packet.packet_id], "snapshot", verified_ms=station.clock.ms)
+    station.outbox.mark_copied(
+        REPOSITORY, {packet.packet_id: packet.sha256}, "snapshot", verified_ms=station.clock.ms
+    )
 
     rewrap(station)
 
@@ -131,6 +133,19 @@ def test_backups_take_the_new_bytes(station: Any) -> None:
     with lacking.open() as file:
         assert (b"a longer, new header|enrollment", lacking.size) == (file.read(), 31)
     assert () == station.outbox.copy_holders(packet.packet_id)
+
+
+def test_a_copy_of_the_former_bytes_does_not_count(station: Any) -> None:
+    """A disk that was away is verified after the rewrap: what it holds is no copy, and the new bytes stay here."""
+    packet = station.submit(b"old|enrollment").packet
+    station.outbox.register_copy_target(REPOSITORY)
+    rewrap(station)
+
+    station.outbox.mark_copied(REPOSITORY, {packet.packet_id: packet.sha256}, "snapshot", verified_ms=1)
+
+    assert [packet.packet_id] == [one.packet_id for one in station.outbox.uncopied(REPOSITORY)]
+    assert 0 == station.outbox.offload(1 << 30, who="siti")
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
 
 
 def test_run_again_it_goes_on(station: Any) -> None:

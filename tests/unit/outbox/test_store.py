@@ -294,7 +294,7 @@ def test_a_repository_follows_what_is_new(station: Any) -> None:
     second = station.submit(urgent=True).packet
     outbox.register_copy_target("r2")
     assert {first, second} == set(outbox.uncopied("r1"))
-    outbox.mark_copied("r1", [first.packet_id, second.packet_id], "s1")
+    outbox.mark_copied("r1", {first.packet_id: first.sha256, second.packet_id: second.sha256}, "s1")
     third = station.submit().packet
     assert [third] == list(outbox.uncopied("r1"))
     assert {first, second, third} == set(outbox.uncopied("r2"))

@@ -15,6 +15,7 @@ from attrs import Factory, define, evolve, frozen
 from ktpsync.backup._documents import (
     Dropped,
     PackEntry,
+    PacketEntry,
     PackIndex,
     dropped_keys,
     pack_key,
@@ -26,7 +27,7 @@ from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._retention import Retention, kept
 from ktpsync.backup._run import Rework, SnapshotRun
 from ktpsync.clock import Clock, SystemClock, utc_from_ms
-from ktpsync.errors import BackupError, DamagedBackupError
+from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -238,8 +239,8 @@ def _make_plan(
         pack_size=pack_size,
     )
     finished = {packet_id for packet_id, sequence in expendable.items() if sequence <= oldest}
-    seen: set[str] = set()
-    # From the newest pack back: of a packet that is in two packs, the newer copy stays.
+    newer: dict[str, tuple[str, PacketEntry]] = {}
+    # From the newest pack back: of a packet that is in two packs, the newer copy stays, if it can be read.
     for name, pack in reversed(plan.current.items()):
         try:
             index = repository.index(pack)
@@ -249,15 +250,26 @@ def _make_plan(
         garbage = frozenset(
             entry.packet_id
             for entry in index.packets
-            if entry.packet_id in finished or entry.packet_id in seen
+            if entry.packet_id in finished
+            or (entry.packet_id in newer and _whole(repository, *newer[entry.packet_id]))
         )
-        seen.update(entry.packet_id for entry in index.packets)
+        newer |= {e.packet_id: (name, e) for e in index.packets if e.packet_id not in newer}
         garbage_bytes = sum(entry.size for entry in index.packets if entry.packet_id in garbage)
         if len(garbage) == len(index.packets):
             plan.dropped_packs[name] = index
         elif garbage_bytes > threshold * pack.size:
             plan.rewritten[name] = (index, garbage)
     return plan
+
+
+def _whole(repository: Repository, pack: str, entry: PacketEntry) -> bool:
+    """Return whether a packet can be read from a pack as it was recorded."""
+    try:
+        with repository.storage.open(pack_key(pack)) as source:
+            ((_, sealed),) = read_packets(source, PackIndex(pack=pack, packets=(entry,)))
+    except (NotFoundError, OSError):
+        return False
+    return sealed is not None
 
 
 def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> set[str]:

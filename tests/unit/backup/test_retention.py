@@ -163,6 +163,21 @@ def test_a_packet_that_is_stored_twice_is_kept_once(grown: Any) -> None:
     assert ((), 12) == (grown.verify().problems, grown.verify().packets)
 
 
+def test_an_older_copy_stays_where_the_newer_one_is_damaged(grown: Any) -> None:
+    """The last whole copy of a packet is not dropped as a double."""
+    for copied in grown.source.held.values():
+        copied.clear()
+    grown.backup()
+    newest = grown.files("packs/*.tar")[-1]
+    newest.write_bytes(bytes(len(newest.read_bytes())))
+
+    run_prune(grown)
+    restored = grown.restore()
+
+    assert grown.spool() == grown.restored()
+    assert () == restored.damaged
+
+
 def test_a_damaged_pack_stops_the_prune_that_would_write_it_again(grown: Any) -> None:
     """Nothing is dropped while a packet that must be kept cannot be read."""
     pack = grown.files("packs/*.tar")[0]

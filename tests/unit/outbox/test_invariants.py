@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from attrs import evolve
 
 from ktpsync import files
 from ktpsync.errors import ConfigError, LeaseLostError, OutboxDamagedError, StationFullError
 from ktpsync.outbox import Delivered, DeliveryState, Outbox
+from ktpsync.outbox._audit import chain_hash
 from ktpsync.plugins import StatusChange, StatusPage
 
 
@@ -386,6 +388,31 @@ def test_invariant_12_every_change_is_told_and_tampering_shows(station: Any, tam
         connection.execute(sa.text(tampering))
     engine.dispose()
     assert (tampering == "SELECT 1") == (() == station.outbox.audit.verify().problems)
+
+
+def test_invariant_12_an_entry_cannot_be_replaced_with_its_hash(station: Any) -> None:
+    """Whoever changes an entry and makes its hash anew must make all later ones anew too."""
+    for _ in range(3):
+        station.submit()
+    first, second, third = list(station.outbox.audit.entries())[-3:]
+    forged = evolve(second, who="somebody else")
+    with station.outbox._database.write() as connection:
+        connection.execute(
+            sa.text("UPDATE ktpsync_audit SET who = :who, hash = :hash WHERE seq = :seq"),
+            {"who": forged.who, "hash": chain_hash(first.hash, forged), "seq": forged.seq},
+        )
+    (problem,) = station.outbox.audit.verify().problems
+    assert f"Entry {third.seq} or the one before it was changed." == problem
+
+
+def test_invariant_12_a_trail_cut_off_at_its_end_shows(station: Any) -> None:
+    """The last entry is missed, also one that no row bears witness to."""
+    station.submit()
+    station.outbox.pause("central", reason="inspection", who="siti")
+    last = station.outbox.sequence()
+    with station.outbox._database.write() as connection:
+        connection.execute(sa.text("DELETE FROM ktpsync_audit WHERE seq = :seq"), {"seq": last})
+    assert (f"Entries {last} to {last} are missing at the end.",) == station.outbox.audit.verify().problems
 
 
 def test_invariant_12_a_rewritten_chain_differs_from_its_anchor(station: Any) -> None:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ktpsync.courier")
 
-_BATCH = 500
+_ASKED = 10_000
+"""Packets that the centre is asked about at a time; on a thin line each question costs a round trip."""
+
+_APPLIED = 500
+"""Answers that one transaction takes, so that recording goes on in between."""
 
 
 def poll_statuses(
@@ -75,11 +79,14 @@ def reconcile(outbox: Outbox, destination: str, backend: CentralBackend) -> Hold
     requeued: list[str] = []
     conflicts: list[str] = []
     packets = outbox.to_reconcile(destination)
-    while batch := list(itertools.islice(packets, _BATCH)):
-        applied = outbox.apply_holdings(destination, backend.reconcile(batch))
-        delivered += applied.delivered
-        requeued += applied.requeued
-        conflicts += applied.conflicts
+    while batch := list(itertools.islice(packets, _ASKED)):
+        # Outside of any transaction: the answer may take minutes, and recordings must not wait for it.
+        holdings = list(backend.reconcile(batch))
+        for start in range(0, len(holdings), _APPLIED):
+            applied = outbox.apply_holdings(destination, holdings[start : start + _APPLIED])
+            delivered += applied.delivered
+            requeued += applied.requeued
+            conflicts += applied.conflicts
     return HoldingsApplied(delivered=tuple(delivered), requeued=tuple(requeued), conflicts=tuple(conflicts))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ktpsync.courier import Courier, CourierPolicy, poll_statuses
+from ktpsync.courier import Courier, CourierPolicy, poll_statuses, reconcile
 from ktpsync.errors import AuthError, ThrottledError, UnavailableError
 from ktpsync.outbox import DeliveryState
-from ktpsync.plugins import CentralBackend, Health, Holding, Receipt, StatusChange, StatusPage
+from ktpsync.plugins import CentralBackend, Health, Holding, HoldingState, Receipt, StatusChange, StatusPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,12 +35,14 @@ class Centre(CentralBackend):
         self.taken: list[tuple[str, bytes]] = []
         self.asked: list[str | None] = []
         self.down: Exception | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.questions: list[int] = []
 
     def deliver(self, packet: SealedPacket) -> Receipt:
         """Take it."""
         with packet.open() as file:
             self.taken.append((packet.packet_id, file.read()))
-        return Receipt(packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=START)
+        return self.receipt(packet)
 
     def check(self) -> Health:
         """Always well."""
@@ -58,8 +60,20 @@ class Centre(CentralBackend):
         )
 
     def reconcile(self, packets: Iterable[SealedPacket]) -> Iterator[Holding]:
-        """Not asked for."""
-        raise NotImplementedError
+        """Say that nothing is missing but what was not taken; something else happens meanwhile."""
+        asked = list(packets)
+        self.questions.append(len(asked))
+        self.meanwhile()
+        taken = {packet_id for packet_id, _ in self.taken}
+        for packet in asked:
+            state = HoldingState.HELD if packet.packet_id in taken else HoldingState.MISSING
+            receipt = self.receipt(packet) if state is HoldingState.HELD else None
+            yield Holding(packet_id=packet.packet_id, state=state, receipt=receipt)
+
+    @staticmethod
+    def receipt(packet: SealedPacket) -> Receipt:
+        """Return a true receipt."""
+        return Receipt(packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=START)
 
     def say(self, packet_id: str, status: str) -> None:
         """Add a change to the feed, each a day after the one before."""
@@ -195,3 +209,21 @@ def test_credentials_refused_by_the_feed_stop_the_destination(station: Any, cent
             poll_statuses(station.outbox, "central", centre, [ear])
     assert [("paused", "central", "token expired")] == ear.heard
     assert "token expired" == station.outbox.destination("central").paused
+
+
+def test_recording_goes_on_while_the_centre_is_asked_what_it_holds(
+    station: Any, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction is open over the network; all packets are asked about in one question."""
+    monkeypatch.setattr("ktpsync.courier._centre._APPLIED", 5)
+    held = station.submit().packet
+    missing = [station.submit().packet for _ in range(12)]
+    centre.taken.append((held.packet_id, b""))
+    centre.meanwhile = station.submit
+
+    applied = reconcile(station.outbox, "central", centre)
+
+    assert [13] == centre.questions
+    assert (held.packet_id,) == applied.delivered
+    assert [] == [packet.packet_id for packet in missing if packet.packet_id in applied.delivered]
+    assert 14 == len(list(station.outbox.to_reconcile("central")))

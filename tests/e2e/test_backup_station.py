@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,12 +31,12 @@ from ktpsync.backup import (
 from ktpsync.clock import SystemClock
 from ktpsync.errors import RestoreError, WrongDiskError
 from ktpsync.keys import StationKey
-from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox
 from ktpsync.plugins import BackendContext, Receipt, StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -398,3 +401,82 @@ def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_pa
     assert ((waiting,), True) == (restored.packet_ids, restored.ok)
     with open_outbox(new) as outbox:
         assert {finished: "purged", waiting: "spool"} == {v.packet_id: v.location for v in outbox.packets()}
+
+
+@contextlib.contextmanager
+def busy(station: Station) -> Iterator[None]:
+    """Record and deliver without a pause while the block runs."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def record() -> None:
+        for number in itertools.count(100):
+            if stop.is_set():
+                return
+            station.record(1, first=number)
+
+    def deliver() -> None:
+        while not stop.is_set():
+            for lease in station.outbox.claim("central", 4, lease=60):
+                sealed = lease.packet
+                facts = {"packet_id": sealed.packet_id, "sha256": sealed.sha256, "size": sealed.size}
+                station.outbox.settle(lease, Receipt(**facts, stored_at=datetime.now(UTC)))
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in (record, deliver)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert [] == failures
+
+
+def assert_consistent(folder: Path) -> None:
+    """Every row has its bytes, all bytes have a row, and each receipt is for them."""
+    with open_outbox(folder) as outbox:
+        known = {view.packet_id: view.sha256 for view in outbox.packets()}
+        assert known == spooled(folder)
+        for packet_id, sha256 in known.items():
+            (delivery,) = outbox.status(packet_id).deliveries
+            receipt = None if delivery.receipt is None else delivery.receipt.sha256
+            assert receipt == (sha256 if delivery.state is DeliveryState.DELIVERED else None)
+
+
+@pytest.mark.slow
+def test_snapshots_are_consistent_while_people_record_and_couriers_deliver(
+    station: Station, tmp_path: Path
+) -> None:
+    """Each snapshot of a busy outbox restores to one state of it, and none holds fewer packets than the one before."""
+    station.record(3)
+    options: dict[str, object] = {"station": station.key, "memory": station.memory, "pack_size": 8_000}
+    with busy(station):
+        reports = [
+            backup(station.outbox, station.repository, full=number == 2, **options) for number in range(5)
+        ]
+
+    assert verify(station.repository, trusted=[station.key.public], memory=station.memory).ok
+    counts = []
+    for number, report in enumerate(reports):
+        new = tmp_path / f"new-{number}"
+        restored = restore_station(
+            station.repository,
+            new,
+            identities=[station.identity],
+            open_outbox=open_outbox,
+            memory=new / "backups",
+            snapshot=report.head,
+        )
+        assert (True, ()) == (restored.ok, restored.missing)
+        counts.append(len(restored.packet_ids))
+        assert_consistent(new)
+    assert sorted(counts) == counts
+    assert counts[0] >= 3

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from ktpsync.plugins import BackendContext, Receipt, StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -407,7 +408,6 @@ def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_pa
 def busy(station: Station) -> Iterator[None]:
     """Record and deliver without a pause while the block runs."""
     stop = threading.Event()
-    failures: list[BaseException] = []
 
     def record() -> None:
         for number in itertools.count(100):
@@ -422,22 +422,14 @@ def busy(station: Station) -> Iterator[None]:
                 facts = {"packet_id": sealed.packet_id, "sha256": sealed.sha256, "size": sealed.size}
                 station.outbox.settle(lease, Receipt(**facts, stored_at=datetime.now(UTC)))
 
-    def guarded(work: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(record), pool.submit(deliver)]
         try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - shown by the test
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in (record, deliver)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert [] == failures
+            yield
+        finally:
+            stop.set()
+    for work in working:
+        work.result()
 
 
 def assert_consistent(folder: Path) -> None:

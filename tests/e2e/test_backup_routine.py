@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import shutil
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -475,6 +477,45 @@ def test_without_a_disk_at_hand_nothing_is_dropped(place: Place) -> None:
 
     assert 0 == place.office._backups.offload.run()
     assert 2 == spooled(place)
+
+
+def test_a_clone_of_the_disk_from_before_gives_no_room(place: Place) -> None:
+    """It has the disk's UUID, and not what was backed up since: nothing is dropped because it is there."""
+    fill_up(place)
+    place.record()
+    place.office.backup("usb-a")
+    shutil.copytree(place.folder / "usb-a", place.folder / "clone")
+    place.record(2, first=5)
+    place.office.backup("usb-a")
+    place.unplug("usb-a")
+    (place.folder / "usb-a").rmdir()
+    (place.folder / "clone").rename(place.folder / "usb-a")
+
+    assert 0 == place.office._backups.offload.run()
+    assert 3 == spooled(place)
+
+
+def test_what_left_for_a_disk_comes_back_from_it_though_a_clone_was_used_meanwhile(place: Place) -> None:
+    """Its copies were given up when the clone was backed up to; the bytes on it are as good as before."""
+    fill_up(place)
+    place.record()
+    place.office.backup("usb-a")
+    shutil.copytree(place.folder / "usb-a", place.folder / "clone")
+    ids = place.record(2, first=5)
+    place.office.backup("usb-a")
+    assert place.office._backups.offload.run() > 0
+    place.unplug("usb-a")
+    (place.folder / "usb-a").rmdir()
+    (place.folder / "clone").rename(place.folder / "usb-a")
+    assert "All packets are copied again" in place.office.backup("usb-a").warnings[0]
+    shutil.rmtree(place.folder / "usb-a")
+    (place.folder / "usb-a.away").rename(place.folder / "usb-a")
+
+    for packet_id in ids:
+        known = place.office.status(packet_id).packet
+        with place.office.outbox.spool.open(packet_id, known.sha256) as file:
+            assert known.sha256 == hashlib.sha256(file.read()).hexdigest()
+    assert 3 == place.office.sync().delivered
 
 
 def test_two_copies_are_waited_for_where_two_are_asked_for(place: Place) -> None:

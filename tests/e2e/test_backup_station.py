@@ -362,6 +362,37 @@ def test_a_disk_under_another_mount_name_is_the_same_repository(station: Station
     assert (1, 2, ()) == (made.packets, made.totals.packets, made.warnings)
 
 
+def test_a_purged_packet_that_is_sent_again_is_not_pruned(station: Station) -> None:
+    """The centre takes its final word back and asks again: the backup's copy is the last, and stays until it is sent."""
+    (packet_id,) = station.record(1)
+    station.backup()
+    verify(station.repository, memory=station.memory, source=station.outbox)
+    now = datetime.now(UTC)
+    outbox = station.outbox
+
+    def deliver() -> None:
+        (lease,) = outbox.claim("central", 10, lease=60)
+        made = lease.packet
+        outbox.settle(lease, Receipt(packet_id=packet_id, sha256=made.sha256, size=made.size, stored_at=now))
+
+    def say(status: str, days: int) -> None:
+        change = StatusChange(packet_id=packet_id, status=status, changed_at=now - timedelta(days=days))
+        outbox.apply_statuses("central", StatusPage(changes=(change,), cursor=status, more=False))
+
+    deliver()
+    say("DUPLICATE_RECORD", 2)
+    assert [packet_id] == outbox.purge(timedelta(0), who="test")
+    say("PACKET_RETRY", 1)
+    station.backup()
+
+    def expendable() -> list[str]:
+        return [name for name, _ in purged_packets(outbox)]
+
+    assert [] == expendable()
+    deliver()
+    assert [packet_id] == expendable()
+
+
 def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_path: Path) -> None:
     """What the outbox let go of by its rule leaves the backup with the next prune, and nothing else does."""
     finished, waiting = station.record(2)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ktpsync.backup._restore import RestoreReport, heads, restore
     from ktpsync.backup._retention import Retention, kept
     from ktpsync.backup._rewrap import RepositoryRewrapReport, rewrap_repository
-    from ktpsync.backup._schedule import BackupDates, backup_dates, begin_sampling, due
+    from ktpsync.backup._schedule import BackupDates, backup_dates, begin_sampling, due, goes_on
     from ktpsync.backup._selection import Selection
     from ktpsync.backup._snapshot import SnapshotReport, backup
     from ktpsync.backup._source import BackupSource, RestoreTarget
@@ -53,7 +53,7 @@ _ROOMS = {
     "_restore": ("RestoreReport", "heads", "restore"),
     "_retention": ("Retention", "kept"),
     "_rewrap": ("RepositoryRewrapReport", "rewrap_repository"),
-    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "due"),
+    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "due", "goes_on"),
     "_selection": ("Selection",),
     "_snapshot": ("SnapshotReport", "backup"),
     "_source": ("BackupSource", "RestoreTarget"),
@@ -93,6 +93,7 @@ __all__ = [
     "drill",
     "due",
     "extract",
+    "goes_on",
     "heads",
     "ignore_progress",
     "kept",

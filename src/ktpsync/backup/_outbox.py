@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ktpsync import files
-from ktpsync.outbox import recovered
+from ktpsync.outbox import DeliveryState, recovered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -128,12 +128,26 @@ class OutboxTarget:
 def purged_packets(outbox: Outbox) -> Iterator[tuple[str, int]]:
     """Yield what a prune may drop: each purged packet with the outbox sequence of its purge.
 
+    One that has to be delivered again since, or still waits for a person, is none of them: the backup has the last
+    of it.
+
     Args:
         outbox: Its audit trail is read from the beginning.
     """
-    for entry in outbox.audit.entries():
-        if entry.event == _PURGED and entry.packet_id is not None and entry.seq is not None:
-            yield entry.packet_id, entry.seq
+    purged = {
+        entry.packet_id: entry.seq
+        for entry in outbox.audit.entries()
+        if entry.event == _PURGED and entry.packet_id is not None and entry.seq is not None
+    }
+    undelivered = {
+        delivery.packet_id
+        for state in (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.REJECTED)
+        for delivery in outbox.deliveries(state=state)
+    }
+    for packet in outbox.packets():
+        sequence = purged.get(packet.packet_id)
+        if sequence is not None and packet.location == _PURGED and packet.packet_id not in undelivered:
+            yield packet.packet_id, sequence
 
 
 def _packets(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 from attrs import evolve, frozen
 
 from ktpsync.backup._memory import BackupMemory
+from ktpsync.errors import BackupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktpsync.backup._repository import Repository
 
 
 @frozen(kw_only=True)
@@ -50,6 +53,27 @@ def backup_dates(memory: Path, repository: str) -> BackupDates:
         pruned_ms=checks.pruned_ms,
         lineage=known.lineage if known else None,
     )
+
+
+def goes_on(memory: Path, repository: Repository) -> bool:
+    """Return whether a repository holds the last snapshot that this station made in it.
+
+    An older copy of a disk has its UUID and not what was backed up since.
+
+    Args:
+        memory: The folder given to :func:`ktpsync.backup.backup`.
+        repository: Which.
+
+    Raises:
+        BackendError: The storage cannot be reached.
+    """
+    known = BackupMemory(memory, repository.uuid).load()
+    if known is None or known.head is None:
+        return True
+    try:
+        return repository.snapshot(known.head.name).ref == known.head
+    except BackupError:
+        return False
 
 
 def begin_sampling(memory: Path, repository: str, now_ms: int) -> None:

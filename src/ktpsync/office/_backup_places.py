@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import files
-from ktpsync.backup import BackupDates, Repository, backup_dates
+from ktpsync.backup import BackupDates, Repository, backup_dates, goes_on
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.config import BACKUP_KEYS, load
 from ktpsync.errors import BackendError, BackupError, ConfigError, UnavailableError, UnknownDestinationError
@@ -115,12 +115,12 @@ class BackupPlaces:
                 )
 
     def at_hand(self, name: str) -> bool:
-        """Return whether a backup was made before and can be read now."""
+        """Return whether a backup was made before and can be read now, up to its last snapshot."""
         if self.known(name) is None:
             return False
         try:
-            with self.opened(name):
-                return True
+            with self.opened(name) as repository:
+                return goes_on(self._data.backup_memory, repository)
         except (BackendError, BackupError):
             return False
 

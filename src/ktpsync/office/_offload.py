@@ -110,18 +110,26 @@ class Offload:
             UnavailableError: None that does is at hand; the message names those that hold the packet.
         """
         reasons = []
+        away = False
         with self._lock:
             holders = self._holders(packet_id)
-            if not holders:
-                raise SpoolError(
-                    f"The sealed bytes of packet {packet_id} are not in the spool, and no backup of the "
-                    "configuration holds them. Look for them on old disks with `ktpsync extract`."
-                )
-            for name in holders:
+            # The outbox may have given up copies that are still there, as after a disk was taken for its clone.
+            for name in holders or self._made():
                 try:
                     return io.BytesIO(self._read(name, packet_id, sha256))
                 except (BackendError, BackupError, UnknownPacketError) as error:
+                    away = away or isinstance(error, BackendError)
                     reasons.append(f"{name}: {error}")
+        if not holders and not away:
+            raise SpoolError(
+                f"The sealed bytes of packet {packet_id} are not in the spool, and no backup of the "
+                "configuration holds them. Look for them on old disks with `ktpsync extract`."
+            )
+        if not holders:
+            raise UnavailableError(
+                f"The bytes of packet {packet_id} are not on this station, and no backup that is at hand holds them. "
+                f"Plug in the others. {' '.join(reasons)}"
+            )
         raise UnavailableError(
             f"The bytes of packet {packet_id} are not on this station any more. Plug in the backup that "
             f"holds them, {' or '.join(holders)}. {' '.join(reasons)}"
@@ -165,6 +173,9 @@ class Offload:
         lineages = self._outbox.copy_holders(packet_id)
         holders = [name for name in self._places.names() if self._lineage(name) in lineages]
         return sorted(holders, key=self._places.last_ms, reverse=True)
+
+    def _made(self) -> list[str]:
+        return [name for name in self._places.names() if self._places.known(name) is not None]
 
     def _lacking(self) -> int:
         below = self._settings.offload_below

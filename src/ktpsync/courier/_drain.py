@@ -136,9 +136,12 @@ class Drain:
             with self._lock:
                 self._limit = 0
                 abandoned = [*self._ready, *self._running.values()]
-            self._give_back(abandoned)
-            self._measure()
-            self._workers.end(wait=not self._running)
+            try:
+                self._give_back(abandoned)
+                self._measure()
+            finally:
+                # Also where the database is away: threads left behind would add up over months.
+                self._workers.end(wait=not self._running)
         tally = self._tally
         return DrainReport(
             destination=self._destination,

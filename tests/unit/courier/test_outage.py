@@ -6,6 +6,7 @@ import io
 import random
 import statistics
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -360,6 +361,33 @@ def test_a_clock_that_jumps_during_a_delivery_does_no_harm(station: Any, centre:
     assert set(ids) == set(centre.delivered)
     assert {0} == {station.outbox.status(packet_id).deliveries[0].failures for packet_id in ids}
     assert 3 == station.outbox.destination("central").delivered
+
+
+def test_a_database_that_is_away_leaves_no_threads_behind(
+    station: Any, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each drain fails while the database is away, for months perhaps; afterwards all is delivered, once."""
+    courier = new_courier(station, centre, concurrency=4)
+    ids = [station.submit().packet.packet_id for _ in range(5)]
+    courier.drain()
+    ids += [station.submit().packet.packet_id for _ in range(20)]
+
+    def away(*_: object) -> None:
+        raise OSError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(station.outbox, "apply", away)
+        for _ in range(3):
+            with pytest.raises(OSError, match="away"):
+                courier.drain()
+            station.clock.advance(200)
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("ktpsync-central")]
+    deadline = time.monotonic() + 30
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert [] == [thread for thread in left if thread.is_alive()]
+    assert 20 == courier.drain().delivered
+    assert set(ids) == set(centre.delivered)
 
 
 def test_hours_go_by_the_present_clock(station: Any, centre: Centre) -> None:

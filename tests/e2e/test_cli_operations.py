@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import ktpsync
 from ktpsync.cli import main
+from ktpsync.office._attention import telling
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -209,3 +210,42 @@ def test_status_tells_when_all_is_sent_and_how_long_the_disk_lasts(
     assert PERSON == tight.code
     assert any("its backlog grows" in line for line in tight.json()["attention"])
     assert any("300 MiB left" in line for line in tight.json()["attention"])
+
+
+def test_the_service_logs_what_a_person_must_see_to(
+    packet_ids: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once when it is new, once a day while it stays, whatever its numbers."""
+    free = [300 << 20]
+    monkeypatch.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: free[0])
+    run("destination", "pause", "usb", "--who", "budi", "--why", "line needed")
+    clock = ManualClock()
+    with ktpsync.Office.open(".") as office:
+        task = telling(office._attention, clock)
+        for _ in range(144):
+            task.run()
+            free[0] -= 1 << 20
+            clock.seconds += 600
+        told = caplog.messages
+        assert 1 == sum("usb is stopped: line needed. Then run" in line for line in told)
+        assert 1 == sum("MiB left" in line for line in told)
+        task.run()
+    assert 2 == sum("usb is stopped" in line for line in caplog.messages)
+
+
+class ManualClock:
+    """A clock that the test moves."""
+
+    seconds = 0.0
+
+    def now_ms(self) -> int:
+        """Not asked."""
+        raise NotImplementedError
+
+    def monotonic(self) -> float:
+        """The test's time."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Not asked."""
+        raise NotImplementedError

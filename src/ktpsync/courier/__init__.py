@@ -11,6 +11,7 @@ from ktpsync.courier._observer import Observer
 from ktpsync.courier._pace import Pace
 from ktpsync.courier._policy import CourierPolicy, Window, throttled_ms
 from ktpsync.courier._rate import TokenBucket
+from ktpsync.courier._said import Said
 from ktpsync.courier._service import Service, Task
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "JsonFormatter",
     "Observer",
     "Pace",
+    "Said",
     "Service",
     "Speed",
     "Task",

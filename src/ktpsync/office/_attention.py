@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from ktpsync.courier import Said, Task
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ktpsync.clock import Clock
     from ktpsync.courier import Estimate
     from ktpsync.outbox import DestinationSummary, StorageView
+
+log = logging.getLogger("ktpsync.office")
+
+_EVERY_SECONDS = 600.0
+_NUMBER = re.compile(r"[0-9.]+")
+
+
+def telling(sentences: Callable[[], Iterable[str]], clock: Clock) -> Task:
+    """Return what the service does to log what a person must see to: each once a day, and at once when it is new.
+
+    Args:
+        sentences: What there is to say.
+        clock: The clock to ask.
+    """
+    said = Said(clock)
+
+    def tell() -> None:
+        for sentence in sentences():
+            # Only numbers that have changed are no news.
+            if said.is_news(_NUMBER.sub("#", sentence), ""):
+                log.warning("%s", sentence, extra={"facts": {"event": "attention"}})
+
+    return Task(name="attention", every=_EVERY_SECONDS, run=tell)
 
 
 def attention(

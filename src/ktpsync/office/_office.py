@@ -10,7 +10,7 @@ from ktpsync.clock import SystemClock
 from ktpsync.courier import Service
 from ktpsync.errors import ConfigError, KtpsyncError
 from ktpsync.keys import IndexKey, StationKey
-from ktpsync.office._attention import attention
+from ktpsync.office._attention import attention, telling
 from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations
@@ -24,7 +24,7 @@ from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -234,7 +234,12 @@ class Office:
             finished=self._finished,
             overdue=self._registry.notify.backup_overdue,
         )
-        tasks = [*self._destinations.tasks(), *watch.tasks(), self._upkeep.task()]
+        tasks = [
+            *self._destinations.tasks(),
+            *watch.tasks(),
+            self._upkeep.task(),
+            telling(self._attention, self._clock),  # backups are told of by their own watch
+        ]
         health = self.data.root / "health.json"
         try:
             Service(
@@ -287,9 +292,8 @@ class Office:
         That is: rejected packets, stopped destinations, a disk that is nearly full, a backlog that has grown
         old, a line that takes less than is recorded, and backups that are too old.
         """
-        lines = ((line, self.estimate(line)) for line in self.summary())
         backups = [sentence for state in self.backup_states() for sentence in state.warnings]
-        return attention(lines, self.storage(), backups)
+        return self._attention(backups)
 
     def served(self, destination: str) -> Mapping[str, str]:
         """Return rate, window and concurrency of a destination as text; ``*`` marks what was set at run time.
@@ -629,6 +633,10 @@ class Office:
         return self._key_tests().warnings()
 
     # --- inside ---
+
+    def _attention(self, backups: Sequence[str] = ()) -> list[str]:
+        lines = ((line, self.estimate(line)) for line in self.summary())
+        return attention(lines, self.storage(), backups)
 
     def _key_tests(self) -> KeyTests:
         uses = {"packets": tuple(str(recipient) for recipient in self._settings.recipients())}

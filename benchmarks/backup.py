@@ -297,13 +297,15 @@ def picture(costs: Sequence[Cost]) -> str:
         parts.append(
             f'<text x="{place(x, low)[0]:.1f}" y="{top + height + 18}" text-anchor="middle">{cost.packets:,}</text>'
         )
-    for name, (colour, seconds) in lines.items():
+    below = 0.0
+    for name, (colour, seconds) in sorted(lines.items(), key=lambda line: -line[1][1][-1]):
         points = [place(x, math.log10(second)) for x, second in zip(across, seconds, strict=True)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
         x, y = points[-1]
-        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{name}</text>')
+        below = max(y + 4, below + 15)
+        parts.append(f'<text x="{x + 8:.1f}" y="{below:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psutil
 from attrs import frozen
 
 from ktpsync import files
@@ -57,6 +56,8 @@ def mounted_disks() -> Iterator[MountedDisk]:
     Looks at local file systems only, so that a dead network share cannot hold it up. The system's own
     disk is left out unless it is marked.
     """
+    import psutil  # noqa: PLC0415 - a disk that is where it should be is not looked for
+
     volumes = _volumes()
     seen: set[tuple[int, int]] = set()
     for partition in psutil.disk_partitions(all=False):

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ktpsync.courier._observer import notify
+from ktpsync.outbox import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +20,14 @@ log = logging.getLogger("ktpsync.courier")
 
 def pause(outbox: Outbox, name: str, error: AuthError, observers: Sequence[Observer]) -> None:
     """Stop a destination for all couriers until a person resumes it; said once, by whoever is first."""
-    if not outbox.pause(name, reason=str(error)):
+    reason = plain(str(error))
+    if not outbox.pause(name, reason=reason):
         return
-    facts = {"event": "paused", "destination": name, "reason": str(error)}
+    facts = {"event": "paused", "destination": name, "reason": reason}
     log.error(
         "%s does not accept the credentials and is stopped; correct and resume it: %s",
         name,
-        error,
+        reason,
         extra={"facts": facts},
     )
-    notify(observers, lambda one: one.paused(name, str(error)))
+    notify(observers, lambda one: one.paused(name, reason))

@@ -13,6 +13,7 @@ from ktpsync.outbox._deliveries import check_receipt
 from ktpsync.outbox._destinations import LONGEST_THROTTLE_MS
 from ktpsync.outbox._examine import Examination
 from ktpsync.outbox._outbox import Outbox
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
 from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
 from ktpsync.outbox._rewrap import RewrapReport
@@ -77,6 +78,7 @@ __all__ = [
     "borrowed_connection",
     "check_receipt",
     "failing_for_ms",
+    "plain",
     "rebuild",
     "recovered",
     "state_diagram",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ktpsync.outbox._audit import entry
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._receipts import delivered_bytes, receipt_json
 from ktpsync.outbox._values import HoldingsApplied, StatusApplied
 from ktpsync.plugins import HoldingState
@@ -93,7 +96,9 @@ class Central:
         unknown: list[str] = []
         told: list[AuditEntry] = []
         with self._database.write() as connection:
-            for change in page.changes:
+            for said in page.changes:
+                # The centre's words go into the database, to plugins and into the log.
+                change = evolve(said, status=plain(said.status), note=plain(said.note))
                 known, previous = self._status(connection, change.packet_id)
                 if not known:
                     unknown.append(change.packet_id)

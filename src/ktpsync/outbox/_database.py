@@ -249,6 +249,8 @@ def _sqlite_engine(url: URL) -> sa.Engine:
         pool_size=8,
         max_overflow=-1,
         pool_reset_on_return=None,
+        # Errors are logged, and what they would name besides the statement are an office's values.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -269,5 +271,10 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 
 def _postgresql_engine(url: URL) -> sa.Engine:
     return sa.create_engine(
-        url, pool_size=8, max_overflow=-1, pool_pre_ping=True, isolation_level="READ COMMITTED"
+        url,
+        pool_size=8,
+        max_overflow=-1,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
     )

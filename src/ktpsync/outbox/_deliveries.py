@@ -269,9 +269,16 @@ def check_receipt(outcome: Delivered) -> None:
     """Refuse a receipt that does not prove what it should.
 
     Raises:
-        CorruptError: It names another packet, digest or size.
+        CorruptError: It names another packet, digest or size, or cannot be kept.
     """
     packet, receipt = outcome.lease.packet, outcome.receipt
+    try:
+        receipt_json(receipt).encode()
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptError(
+            f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} is none that can be kept "
+            f"({type(error).__name__}). It is not taken as delivered; tell the author of the backend."
+        ) from None
     if (receipt.packet_id, receipt.sha256, receipt.size) != (packet.packet_id, packet.sha256, packet.size):
         raise CorruptError(
             f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} names packet "
@@ -294,12 +301,12 @@ def _written(outcome: Outcome, now: int | None) -> tuple[str, dict[str, str | in
             "delay": min(outcome.delay_ms, HORIZON_MS),
             "failing": outcome.failing_ms,
             "code": outcome.code,
-            "reason": plain(outcome.reason),
+            "reason": outcome.reason,
         }
     if isinstance(outcome, Rejected):
-        return _REJECTED, bound | {"code": outcome.code, "reason": plain(outcome.reason)}
+        return _REJECTED, bound | {"code": outcome.code, "reason": outcome.reason}
     # What keeps the destination away is told of the destination; what keeps this packet, of the packet.
-    reason = plain(outcome.reason) if outcome.reason and not outcome.unavailable else None
+    reason = outcome.reason if outcome.reason and not outcome.unavailable else None
     return _RETURNED, bound | {"delay": outcome.delay_ms, "reason": reason}
 
 
@@ -321,5 +328,5 @@ def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:
         packet_id=packet_id,
         destination=destination,
         code=outcome.code,
-        reason=plain(outcome.reason),
+        reason=outcome.reason,
     )

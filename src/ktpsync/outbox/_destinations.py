@@ -209,7 +209,7 @@ class Destinations:
             elif isinstance(outcome, Returned):
                 if outcome.unavailable:
                     breaker = after_failure(breaker, self._policy, now_ms, self._random)
-                    last_error = plain(outcome.reason)
+                    last_error = outcome.reason
                 if outcome.retry_after_ms is not None:
                     throttled_ms = _throttled_until(throttled_ms, outcome.retry_after_ms, now_ms)
         return self._write(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from attrs import Factory, field, frozen
 
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.packet import SealedPacket
 from ktpsync.plugins import Receipt, StatusChange
@@ -122,7 +123,7 @@ class Failed:
 
     lease: Lease
     code: str
-    reason: str
+    reason: str = field(converter=plain)
     delay_ms: int
     failing_ms: int
 
@@ -133,7 +134,7 @@ class Rejected:
 
     lease: Lease
     code: str
-    reason: str
+    reason: str = field(converter=plain)
 
 
 @frozen(kw_only=True)
@@ -151,7 +152,7 @@ class Returned:
 
     lease: Lease
     unavailable: bool = False
-    reason: str = ""
+    reason: str = field(default="", converter=plain)
     retry_after_ms: int | None = None
     delay_ms: int = 0
 

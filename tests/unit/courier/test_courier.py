@@ -333,6 +333,37 @@ def test_a_receipt_for_something_else_is_not_taken(
     )
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"location": "a \ud800 that no database takes"}, {"details": {"number": object()}}, {"stored_at": None}],
+)
+def test_a_receipt_that_cannot_be_kept_keeps_no_others_back(
+    station: Any, courier: Courier, centre: Centre, changed: dict[str, object]
+) -> None:
+    """A backend with a mistake costs its own packet's receipt, and not those of the same commit."""
+    good, bad, other = (station.submit(b"%d" % number).packet.packet_id for number in range(3))
+    centre.deliver = lambda packet: station.receipt(  # type: ignore[method-assign]
+        packet, **(changed if packet.packet_id == bad else {})
+    )
+    assert (2, 1) == ((report := courier.drain()).delivered, report.rejected)
+    states = {name: delivery(station, name).state for name in (good, bad, other)}
+    assert [DeliveryState.DELIVERED, DeliveryState.REJECTED, DeliveryState.DELIVERED] == [*states.values()]
+
+
+def test_numbers_of_persons_are_in_no_log_and_reach_no_observer(
+    station: Any, courier: Courier, centre: Centre, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a destination's own words name is masked before anybody is told."""
+    packet_id = station.submit(b"abc").packet.packet_id
+    refusal = RejectedError("3171234567890123 is\na known NIK")
+    centre.trouble = lambda _packet: refusal
+    with caplog.at_level("DEBUG"):
+        courier.drain()
+    assert [("rejected", packet_id, "central", "rejected", "[16 digits] is a known NIK")] == ear.heard
+    assert "[16 digits]" in caplog.text
+    assert "3171234567890123" not in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["missing", "short", "changed"])
 def test_damaged_bytes_are_set_aside_and_the_others_go_on(
     station: Any, courier: Courier, centre: Centre, damage: str

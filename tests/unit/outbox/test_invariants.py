@@ -333,6 +333,14 @@ def test_invariant_09_no_personal_data_in_the_database(station: Any) -> None:
     station.submit(f"sealed {nik}".encode(), person=b"\x01" * 32, fingerprint=b"\x02" * 32)
     (lease,) = station.claim()
     station.outbox.reject(lease, code="bad", reason=f"NIK {nik} / {spaced} is known\x00")
+    said = StatusChange(
+        packet_id=lease.packet.packet_id,
+        status=f"SAME_AS\x00{nik}",
+        changed_at=datetime.now(UTC),
+        note=f"as {spaced}\ud800",
+    )
+    applied = station.outbox.apply_statuses("central", StatusPage(changes=[said], cursor="1", more=False))
+    assert ["SAME_AS [16 digits]"] == [change.status for change, _ in applied.changes]
     station.outbox.export()
     dump = repr(list(station.outbox.export()))
     assert "[16 digits] / [16 digits] is known" in dump

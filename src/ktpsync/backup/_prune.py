@@ -169,6 +169,7 @@ class _Plan:
     def rework(self) -> Rework:
         gone = [*self.dropped_packs, *self.rewritten]
         named = {pack.name for name in self.needed for pack in self.lineage[name].manifest.packs}
+        dropped_before = {name for s in self.lineage.values() for name in s.manifest.dropped.packs}
         parents = {
             s.manifest.parent.name for n, s in self.lineage.items() if n in self.needed and s.manifest.parent
         }
@@ -177,7 +178,7 @@ class _Plan:
             dropped=Dropped(
                 # What an earlier prune dropped is named again as long as a kept snapshot still names it.
                 snapshots=tuple(sorted((self.lineage.keys() | parents) - self.needed)),
-                packs=tuple(sorted({*gone, *(named - self.current.keys())})),
+                packs=tuple(sorted({*gone, *(named & dropped_before - self.current.keys())})),
             ),
             writers=self._writers,
         )

@@ -36,7 +36,7 @@ from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
-from ktpsync.errors import BackendError, DamagedBackupError, NotFoundError, SpoolError
+from ktpsync.errors import BackendError, BackupError, DamagedBackupError, NotFoundError, SpoolError
 from ktpsync.keys import StationKey
 
 if TYPE_CHECKING:
@@ -148,7 +148,10 @@ class SnapshotRun:
             if known.pending is not None and self.repository.storage.exists(manifest_key(known.pending)):
                 made = self.repository.snapshot(known.pending)
                 if made.manifest.parent == known.head:
-                    return self._settle(known, made), made
+                    known = self._settle(known, made)
+                else:
+                    # It was committed in this copy of the memory's future: it is not to be collected.
+                    known = evolve(known, pending=None)
             known = self._forget_pending(known)
             if known.head is None:
                 return known, None
@@ -176,6 +179,18 @@ class SnapshotRun:
             known = evolve(known, pending=None)
             self.memory.save(known)
         return known
+
+    def _alone_in_lineage(self, head: Snapshot | None) -> None:
+        """Look once more before the commit: sending may have taken hours.
+
+        Raises:
+            BackupError: Another living copy of this station has gone on from the same snapshot meanwhile.
+        """
+        if head is not None and self._continued_elsewhere(head):
+            raise BackupError(
+                "Another copy of this station has made a backup here meanwhile: was it restored on a second machine? "
+                "Nothing is lost; run this again, and all packets are copied beside the other one's snapshots."
+            )
 
     def _continued_elsewhere(self, head: Snapshot) -> bool:
         for name in self.repository.snapshot_names():
@@ -278,6 +293,7 @@ class SnapshotRun:
                 chain=_chain(head, entry, full=full),
                 totals=_totals(head, packs, rework.packs if rework else ()),
             )
+            self._alone_in_lineage(head)
             known, made = self._commit(known, manifest, state)
         finally:
             state.close()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ktpsync.backup import backup, backup_dates, heads, verify
+from ktpsync.backup import Retention, backup, backup_dates, heads, prune, verify
+from ktpsync.backup._run import SnapshotRun
 from ktpsync.errors import BackupError, RestoreError, UnavailableError
 from ktpsync.keys import StationKey
 
@@ -61,6 +62,55 @@ def test_an_old_copy_of_the_data_directory_does_not_disturb_newer_snapshots(benc
     assert "older copy" in made.warnings[0]
     assert newest in {head.ref.name for head in heads(bench.repository)}
     assert verify(bench.repository).ok
+
+
+def test_two_living_copies_of_a_station_never_go_on_from_the_same_snapshot(bench: Any) -> None:
+    """The other one commits while this one still sends: this one stops, and begins a lineage of its own then."""
+    fill(bench, 2)
+    bench.backup()
+    shutil.copytree(bench.memory, bench.folder / "other")
+    fill(bench, 1, first=10)
+    export = bench.source.export
+
+    def other_is_faster(after: int = 0) -> Any:
+        bench.source.export = export
+        fill(bench, 1, first=20)
+        backup(bench.source, bench.repository, station=bench.station, memory=bench.folder / "other")
+        bench.source.held = {target: {} for target in bench.source.held}  # they have an outbox each
+        return export(after)
+
+    bench.source.export = other_is_faster
+    with pytest.raises(BackupError, match="second machine"):
+        bench.backup()
+    made = bench.backup()
+
+    assert "older copy" in made.warnings[0]
+    assert [1, 2] == sorted(len(bench.repository.chain(head)) for head in heads(bench.repository))
+    assert bench.verify().ok
+
+
+def test_a_prune_drops_no_pack_that_it_did_not_drop_before(bench: Any) -> None:
+    """Where two copies of a station went on in one lineage after all, the packs of the other one stay."""
+    fill(bench, 1)
+    bench.backup()
+    shutil.copytree(bench.memory, bench.folder / "other")
+    fill(bench, 1, first=10)
+    bench.backup()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SnapshotRun, "_continued_elsewhere", lambda *_: False)
+        bench.source.held = {target: {} for target in bench.source.held}
+        backup(bench.source, bench.repository, station=bench.station, memory=bench.folder / "other")
+        packs = set(bench.files("packs/*"))
+
+        prune(
+            bench.source,
+            bench.repository,
+            station=bench.station,
+            memory=bench.memory,
+            retention=Retention(last=2, daily=0, weekly=0, monthly=0),
+        )
+
+    assert packs <= set(bench.files("packs/*"))
 
 
 @pytest.mark.parametrize("pattern", ["snapshots/*.manifest.json", "snapshots/*.sig"])

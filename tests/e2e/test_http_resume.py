@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import define, evolve
 
+import ktpsync
 from ktpsync import age
 from ktpsync.backends.http.backend import HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
@@ -18,7 +19,7 @@ from ktpsync.courier._rate import TokenBucket, metered
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
 from ktpsync.packet import SealedPacket, new_packet_id
 from ktpsync.plugins import BackendContext, Secret
-from ktpsync.testing import made_up_packet
+from ktpsync.testing import made_up_packet, make_enrollment
 
 if TYPE_CHECKING:
     import socket
@@ -282,3 +283,23 @@ def test_a_limited_rate_counts_only_what_is_sent(
         assert packet.sha256 == backend.deliver(metered_packet).sha256
 
     assert 3.0 < clock.seconds < 4.5
+
+
+def test_an_office_brings_a_recording_over_a_line_that_drops(
+    url: str, tmp_path: Path, bad_line: Callable[..., BadLine]
+) -> None:
+    """From recording to receipt in one sync: breaks that bring something over neither park the packet nor stop the line."""
+    line = bad_line(url, drop_after=DROP)
+    places = f'[destinations.central]\nbackend = "http"\nurl = "{line.url}"\ntoken = "right-token"\n'
+    recipient = str(age.generate_identity().recipient)
+    config = ktpsync.init_office(tmp_path / "office", recipients=[recipient], places=places)
+    with ktpsync.Office.open(config) as office:
+        submitted = office.submit(make_enrollment(1, size=PACKET_SIZE))
+        report = office.sync()
+        (delivery,) = office.status(submitted.packet_id).deliveries
+
+    assert (1, 0, 0) == (report.delivered, report.rejected, report.waiting)
+    assert delivery.receipt is not None
+    assert submitted.sha256 == delivery.receipt.sha256
+    assert line.connections > submitted.size // DROP
+    assert line.up < 2 * submitted.size

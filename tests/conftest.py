@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import itertools
 import random
+import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +19,13 @@ from attrs import define, field
 from hypothesis import settings
 
 from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.outbox._database import Database
+from ktpsync.outbox._migrate import migrate
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ktpsync.outbox import Lease, Submitted
     from ktpsync.packet import SealedPacket
@@ -140,22 +144,72 @@ class Station:
         return Receipt(**(facts | changed))  # type: ignore[arg-type]
 
 
+@define
+class Databases:
+    """Makes databases of one kind: empty ones by calling it, and faster ones that have the tables already."""
+
+    empty: Callable[[], Path | str]
+    migrated: Callable[[], Path | str]
+
+    def __call__(self) -> Path | str:
+        """Make an empty one."""
+        return self.empty()
+
+
+def migrate_once(database: Path | str) -> None:
+    """Make the tables, as the first opening does."""
+    store = Database(database)
+    migrate(store)
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables and nothing in them."""
+    path = tmp_path_factory.mktemp("template") / "outbox.db"
+    migrate_once(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: object, new_postgresql: Callable[[], str]) -> Callable[[], str]:
+    """Returns a function that copies a database with the tables and nothing in them."""
+    url = new_postgresql()
+    migrate_once(url)
+    template = url.split("?")[0].rsplit("/", 1)[1]
+    numbers = itertools.count(1)
+
+    def make() -> str:
+        name = f"{template}_{next(numbers)}"
+        postgresql_server.psql(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[attr-defined]
+        return str(postgresql_server.get_uri(database=name))  # type: ignore[attr-defined]
+
+    return make
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Path | str]:
-    """Returns a function that makes an empty database; each test runs on both kinds."""
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """Makes databases; each test runs on both kinds."""
     if request.param == "postgresql":
-        return request.getfixturevalue("new_postgresql")  # type: ignore[no-any-return]
+        return Databases(
+            request.getfixturevalue("new_postgresql"), request.getfixturevalue("postgresql_template")
+        )
+    template: Path = request.getfixturevalue("sqlite_template")
     folder = tmp_path / "databases"
     folder.mkdir()
     numbers = itertools.count(1)
-    return lambda: folder / f"{next(numbers)}.db"
+
+    def empty() -> Path:
+        return folder / f"{next(numbers)}.db"
+
+    return Databases(empty, lambda: Path(shutil.copy(template, empty())))
 
 
 @pytest.fixture
-def station(new_database: Callable[[], Path | str], tmp_path: Path) -> Iterator[Station]:
+def station(new_database: Databases, tmp_path: Path) -> Iterator[Station]:
     """An outbox with the destinations ``central`` and ``usb``."""
     clock = ManualClock()
-    database = new_database()
+    database = new_database.migrated()
     outbox = Outbox.open(
         database,
         tmp_path / "spool",

@@ -465,13 +465,13 @@ class Store(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_store_agrees_with_the_model(new_database: Callable[[], Path | str]) -> None:
+def test_store_agrees_with_the_model(new_database: Any) -> None:
     """No order of operations, clock jumps and crashes makes the store and the model differ."""
 
     class OnThisStore(Store):
         pass
 
-    OnThisStore.new_database = staticmethod(new_database)
+    OnThisStore.new_database = staticmethod(new_database.migrated)
     run_state_machine_as_test(
         OnThisStore,
         settings=settings(

@@ -42,19 +42,23 @@ def create_app(settings: CentralSettings) -> Starlette:
     Args:
         settings: Its folder, keys, offices and stations.
     """
+    access = Access(settings)
+    uploads = Uploads(settings)
+    # After what may refuse the settings: nobody would close it.
     store = CentralStore(settings.folder)
     processing = Processing(settings, store)
-    access = Access(settings)
     gate = Gate(access)
-    packets = Packets(settings, gate, store, Uploads(settings), processing.wake)
+    packets = Packets(settings, gate, store, uploads, processing.wake)
     feed = Feed(gate, store)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         processing.start()
-        yield
-        await run_in_threadpool(processing.stop)
-        store.close()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(processing.stop)
+            store.close()
 
     rooms = {"access": access, "door": Door(gate, store), "feed": feed, "packets": packets}
     routes = [

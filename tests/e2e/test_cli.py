@@ -193,6 +193,7 @@ def test_a_restore_names_what_the_backup_lacks(office: Path) -> None:
     assert DAMAGED == restored.code
     assert f"Packet {lost} is known, but its bytes are not in the backup." in restored.err
     assert "Restored 2 packets" in restored.out
+    assert "give data/keys/station.pub.pem in that folder to the centre" in restored.out
 
 
 def test_bad_folders_are_all_listed_and_none_is_submitted(office: Path) -> None:
@@ -482,6 +483,9 @@ def test_errors_are_json_for_programs(office: Path) -> None:
 def test_requeue_needs_to_know_who_and_why(office: Path) -> None:
     """A person's decision has a name and a reason in the audit trail."""
     assert USAGE == run("requeue", "some-id", "usb-a").code
+    wrong = run("requeue", "some-id", "usb-a", "--json")
+    assert USAGE == wrong.code
+    assert {"error": {"class": "UsageError", "message": "Missing option '--who'.", "exit": 2}} == wrong.json()
     assert FAILED == run("requeue", "some-id", "usb-a", "--who", "me", "--why", "corrected").code
 
 

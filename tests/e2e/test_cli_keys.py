@@ -109,7 +109,7 @@ def test_a_wrong_key_is_noticed(office: Path) -> None:
     answer = run("keys", "test", "--identity", "../other.key")
 
     assert PERSON == answer.code
-    assert "Nothing is sealed to this identity" in answer.err
+    assert "This office seals nothing to this identity" in answer.err
     assert [None, None] == [key["last_test"] for key in run("keys", "list", "--json").json()["keys"]]
 
 

@@ -71,13 +71,13 @@ class PackWriter:
             self.size = start
             raise SpoolError(
                 f"Packet {packet.packet_id}: its sealed bytes cannot be read ({error.strerror}). "
-                "Bring a good copy with `ktpsync verify --repair-from`."
+                "`ktpsync doctor --read` says what to do."
             ) from error
         if not whole or hashlib.sha256(place).hexdigest() != packet.sha256:
             self.size = start
             raise SpoolError(
                 f"Packet {packet.packet_id}: its sealed bytes are damaged. "
-                "Bring a good copy with `ktpsync verify --repair-from`."
+                "`ktpsync doctor --read` says what to do."
             )
         self._note(packet.packet_id, packet.sha256, packet.size)
 

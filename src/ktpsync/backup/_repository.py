@@ -118,10 +118,14 @@ class Repository:
         try:
             data = _read(storage, MARKER_KEY)
         except NotFoundError:
-            raise RepositoryError(
-                "There is no backup repository here (ktpsync-repository.json is missing). "
-                "Plug in the right disk, or make one."
-            ) from None
+            what = (
+                "There is no backup here yet (ktpsync-repository.json is missing). Plug in the right disk; the first "
+                "`ktpsync backup NAME` begins one."
+                if expected is None
+                else "The backup that was here before is missing (ktpsync-repository.json). Plug in the right disk; one "
+                "that replaces a lost or broken disk gets a name of its own under [backups.NAME]."
+            )
+            raise RepositoryError(what) from None
         marker = load(Marker, data, MARKER_KEY)
         if expected is not None and marker.repository != expected:
             raise RepositoryError(

@@ -55,6 +55,20 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"ktpsync.cli.{room}"), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a program that asked for JSON reads of a wrong command line there, too."""
+        as_json = "--json" in ctx.args
+        try:
+            result: object = super().invoke(ctx)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            from ktpsync.cli._output import Output
+
+            Output(as_json=True).failure(click.UsageError(error.format_message()), error.exit_code)
+            ctx.exit(error.exit_code)
+        return result
+
 
 @click.group(
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}

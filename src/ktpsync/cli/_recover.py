@@ -86,7 +86,13 @@ def restore(
         f"Restored {len(report.packet_ids)} packets into {into}: {amount(report.bytes_restored)} in "
         f"{duration(time.monotonic() - began)}, from snapshot {report.head.name}."
     )
-    output.say(f"Next: name the destinations in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`.")
+    if report.station_key is None:
+        output.say(
+            "This machine has a key of its own: give data/keys/station.pub.pem in that folder to the centre."
+        )
+    output.say(
+        f"Next: name the destinations and backups in {into / 'ktpsync.toml'}, then run `ktpsync reconcile`."
+    )
     output.result(
         {
             "packets": len(report.packet_ids),

@@ -54,7 +54,7 @@ def attention(
         name = line.state.name
         if line.state.paused is not None:
             found.append(
-                f"{name} is stopped: {line.state.paused.rstrip('.')}. Then run `ktpsync destination resume {name}`."
+                f"{name} is stopped: {line.state.paused.rstrip('.')}. Then run `ktpsync resume {name} --who YOU`."
             )
         if line.rejected:
             what = "1 packet was" if line.rejected == 1 else f"{line.rejected} packets were"

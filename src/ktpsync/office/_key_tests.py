@@ -130,7 +130,7 @@ class KeyTests:
         if not matching:
             shown = ", ".join(state.label for state in self.states()) or "none"
             problems.append(
-                "Nothing is sealed to this identity. Look for the right one before you need it; this office "
+                "This office seals nothing to this identity. Look for the right one before you need it; it "
                 f"seals to: {shown}."
             )
         opened = None

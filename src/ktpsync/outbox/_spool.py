@@ -90,7 +90,7 @@ class Spool:
                 self.open(packet.packet_id, packet.sha256).close()
             return False
         if size != packet.size:
-            raise _damaged(packet)
+            raise self._damaged(packet)
         return True
 
     def bring_back(self, packet: SealedPacket) -> SealedPacket:
@@ -124,7 +124,7 @@ class Spool:
                 f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
             ) from error
         if (digest.hexdigest(), size) != (packet.sha256, packet.size):
-            raise _damaged(packet)
+            raise self._damaged(packet)
 
     def write(self, packet_id: str, sealed: bytes) -> None:
         """Store a packet's bytes durably under a name that must be free.
@@ -261,6 +261,13 @@ class Spool:
             if not path.exists():
                 former.rename(path)
 
+    def _damaged(self, packet: SealedPacket) -> SpoolError:
+        return SpoolError(
+            f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. They were left as they are. "
+            f"Move {self.path(packet.packet_id)} to another folder, then `ktpsync requeue` the packet: a good copy is "
+            "fetched from a backup that has one."
+        )
+
     def _place(self, packet_id: str) -> Path:
         path = self.path(packet_id)
         if path.parent not in self._known_folders:
@@ -279,10 +286,3 @@ def _full_disk() -> Iterator[None]:
                 "The disk of the spool is full. Nothing was stored; free some room and submit again."
             ) from error
         raise
-
-
-def _damaged(packet: SealedPacket) -> SpoolError:
-    return SpoolError(
-        f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. "
-        "They were left as they are; restore them from the backup."
-    )

@@ -54,7 +54,7 @@ def test_another_disk_in_its_place_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "mnt")
     init_disk(tmp_path / "mnt", label="blue sticker")
 
-    with pytest.raises(WrongDiskError, match="blue sticker"):
+    with pytest.raises(WrongDiskError, match=r"is blue sticker, but red sticker \("):
         disk_at(tmp_path / "mnt", tmp_path / "state").deliver(made_up_packet())
 
 

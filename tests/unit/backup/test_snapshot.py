@@ -136,8 +136,10 @@ def test_a_place_without_marker_is_refused(bench: Any) -> None:
     """An empty mount point is not a repository."""
     (bench.folder / "disk" / "ktpsync-repository.json").unlink()
 
-    with pytest.raises(RepositoryError, match="Plug in the right disk"):
+    with pytest.raises(RepositoryError, match="Plug in the right disk; the first"):
         Repository.open(bench.storage)
+    with pytest.raises(RepositoryError, match="lost or broken disk gets a name of its own"):
+        Repository.open(bench.storage, expected="0b6f9c1e-7d0a-4a55-9a43-2f8f5f0f7d11")
 
 
 def write_a_newer_head(bench: Any) -> None:

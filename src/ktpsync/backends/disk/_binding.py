@@ -13,6 +13,8 @@ from ktpsync.errors import UnavailableError, WrongDiskError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ktpsync.backends.disk._marker import DiskMarker
+
 _BOUND_NAME: Final = "disk-uuid"
 
 
@@ -23,13 +25,14 @@ class Binding:
         name: The destination, for messages.
         path: Where it is expected; ``None`` to go by its UUID alone.
         uuid: Its UUID; ``None`` for that of the first disk seen at the path, from then on.
-        state_folder: Where the UUID of the first disk is remembered.
+        state_folder: Where the UUID and the label of the first disk are remembered.
     """
 
     def __init__(self, *, name: str, path: Path | None, uuid: str | None, state_folder: Path | None) -> None:
         self._name = name
         self._path = path
         self._uuid = uuid.lower() if uuid else None
+        self._label = ""
         self._file = None if state_folder is None else state_folder / _BOUND_NAME
         self._last = path
         self._lock = threading.Lock()
@@ -53,12 +56,12 @@ class Binding:
                     problem = problem or error
                     continue
                 if wanted in (None, marker.uuid):
-                    self._bind(marker.uuid)
+                    self._bind(marker)
                     self._last = folder
                     return folder, device
                 problem = WrongDiskError(
                     f"{self._name}: the disk at {folder} is {marker.label or marker.uuid}, "
-                    f"but {wanted} is expected. Plug in the right disk; to go on with this one, set "
+                    f"but {self._called(wanted)} is expected. Plug in the right disk; to go on with this one, set "
                     f'disk = "{marker.uuid}" in the configuration.'
                 )
             if wanted is not None:
@@ -72,7 +75,7 @@ class Binding:
                 return folder
             case []:
                 raise problem or WrongDiskError(
-                    f"{self._name}: the disk {wanted} is not plugged in. Plug it in; `ktpsync disk list` shows those "
+                    f"{self._name}: the disk {self._called(wanted)} is not plugged in. Plug it in; `ktpsync disk list` shows those "
                     "that are."
                 )
             case folders:
@@ -83,19 +86,23 @@ class Binding:
 
     def _wanted(self) -> str | None:
         if self._uuid is None and self._file is not None and self._file.exists():
-            self._uuid = self._file.read_text(encoding="ascii").strip()
+            self._uuid, _, self._label = self._file.read_text(encoding="utf-8").strip().partition(" ")
         return self._uuid
 
-    def _bind(self, uuid: str) -> None:
+    def _called(self, uuid: str) -> str:
+        """Return how a person knows the disk: by its sticker, if it has one."""
+        return f"{self._label} ({uuid})" if self._label else uuid
+
+    def _bind(self, marker: DiskMarker) -> None:
         if self._uuid is not None:
             return
         if self._file is not None:
             try:
                 files.make_folder(self._file.parent)
-                files.write_atomic(self._file, uuid.encode("ascii"))
+                files.write_atomic(self._file, f"{marker.uuid} {marker.label}".encode())
             except OSError as error:
                 raise UnavailableError(
                     f"{self._name}: this station cannot note which disk it is bound to ({self._file}: "
                     f"{error.strerror}). Free some room on the station; nothing was written to the disk."
                 ) from error
-        self._uuid = uuid
+        self._uuid, self._label = marker.uuid, marker.label

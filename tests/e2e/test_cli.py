@@ -180,6 +180,19 @@ def test_a_damaged_backup_is_named(office: Path) -> None:
     assert packet_id in found.err
 
 
+def test_a_backup_without_a_snapshot_is_not_called_good(office: Path) -> None:
+    """A repository whose first backup never came to its end restores nothing."""
+    run("submit", "captured/0")
+    run("backup", "usb-a")
+    for file in [*Path("../usb-a").rglob("*.manifest.json"), *Path("../usb-a").rglob("*.sig")]:
+        file.unlink()
+
+    found = run("verify", "../usb-a")
+
+    assert (PERSON, False) == (found.code, "all good" in found.out)
+    assert "There is no snapshot in this backup yet" in found.out
+
+
 def test_a_restore_names_what_the_backup_lacks(office: Path) -> None:
     """A packet whose bytes were gone before the backup is not passed over in silence."""
     packets = run("submit", "captured", "--json").json()["submitted"]

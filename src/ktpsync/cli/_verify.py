@@ -85,9 +85,15 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
         if report.ok
         else f"{len(report.problems)} problems, {len(report.damaged_packets)} packets damaged"
     )
-    output.say(
-        f"{report.snapshots} snapshots, {report.packets} packets, {amount(report.bytes_read)} read: {words}."
-    )
+    empty = report.ok and not report.snapshots
+    if empty:
+        output.say(
+            "There is no snapshot in this backup yet: nothing could be restored from it. Make one first."
+        )
+    else:
+        output.say(
+            f"{report.snapshots} snapshots, {report.packets} packets, {amount(report.bytes_read)} read: {words}."
+        )
     output.result(
         {
             "ok": report.ok,
@@ -100,4 +106,6 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
             "unrepaired": [] if mended is None else list(mended.unrepaired),
         }
     )
+    if empty:
+        return Exit.PERSON
     return Exit.DONE if report.ok else Exit.DAMAGED

@@ -177,10 +177,11 @@ class Rewrapping:
                 known = connection.execute(
                     self._database.sql(_DIGEST), {"packet_id": former.stem}
                 ).scalar_one_or_none()
-            if known == _sha256(former) and known is not None:
+            if known is not None and known == _sha256(former):
                 former.replace(path)
-            else:
+            elif known is not None and path.exists() and known == _sha256(path):
                 former.unlink()
+            # Where the row is of neither, or gone, nothing tells which is the good copy: both stay.
             files.fsync_folder(path.parent)
         for left in self._spool.folder.glob(f"*/*{_NEW}"):
             left.unlink()

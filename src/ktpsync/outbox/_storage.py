@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import TextClause
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
@@ -62,6 +62,13 @@ SELECT COALESCE(SUM(size), 0) AS size, MIN(id) AS oldest FROM ktpsync_delivery W
 """
 _CREATED = """
 SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d ON d.packet_id = p.packet_id WHERE d.id = :id
+"""
+_UNDISTURBED = """
+WITH held AS MATERIALIZED (
+  SELECT packet_id FROM ktpsync_delivery WHERE packet_id IN :ids FOR UPDATE SKIP LOCKED
+)
+SELECT d.packet_id FROM ktpsync_delivery d WHERE d.packet_id IN :ids
+GROUP BY d.packet_id HAVING COUNT(*) = (SELECT COUNT(*) FROM held WHERE held.packet_id = d.packet_id)
 """
 _RECOUNT_SECONDS = 10.0
 _PAGE = 500
@@ -239,8 +246,9 @@ class Storage:
         bound |= {"count": _PAGE, "after_ms": -1, "after_id": ""}
         while True:
             with self._database.write() as connection:
-                rows = connection.execute(self._database.sql(_PURGEABLE), bound).all()
-                ids = [row.packet_id for row in rows]
+                statement = self._database.sql(_PURGEABLE)
+                rows = connection.execute(statement, bound).all()
+                ids = [row.packet_id for row in self._undisturbed(connection, statement, bound, rows)]
                 told = self._move(connection, ids, "purged", who)
                 self._audit.append(connection, [*told, *self._cancel_open(connection, ids, who)])
             self._drop(ids)
@@ -258,9 +266,10 @@ class Storage:
         after = ""
         while freed < wanted:
             with self._database.write() as connection:
-                rows = connection.execute(statement, bound | {"after": after}).all()
+                page = bound | {"after": after}
+                rows = connection.execute(statement, page).all()
                 ids: list[str] = []
-                for row in rows:
+                for row in self._undisturbed(connection, statement, page, rows):
                     if freed >= wanted:
                         break
                     ids.append(row.packet_id)
@@ -271,6 +280,25 @@ class Storage:
                 break
             after = rows[-1].packet_id
         return freed
+
+    def _undisturbed(
+        self,
+        connection: Connection,
+        statement: TextClause,
+        bound: Mapping[str, object],
+        rows: Sequence[Row[tuple[object, ...]]],
+    ) -> list[Row[tuple[object, ...]]]:
+        """Keep others away from the selected packets, and leave out those that somebody is just changing.
+
+        On SQLite the transaction itself keeps all others away.
+        """
+        if self._database.kind == "sqlite" or not rows:
+            return list(rows)
+        lock = self._database.sql(_UNDISTURBED).bindparams(sa.bindparam("ids", expanding=True))
+        held = set(connection.execute(lock, {"ids": [row.packet_id for row in rows]}).scalars())
+        # What was committed between the selection and the lock is seen now.
+        still = {row.packet_id for row in connection.execute(statement, dict(bound))}
+        return [row for row in rows if row.packet_id in held & still]
 
     def _offloadable(
         self, repositories: Mapping[str, bool] | None, copies: int

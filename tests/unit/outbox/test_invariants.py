@@ -298,6 +298,28 @@ def test_invariant_08_bytes_are_purged_only_when_nobody_needs_them(station: Any)
     assert () == outbox.audit.verify().problems
 
 
+def test_invariant_08_what_is_being_sent_again_is_not_purged_meanwhile(station: Any) -> None:
+    """Somebody's decision that is not committed yet, on another machine, is neither overtaken nor waited for."""
+    if isinstance(station.database, Path):
+        pytest.skip("SQLite has one writer at a time")
+    packet = station.submit(b"precious").packet
+    outbox = station.outbox
+    outbox.register_copy_target("r")
+    settle_all(station, "central")
+    say(station, "PRINT_READY_RECORD", 1, packet.packet_id)
+    say(station, "SENT_FOR_ENROLLMENT", 90, station.submit(b"another").packet.packet_id)
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=station.clock.now_ms())
+    station.clock.advance(400 * 86_400)
+    engine = app_engine(station)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE ktpsync_delivery SET state = 'open' WHERE dest = 'central'")
+        assert [] == outbox.purge(timedelta(days=30), who="nightly")
+        assert 0 == outbox.offload(1, who="nightly")
+        connection.rollback()
+    engine.dispose()
+    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly")
+
+
 def test_invariant_08_retention_is_counted_on_the_centres_clock(station: Any) -> None:
     """A station's clock that jumps ahead by years does not make the retention time pass."""
     packet = station.submit().packet

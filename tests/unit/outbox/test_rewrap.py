@@ -226,6 +226,32 @@ def test_a_crash_at_any_step_loses_nothing(station: Any, step: str, monkeypatch:
     assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
 
 
+@pytest.mark.parametrize("row", ["of neither", "gone"])
+def test_where_nothing_tells_the_good_copy_both_stay(
+    station: Any, row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash and a database put back from elsewhere, the former bytes may be the only good ones."""
+    packet = station.submit(b"old|enrollment").packet
+    with monkeypatch.context() as patch:
+        crash_at("after commit", station, patch)
+        with pytest.raises(Crash):
+            rewrap(station)
+    engine = sa.create_engine(station.outbox._database.engine.url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM ktpsync_delivery")
+        if row == "gone":
+            connection.exec_driver_sql("DELETE FROM ktpsync_packet")
+        else:
+            connection.exec_driver_sql("UPDATE ktpsync_packet SET sha256 = 'that of neither'")
+    engine.dispose()
+
+    station.reopen()
+
+    (former,) = station.spool.rglob("*.former")
+    assert b"old|enrollment" == former.read_bytes()
+    assert b"a longer, new header|enrollment" == station.outbox.spool.path(packet.packet_id).read_bytes()
+
+
 def crashing_unlink(path: Path, *, missing_ok: bool = False) -> None:
     """End the process where the former bytes would be removed."""
     if path.suffix == ".former":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import filelock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from _typeshed import WriteableBuffer
@@ -157,7 +157,14 @@ def _renamed_by_link(temporary: Path, path: Path) -> bool:
     return True
 
 
-def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, replace: bool = True) -> None:
+def write_atomic(
+    path: Path,
+    data: bytes | memoryview,
+    *,
+    mode: int = 0o666,
+    replace: bool = True,
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
     """Write a whole file so that it is there durably, or not at all.
 
     Args:
@@ -165,6 +172,7 @@ def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, rep
         data: All of its bytes.
         mode: Permission bits of the new file, before the umask.
         replace: Whether an existing file may be replaced.
+        meanwhile: Called while the medium writes. When it raises, nothing changes.
 
     Raises:
         FileExistsError: ``path`` exists and ``replace`` is false.
@@ -172,6 +180,9 @@ def write_atomic(path: Path, data: bytes | memoryview, *, mode: int = 0o666, rep
     """
     with atomic_writer(path, mode=mode, replace=replace) as file:
         file.write(data)
+        if meanwhile is not None:
+            begin_writing_out(file)
+            meanwhile()
 
 
 def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None:

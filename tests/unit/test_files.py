@@ -159,3 +159,16 @@ def test_a_rename_that_fails_changes_nothing(tmp_path: Path) -> None:
         files._rename_new(tmp_path / "gone", tmp_path / "a")
 
     assert [] == list(tmp_path.iterdir())
+
+
+def test_what_is_found_wrong_while_the_medium_writes_leaves_nothing(tmp_path: Path) -> None:
+    """A check that runs beside the writing still comes before the name."""
+    path = tmp_path / "packet.age"
+
+    def refuse() -> None:
+        assert not path.exists()
+        raise ValueError("wrong digest")
+
+    with pytest.raises(ValueError, match="wrong digest"):
+        files.write_atomic(path, b"sealed", meanwhile=refuse)
+    assert [] == list(tmp_path.iterdir())

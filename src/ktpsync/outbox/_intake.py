@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from ktpsync.errors import ConfigError, DigestError, OutboxError, PacketError, ReferenceConflictError
+from ktpsync.errors import ConfigError, OutboxError, PacketError, ReferenceConflictError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import translated_errors
+from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
 from ktpsync.packet import parse_packet_id
 
@@ -77,7 +77,7 @@ class Intake:
 
     def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
         """Store one packet; see :meth:`Outbox.submit`."""
-        _check(submission)
+        parse_packet_id(submission.packet_id)
         self._storage.admit(len(submission.sealed))
         self._write(submission)
         result = self._record([submission], now, connection)[0]
@@ -93,7 +93,8 @@ class Intake:
         good: dict[int, Submission] = {}
         for number, submission in enumerate(submissions):
             try:
-                _check(submission)
+                parse_packet_id(submission.packet_id)
+                check_digest(submission.packet_id, submission.sealed, submission.sha256)
             except PacketError as error:
                 results[number] = error
             else:
@@ -125,7 +126,7 @@ class Intake:
         """Make the bytes durable, or find them durable already."""
         while True:
             try:
-                self._spool.write(submission.packet_id, submission.sealed)
+                self._spool.write(submission.packet_id, submission.sealed, submission.sha256)
             except FileExistsError:
                 pass
             else:
@@ -305,11 +306,3 @@ class Intake:
         # A row with other bytes is of a packet that is not in the spool any more: this file is not its.
         if found != submission.sha256:
             self._spool.discard(submission.packet_id)
-
-
-def _check(submission: Submission) -> None:
-    parse_packet_id(submission.packet_id)
-    if hashlib.sha256(submission.sealed).hexdigest() != submission.sha256:
-        raise DigestError(
-            f"The sealed bytes given for packet {submission.packet_id} differ from their digest. Nothing was stored."
-        )

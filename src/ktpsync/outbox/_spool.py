@@ -9,7 +9,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from ktpsync.errors import SpoolError, StationFullError
+from ktpsync.errors import DigestError, SpoolError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
     TEMPORARY_SUFFIX,
@@ -126,15 +126,22 @@ class Spool:
         if (digest.hexdigest(), size) != (packet.sha256, packet.size):
             raise self._damaged(packet)
 
-    def write(self, packet_id: str, sealed: bytes) -> None:
+    def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         """Store a packet's bytes durably under a name that must be free.
 
         Raises:
+            DigestError: They do not have this digest; nothing was stored.
             FileExistsError: The spool has a file of this id already; it was left as it is.
             StationFullError: No room; nothing was stored.
         """
         with _full_disk():
-            write_atomic(self._place(packet_id), sealed, mode=0o600, replace=False)
+            write_atomic(
+                self._place(packet_id),
+                sealed,
+                mode=0o600,
+                replace=False,
+                meanwhile=lambda: check_digest(packet_id, sealed, sha256),
+            )
 
     def write_many(self, sealed: Mapping[str, bytes]) -> None:
         """Store several packets' bytes durably, sharing the waits for the disk; all or none.
@@ -274,6 +281,18 @@ class Spool:
             make_folder(path.parent, mode=0o700)
             self._known_folders.add(path.parent)
         return path
+
+
+def check_digest(packet_id: str, sealed: bytes, sha256: str) -> None:
+    """Refuse bytes that are not what their giver says.
+
+    Raises:
+        DigestError: They do not have this digest.
+    """
+    if hashlib.sha256(sealed).hexdigest() != sha256:
+        raise DigestError(
+            f"The sealed bytes given for packet {packet_id} differ from their digest. Nothing was stored."
+        )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from attrs import define
 from click.testing import CliRunner
 
 import ktpsync
+from command_line import DAMAGED, DONE, PERSON, invoke
 from ktpsync.backup import Selection
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ktpsync.office import Office
 
 HOUR, DAY = 3600.0, 86400.0
-DONE, PERSON, DAMAGED = 0, 4, 5
 IDENTITY = ktpsync.age.generate_identity("x25519")
 
 
@@ -106,10 +106,7 @@ class Place:
 
     def run(self, *arguments: object) -> Any:
         """Run a command in this process."""
-        result = CliRunner().invoke(main, [*map(str, arguments), "--config", str(self.config)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return invoke(*arguments, "--config", self.config)
 
     def flip(self, name: str, packet_id: str) -> Path:
         """Flip a byte of a packet in its pack on a disk."""

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import frozen
-from click.testing import CliRunner
 
 import ktpsync
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, WAITING, run
 from ktpsync import records
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
@@ -25,30 +24,6 @@ from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
-
-
-@frozen
-class Answer:
-    """What a command gave."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> dict[str, object]:
-        """Return the JSON document on standard output."""
-        document: dict[str, object] = json.loads(self.out)
-        return document
-
-
-def run(*arguments: object) -> Answer:
-    """Run a command in this process."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

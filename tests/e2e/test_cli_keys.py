@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from attrs import frozen
-from click.testing import CliRunner
 
 import ktpsync
+from command_line import DAMAGED, DONE, FAILED, PERSON, WAITING, run
 from ktpsync import age
-from ktpsync.cli import main
 from ktpsync.testing import make_enrollment
 
-DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
 WORDS = "rintik hujan di atas genting"
-
-
-@frozen
-class Answer:
-    """What a command gave."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Return the JSON document on standard output."""
-        return json.loads(self.out)
-
-
-def run(*arguments: object, typed: str = "") -> Answer:
-    """Run a command in this process, with what is typed at its questions."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=typed)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(autouse=True)

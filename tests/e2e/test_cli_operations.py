@@ -6,39 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import frozen
-from click.testing import CliRunner
 
 import ktpsync
-from ktpsync.cli import main
+from command_line import BAD_INPUT, DONE, FAILED, PERSON, WAITING, run
 from ktpsync.office._attention import telling
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
-
-
-@frozen
-class Answer:
-    """What a command gave."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Return the JSON document on standard output."""
-        return json.loads(self.out)
-
-
-def run(*arguments: object) -> Answer:
-    """Run a command in this process."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
-from click.testing import CliRunner
 
 import ktpsync
+from command_line import BAD_INPUT, DONE, FAILED, PERSON, USAGE, WAITING
+from command_line import invoke as run
 from ktpsync.central import CentralSettings, running
-from ktpsync.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from click.testing import Result
-
-DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
 
 PLUGIN = """
 import sys
@@ -53,14 +50,6 @@ def ktpsync_backends():
 @hookimpl
 def ktpsync_delivered(): ...
 """
-
-
-def run(*arguments: object) -> Result:
-    """Run a command in this process."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture

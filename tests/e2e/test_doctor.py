@@ -6,21 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import ktpsync
+from command_line import BAD_INPUT, DAMAGED, DONE, USAGE, invoke
 from ktpsync import records
-from ktpsync.cli import main
 from ktpsync.testing import make_enrollment
-
-DONE, USAGE, DAMAGED, BAD_INPUT = 0, 2, 5, 6
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
     """Run a command in this process; return its exit code and what it wrote."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
+    result = invoke(*arguments)
     return result.exit_code, result.stdout, result.stderr
 
 

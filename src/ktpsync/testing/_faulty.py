@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO, cast
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ktpsync.errors import KtpsyncError
     from ktpsync.packet import SealedPacket
     from ktpsync.plugins import Health, Holding, ObjectInfo, Receipt, StatusPage
+
+T = TypeVar("T")
 
 Proceed = Callable[[], object]
 """Does what was asked for, and returns the answer."""
@@ -111,21 +114,21 @@ class FaultyBackend(Backend):
 
     def deliver(self, packet: SealedPacket) -> Receipt:
         """See the base class."""
-        return cast("Receipt", self._through("deliver", lambda: self._inner.deliver(packet)))
+        return self._through("deliver", lambda: self._inner.deliver(packet))
 
     def check(self) -> Health:
         """See the base class."""
-        return cast("Health", self._through("check", self._inner.check))
+        return self._through("check", self._inner.check)
 
     def close(self) -> None:
         """Close the real backend."""
         self._inner.close()
 
-    def _through(self, method: str, work: Proceed) -> object:
-        proceed = work
+    def _through(self, method: str, work: Callable[[], T]) -> T:
+        proceed: Proceed = work
         for fault in reversed(self._faults):
-            proceed = _bound(fault, method, proceed)
-        return proceed()
+            proceed = partial(fault, method, proceed)
+        return cast("T", proceed())
 
 
 class FaultyStorage(FaultyBackend, StorageBackend):
@@ -143,24 +146,23 @@ class FaultyStorage(FaultyBackend, StorageBackend):
 
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         """See the base class."""
-        work = lambda: self._inner.put(key, source, size=size, sha256=sha256)  # noqa: E731 - one call
-        return cast("ObjectInfo", self._through("put", work))
+        return self._through("put", lambda: self._inner.put(key, source, size=size, sha256=sha256))
 
     def open(self, key: str) -> BinaryIO:
         """See the base class."""
-        return cast("BinaryIO", self._through("open", lambda: self._inner.open(key)))
+        return self._through("open", lambda: self._inner.open(key))
 
     def open_part(self, key: str, start: int, size: int) -> BinaryIO:
         """See the base class."""
-        return cast("BinaryIO", self._through("open_part", lambda: self._inner.open_part(key, start, size)))
+        return self._through("open_part", lambda: self._inner.open_part(key, start, size))
 
     def stat(self, key: str) -> ObjectInfo:
         """See the base class."""
-        return cast("ObjectInfo", self._through("stat", lambda: self._inner.stat(key)))
+        return self._through("stat", lambda: self._inner.stat(key))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See the base class."""
-        return cast("Iterator[ObjectInfo]", self._through("list", lambda: self._inner.list(prefix)))
+        return self._through("list", lambda: self._inner.list(prefix))
 
     def delete(self, key: str) -> None:
         """See the base class."""
@@ -182,12 +184,8 @@ class FaultyCentral(FaultyBackend, CentralBackend):
 
     def statuses(self, cursor: str | None) -> StatusPage:
         """See the base class."""
-        return cast("StatusPage", self._through("statuses", lambda: self._inner.statuses(cursor)))
+        return self._through("statuses", lambda: self._inner.statuses(cursor))
 
     def reconcile(self, packets: Iterable[SealedPacket]) -> Iterable[Holding]:
         """See the base class."""
-        return cast("Iterable[Holding]", self._through("reconcile", lambda: self._inner.reconcile(packets)))
-
-
-def _bound(fault: Fault, method: str, proceed: Proceed) -> Proceed:
-    return lambda: fault(method, proceed)
+        return self._through("reconcile", lambda: self._inner.reconcile(packets))

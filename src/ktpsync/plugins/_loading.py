@@ -85,20 +85,24 @@ def info_of(entry_point: metadata.EntryPoint) -> PluginInfo:
         # An installation that was interrupted can lack its metadata, and says so in several ways.
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            distribution = entry_point.dist.metadata["Name"] or distribution
-            version = entry_point.dist.metadata["Version"] or version
+            # Each access reads and parses the file.
+            found = entry_point.dist.metadata
+            distribution = found["Name"] or distribution
+            version = found["Version"] or version
     return PluginInfo(name=entry_point.name, distribution=distribution, version=version)
 
 
-def load_one(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, *, api_version: int) -> Offer:
+def load_one(
+    manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, info: PluginInfo, *, api_version: int
+) -> Offer:
     """Import a plugin's announcement and register its hooks, or say why not.
 
     Args:
         manager: Where to.
         entry_point: Where the plugin is announced.
+        info: What :func:`info_of` says of it.
         api_version: The plugin interface of this release.
     """
-    info = info_of(entry_point)
     try:
         module: ModuleType = entry_point.load()
         notes = _register(manager, module, info.key)

@@ -72,7 +72,7 @@ class PluginRegistry:
                 reason = f"disabled by {DISABLE_VARIABLE}"
                 self._plugins[info.key] = evolve(info, rejected=reason, disabled=True)
                 continue
-            offer = load_one(self._manager, entry_point, api_version=api_version)
+            offer = load_one(self._manager, entry_point, info, api_version=api_version)
             self._plugins[info.key] = offer.info
             offers[info.key] = offer.specs
         self._settle(offers)

@@ -117,11 +117,6 @@ class CentralContract(BackendContract):
         ]
         assert list(backend.reconcile([])) == []
 
-    @staticmethod
-    def _claims(backend: CentralBackend, capability: Capability) -> None:
-        if capability not in backend.capabilities:
-            pytest.skip(f"the backend does not claim {capability.value}")
-
     def _until_told(
         self, backend: CentralBackend, packet: SealedPacket, cursor: str | None
     ) -> tuple[list[StatusChange], str]:

@@ -6,7 +6,7 @@ import difflib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import pytest
 
@@ -24,7 +24,9 @@ from ktpsync.testing._made_up import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ktpsync.plugins import Backend, Receipt
+    from ktpsync.plugins import Backend
+
+T = TypeVar("T")
 
 _KIND_OF = {
     Capability.PARTS: StorageBackend,
@@ -149,8 +151,7 @@ class BackendContract:
 
     def test_an_interrupted_delivery_goes_on(self, backend: Backend) -> None:
         """Where that is claimed, what was sent of a large packet is not read a second time."""
-        if Capability.RESUMABLE not in backend.capabilities:
-            pytest.skip("the backend does not claim resumable")
+        self._claims(backend, Capability.RESUMABLE)
         content = bytes(range(256)) * (12 << 10)
         packet = made_up_packet(content)
         with pytest.raises(Exception, match=r"."):
@@ -221,12 +222,17 @@ class BackendContract:
             refused_backend.deliver(made_up_packet())
 
     @staticmethod
-    def _at_once(count: int, deliver: Callable[[int], Receipt]) -> list[Receipt]:
+    def _claims(backend: Backend, capability: Capability) -> None:
+        if capability not in backend.capabilities:
+            pytest.skip(f"the backend does not claim {capability.value}")
+
+    @staticmethod
+    def _at_once(count: int, work: Callable[[int], T]) -> list[T]:
         start = threading.Barrier(count)
 
-        def run(number: int) -> Receipt:
+        def run(number: int) -> T:
             start.wait()
-            return deliver(number)
+            return work(number)
 
         with ThreadPoolExecutor(count) as pool:
             return list(pool.map(run, range(count)))

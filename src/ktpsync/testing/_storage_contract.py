@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,17 +200,8 @@ class StorageContract(BackendContract):
         for number in range(3):
             self.put(backend, f"folder/{number}", b"x")
             backend.delete(f"folder/{number}")
-        start = threading.Barrier(4)
 
-        def run(number: int) -> None:
-            start.wait()
-            self.put(backend, f"deep/er/{number}", b"x")
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        self._at_once(4, lambda number: self.put(backend, f"deep/er/{number}", b"x"))
 
         assert [f"deep/er/{number}" for number in range(4)] == sorted(info.key for info in backend.list())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ktpsync.plugins import Holding, HoldingState, Receipt, StatusChange, StatusPage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def receipt_of(document: Mapping[str, object]) -> Receipt:
@@ -22,8 +22,13 @@ def receipt_of(document: Mapping[str, object]) -> Receipt:
     )
 
 
-def holding_of(document: Mapping[str, object]) -> Holding:
-    """Return what is said of one packet."""
+def holdings_of(packet_ids: Sequence[str], document: Mapping[str, object]) -> list[Holding]:
+    """Return what is said of each of these packets."""
+    found = {holding.packet_id: holding for holding in map(_holding, _objects(document["holdings"]))}
+    return [found[packet_id] for packet_id in packet_ids]
+
+
+def _holding(document: Mapping[str, object]) -> Holding:
     receipt = document.get("receipt")
     return Holding(
         packet_id=str(document["packet_id"]),
@@ -41,13 +46,12 @@ def status_page_of(document: Mapping[str, object]) -> StatusPage:
             changed_at=_moment(line["changed_at"]),
             note=str(line.get("note", "")),
         )
-        for line in objects(document["changes"])
+        for line in _objects(document["changes"])
     )
     return StatusPage(changes=changes, cursor=str(document["cursor"]), more=bool(document["more"]))
 
 
-def objects(value: object) -> list[Mapping[str, object]]:
-    """Return a list of JSON objects."""
+def _objects(value: object) -> list[Mapping[str, object]]:
     if not isinstance(value, list):
         raise TypeError("not a list")
     return [_object(item) for item in value]

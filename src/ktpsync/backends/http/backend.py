@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from typing import TYPE_CHECKING, ClassVar, Final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
-from ktpsync.backends.http._documents import holding_of, objects, receipt_of, status_page_of
+from ktpsync.backends.http._documents import holdings_of, receipt_of, status_page_of
 from ktpsync.backends.http._failures import document_of, not_understood
 from ktpsync.backends.http._line import Line
 from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
@@ -17,12 +18,16 @@ from ktpsync.errors import NotFoundError
 from ktpsync.plugins import Capability, CentralBackend, Health, StatusPage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from urllib3 import BaseHTTPResponse
 
     from ktpsync.packet import SealedPacket
     from ktpsync.plugins import BackendContext, Holding, Receipt
 
 __all__ = ["HttpBackend", "HttpSettings", "OAuthSettings"]
+
+T = TypeVar("T")
 
 RECONCILE_PAGE: Final = 10_000
 """Packets asked about in one request, at most."""
@@ -49,11 +54,7 @@ class HttpBackend(CentralBackend):
 
     def deliver(self, packet: SealedPacket) -> Receipt:
         """See the base class."""
-        answer = self._uploader.upload(packet)
-        try:
-            return receipt_of(document_of(self._line.peer, answer))
-        except (KeyError, TypeError, ValueError):
-            raise not_understood(self._line.peer) from None
+        return self._understood(self._uploader.upload(packet), receipt_of)
 
     def check(self) -> Health:
         """See the base class."""
@@ -73,11 +74,7 @@ class HttpBackend(CentralBackend):
         )
         if answer.status == _NOT_MODIFIED and cursor is not None:
             return StatusPage(changes=(), cursor=cursor, more=False)
-        document = document_of(self._line.peer, answer)
-        try:
-            page = status_page_of(document)
-        except (KeyError, TypeError, ValueError):
-            raise not_understood(self._line.peer) from None
+        page = self._understood(answer, status_page_of)
         tag = answer.headers.get("ETag")
         # Only an empty page is asked for again with the same cursor.
         self._last_page = (page.cursor, tag) if tag and not page.changes and not page.more else None
@@ -96,15 +93,7 @@ class HttpBackend(CentralBackend):
                 headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
                 body=gzip.compress(json.dumps(question).encode("ascii"), compresslevel=6, mtime=0),
             )
-            document = document_of(self._line.peer, answer)
-            try:
-                found = {
-                    holding.packet_id: holding for holding in map(holding_of, objects(document["holdings"]))
-                }
-                answers = [found[packet.packet_id] for packet in page]
-            except (KeyError, TypeError, ValueError):
-                raise not_understood(self._line.peer) from None
-            yield from answers
+            yield from self._understood(answer, partial(holdings_of, [packet.packet_id for packet in page]))
 
     def fetch(self, packet_id: str) -> bytes:
         """See the base class."""
@@ -121,3 +110,11 @@ class HttpBackend(CentralBackend):
     def close(self) -> None:
         """See the base class."""
         self._line.close()
+
+    def _understood(self, answer: BaseHTTPResponse, read: Callable[[Mapping[str, object]], T]) -> T:
+        """Return what an answer's JSON object says."""
+        document = document_of(self._line.peer, answer)
+        try:
+            return read(document)
+        except (KeyError, TypeError, ValueError):
+            raise not_understood(self._line.peer) from None

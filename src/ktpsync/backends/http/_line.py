@@ -6,10 +6,12 @@ import logging
 import ssl
 import threading
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+from attrs import evolve
 from urllib3.exceptions import HTTPError
 
 from ktpsync.backends.http._credentials import FetchedToken, FixedToken
@@ -60,11 +62,13 @@ class Line:
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._credentials: FixedToken | FetchedToken = FixedToken(settings)
         if settings.oauth is not None:
-            token_host = Peer(
-                name=context.name, host=urlsplit(settings.oauth.token_url).netloc, secrets=tuple(secrets)
-            )
+            token_url = settings.oauth.token_url
+            token_host = evolve(self.peer, host=urlsplit(token_url).netloc)
             self._credentials = FetchedToken(
-                settings.oauth, self._post_form, peer=token_host, clock=context.clock
+                settings.oauth,
+                partial(self._ask, token_host, "POST", token_url),
+                peer=token_host,
+                clock=context.clock,
             )
 
     def request(
@@ -121,17 +125,11 @@ class Line:
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
             if self._settings.oauth is not None:
-                peer = Peer(name=peer.name, host=peer.host, secrets=(token, *peer.secrets))
+                peer = evolve(peer, secrets=(token, *peer.secrets))
         if body is None or isinstance(body, bytes):
             return self._ask(peer, method, self._base + path, sent, body), peer
         with body() as file:
             return self._ask(peer, method, self._base + path, sent, file), peer
-
-    def _post_form(self, headers: Mapping[str, str], form: bytes) -> BaseHTTPResponse:
-        assert self._settings.oauth is not None
-        url = self._settings.oauth.token_url
-        peer = Peer(name=self.peer.name, host=urlsplit(url).netloc, secrets=self.peer.secrets)
-        return self._ask(peer, "POST", url, headers, form)
 
     def _ask(
         self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None

@@ -82,23 +82,16 @@ class Packets:
 
     async def get(self, request: Request) -> Response:
         """Tell what is held of a packet: the receipt and the status."""
-        office = self._gate.office(request)
-        held = await self._held(office, _packet_id(request))
-        if held is None:
-            raise Problem(404, "There is no such packet.")
+        held = await self._asked_for(request)
         return JSONResponse({**held.receipt(), "status": held.status})
 
     async def sealed(self, request: Request) -> Response:
         """Give a packet back, for an office whose own copies are damaged."""
-        office = self._gate.office(request)
-        held = await self._held(office, _packet_id(request))
-        if held is None:
-            raise Problem(404, "There is no such packet.")
-        digest = base64.b64encode(bytes.fromhex(held.sha256)).decode("ascii")
+        held = await self._asked_for(request)
         return FileResponse(
             self._store.path(held.packet_id, held.sha256),
             media_type="application/octet-stream",
-            headers={"Content-Digest": f"sha-256=:{digest}:"},
+            headers={"Content-Digest": _digest(held.sha256)},
         )
 
     async def offset(self, request: Request) -> Response:
@@ -204,6 +197,14 @@ class Packets:
             return known, False
         return self._store.add(upload.packet_id, upload.office, upload.sha256, upload.size, upload.path)
 
+    async def _asked_for(self, request: Request) -> Held:
+        """Return the packet that is asked for, if this office has it here."""
+        office = self._gate.office(request)
+        held = await self._held(office, _packet_id(request))
+        if held is None:
+            raise Problem(404, "There is no such packet.")
+        return held
+
     async def _held(self, office: str, packet_id: str) -> Held | None:
         held = await run_in_threadpool(self._store.find, packet_id)
         return held if held is not None and held.office == office else None
@@ -244,8 +245,7 @@ class Packets:
             "Cache-Control": "no-store",
         }
         if sha256 is not None:
-            digest = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
-            headers |= {"Upload-Length": str(size), "Repr-Digest": f"sha-256=:{digest}:"}
+            headers |= {"Upload-Length": str(size), "Repr-Digest": _digest(sha256)}
         return Response(status_code=204, headers=headers)
 
 
@@ -262,6 +262,11 @@ def _packet_id(request: Request) -> str:
         return parse_packet_id(request.path_params["packet_id"])
     except PacketError:
         raise Problem(400, "This is not a packet id: a UUIDv7 in lower case.") from None
+
+
+def _digest(sha256: str) -> str:
+    """Return a digest as RFC 9530 writes it."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode('ascii')}:"
 
 
 def _content_digest(request: Request) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from attrs import fields, frozen
 
 from ktpsync.config._sections import (
     CONFIG_NAME,
+    NAME,
     BackupSettings,
     Configuration,
     DestinationSettings,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SECTIONS: Final = ("office", "destinations", "backups")
 
 
@@ -124,7 +123,7 @@ class _Reader:
         own_keys = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]  # an attrs class
         for name, table in self._table(self._document.get(section, {}), f"[{section}]").items():
             where = f"[{section}.{name}]"
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 self._problems.append(
                     f"{where}: names are lower-case letters, digits and hyphens, 40 at most"
                 )

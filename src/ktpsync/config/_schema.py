@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 
-from ktpsync.config._sections import BackupSettings, DestinationSettings, OfficeSettings
+from ktpsync.config._sections import NAME, BackupSettings, DestinationSettings, OfficeSettings
 from ktpsync.errors import PluginError
 from ktpsync.plugins import StorageBackend, settings_schema
 
@@ -85,6 +85,6 @@ def _named(description: str, variants: list[dict[str, object]]) -> dict[str, obj
     return {
         "description": description,
         "type": "object",
-        "propertyNames": {"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"},
+        "propertyNames": {"pattern": f"^{NAME.pattern}$"},
         "additionalProperties": {"oneOf": variants},
     }

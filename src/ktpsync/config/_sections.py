@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 CONFIG_NAME: Final = "ktpsync.toml"
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+"""What a destination or backup may be called."""
 
 _DAY: Final = 86_400.0
 

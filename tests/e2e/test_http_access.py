@@ -28,6 +28,7 @@ from ktpsync.testing import made_up_packet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.conftest import ManualClock
     from tests.e2e.conftest import BadLine
 
 NOW = datetime.now(UTC)
@@ -290,25 +291,6 @@ def test_a_token_that_is_not_right(plain_url: str, token: str, words: str) -> No
     assert token not in str(error)
 
 
-@define
-class Clock:
-    """A clock that only the test moves; its wall clock stands still."""
-
-    seconds: float = 0.0
-
-    def now_ms(self) -> int:
-        """The wall clock."""
-        return 0
-
-    def monotonic(self) -> float:
-        """The clock that never runs backwards."""
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.seconds += seconds
-
-
 @pytest.fixture
 def issued(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One entry for each token that a centre was asked for."""
@@ -359,14 +341,15 @@ def test_a_token_is_fetched_once_for_all_threads(settings: CentralSettings, issu
     assert 2 == len(issued)
 
 
-def test_a_token_is_replaced_before_it_ends(settings: CentralSettings, issued: list[None]) -> None:
+def test_a_token_is_replaced_before_it_ends(
+    settings: CentralSettings, issued: list[None], manual_clock: ManualClock
+) -> None:
     """At nine tenths of its life, by a clock that no wall clock disturbs."""
-    clock = Clock()
     with running(evolve(settings, token_lifetime=1000)) as url:
-        context = BackendContext(name="central", clock=clock)
+        context = BackendContext(name="central", clock=manual_clock)
         with client(url, context, oauth=oauth(url)) as backend:
             for seconds, count in ((0, 1), (899, 1), (2, 2), (0, 2)):
-                clock.seconds += seconds
+                manual_clock.seconds += seconds
                 backend.check()
                 assert count == len(issued)
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import define, evolve
+from attrs import evolve
 
 import ktpsync
 from ktpsync import age
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.conftest import ManualClock
     from tests.e2e.conftest import BadLine
 
 DROP = 200_000
@@ -57,25 +58,6 @@ def packet(tmp_path: Path) -> SealedPacket:
     path = tmp_path / "packet.age"
     path.write_bytes(content)
     return SealedPacket.from_file(new_packet_id(), hashlib.sha256(content).hexdigest(), PACKET_SIZE, path)
-
-
-@define
-class Clock:
-    """A clock on which sleeping takes no time."""
-
-    seconds: float = 0.0
-
-    def now_ms(self) -> int:
-        """The wall clock."""
-        return 0
-
-    def monotonic(self) -> float:
-        """The clock that never runs backwards."""
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.seconds += seconds
 
 
 def client(url: str, **options: object) -> HttpBackend:
@@ -267,22 +249,22 @@ def test_a_file_of_another_length_is_not_sent(url: str, packet: SealedPacket, si
 
 
 def test_a_limited_rate_counts_only_what_is_sent(
-    url: str, packet: SealedPacket, settings: CentralSettings, send_part: Callable[..., socket.socket]
-) -> None:
+    url: str, packet: SealedPacket, settings: CentralSettings, send_part: Callable[..., socket.socket],
+    manual_clock: ManualClock,
+) -> None:  # fmt: skip
     """What the centre has already is neither sent nor waited for."""
-    clock = Clock()
     metered_packet = SealedPacket(
         packet_id=packet.packet_id,
         sha256=packet.sha256,
         size=packet.size,
-        opener=metered(packet.open, TokenBucket(clock, rate=100_000)),
+        opener=metered(packet.open, TokenBucket(manual_clock, rate=100_000)),
     )
     with send_part(url, packet, 900_000):
         wait_for_bytes(settings, packet, 900_000)
     with client(url) as backend:
         assert packet.sha256 == backend.deliver(metered_packet).sha256
 
-    assert 3.0 < clock.seconds < 4.5
+    assert 3.0 < manual_clock.seconds < 4.5
 
 
 def test_an_office_brings_a_recording_over_a_line_that_drops(

@@ -76,6 +76,9 @@ class PluginRegistry:
             self._plugins[info.key] = offer.info
             offers[info.key] = offer.specs
         self._settle(offers)
+        self._sources = SecretSources(
+            {name: partial(reading_function, provider) for name, provider in self._secrets.items()}
+        )
         known = {name for info in self.plugins() for name in (info.name, info.distribution, info.key)}
         for name in sorted(disabled - known - _ALL):
             _log.warning(
@@ -100,9 +103,7 @@ class PluginRegistry:
 
     def secret_sources(self) -> SecretSources:
         """Return where secrets can be read from. A provider is imported when a setting first names it."""
-        return SecretSources(
-            {name: partial(reading_function, provider) for name, provider in self._secrets.items()}
-        )
+        return self._sources
 
     def spec(self, backend: str) -> BackendSpec:
         """Return how a backend was announced.
@@ -179,7 +180,7 @@ class PluginRegistry:
         """
         spec = self.spec(backend)
         config: object = read_settings(
-            settings_class(spec), settings, where=where, base=base, secrets=self.secret_sources(), also=also
+            settings_class(spec), settings, where=where, base=base, secrets=self._sources, also=also
         )
         factory = backend_class(spec)
         try:

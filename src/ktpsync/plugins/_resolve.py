@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _EXTRAS: Final = {"boto3": "s3", "botocore": "s3", "keyring": "keyring"}
 """Missing module to the extra of ktpsync that installs it."""
 
+_SOURCES: Final = SecretSources()
+"""Any will do to learn whether a class can be read."""
+
 
 def settings_class(spec: BackendSpec) -> type:
     """Import a backend's settings and return their class.
@@ -34,7 +37,7 @@ def settings_class(spec: BackendSpec) -> type:
             "@attrs.frozen."
         )
     try:
-        settings_converter(SecretSources()).get_structure_hook(found)
+        settings_converter(_SOURCES).get_structure_hook(found)
     except Exception as error:
         raise PluginError(
             f"The backend {spec.name!r} cannot be used: a field of its settings {spec.config} is of a kind that cannot "

@@ -101,10 +101,10 @@ def atomic_writer(path: Path, *, mode: int = 0o666, replace: bool = True) -> Ite
         OSError: The medium did not take the bytes; nothing changed. Or, after the rename, it did not take the
             new name: the whole file can be seen, but nobody knows for how long; write it again.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    temporary = _temporary(path)
+    file = _create(temporary, mode)
     try:
-        with os.fdopen(descriptor, "r+b") as file:
+        with file:
             yield file
             fsync_file(file)
         if replace:
@@ -116,6 +116,17 @@ def atomic_writer(path: Path, *, mode: int = 0o666, replace: bool = True) -> Ite
             temporary.unlink()
         raise
     fsync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new name beside a final one, by which :func:`remove_leftovers` knows it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def _create(temporary: Path, mode: int) -> BinaryIO:
+    """Open a file that nobody has yet."""
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    return os.fdopen(descriptor, "r+b")
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
@@ -199,16 +210,11 @@ def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None
         FileExistsError: One of the names is taken; nothing changed.
         OSError: The medium did not take the bytes; nothing changed.
     """
-    temporary = {
-        path: path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}") for path in files
-    }
+    temporary = {path: _temporary(path) for path in files}
     renamed: list[Path] = []
 
     def write(path: Path) -> None:
-        descriptor = os.open(
-            temporary[path], os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode
-        )
-        with os.fdopen(descriptor, "r+b") as file:
+        with _create(temporary[path], mode) as file:
             file.write(files[path])
             fsync_file(file)
 

@@ -43,9 +43,8 @@ _RENAME_LOCK = ".ktpsync-rename.lock"
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
-_renameat2 = (
-    getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
-)
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_renameat2 = getattr(_libc, "renameat2", None)
 """Linux renames without replacing on ext4, exFAT, FAT, NTFS and others; Python has no function for it."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -234,7 +233,7 @@ def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None
 
 def can_sync_file_systems() -> bool:
     """Return whether :func:`sync_file_system` works here: on Linux."""
-    return sys.platform == "linux"
+    return _libc is not None
 
 
 def write_many_for_now(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None:
@@ -264,12 +263,10 @@ def sync_file_system(folder: Path) -> None:
     Raises:
         OSError: The medium did not take all of it.
     """
-    import ctypes  # noqa: PLC0415 - needed by a restore only
-
-    libc = ctypes.CDLL(None, use_errno=True)
+    assert _libc is not None  # can_sync_file_systems() says so
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if libc.syncfs(descriptor) != 0:
+        if _libc.syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(folder))
     finally:

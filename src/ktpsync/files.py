@@ -326,9 +326,34 @@ def write_steadily(file: BinaryIO, data: memoryview) -> None:
     for start in range(0, len(data), _STEADY):
         file.write(data[start : start + _STEADY])
         file.flush()
-        if hasattr(os, "posix_fadvise"):
-            # The kernel starts to write what it is told to forget.
-            os.posix_fadvise(file.fileno(), start, _STEADY, os.POSIX_FADV_DONTNEED)
+        _forget(file, start, _STEADY)
+
+
+def begin_writing_out(file: BinaryIO) -> None:
+    """Ask the kernel to send a file's bytes to the medium now, and do not wait.
+
+    What is computed until the sync then costs no time of its own. Where the system has no such call it does
+    nothing but flush.
+
+    Raises:
+        OSError: The bytes were not taken.
+    """
+    file.flush()
+    drop_page_cache(file)
+
+
+def drop_page_cache(file: BinaryIO) -> None:
+    """Ask the kernel to forget its cached pages of a file, so that reading goes to the medium.
+
+    Pages that are not written yet stay, and their writing begins. Where the system has no such call it does nothing.
+    """
+    _forget(file, 0, 0)
+
+
+def _forget(file: BinaryIO, start: int, size: int) -> None:
+    # The kernel starts to write what it is told to forget and is not written yet. A size of 0 goes to the end.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_DONTNEED)
 
 
 def remove_leftovers(folder: Path, *, older_than: float, now: float) -> None:
@@ -413,28 +438,6 @@ def size_bytes(folder: Path) -> int:
         OSError: The folder is not there.
     """
     return shutil.disk_usage(folder).total
-
-
-def begin_writing_out(file: BinaryIO) -> None:
-    """Ask the kernel to send a file's bytes to the medium now, and do not wait.
-
-    What is computed until the sync then costs no time of its own. Where the system has no such call it does
-    nothing but flush.
-
-    Raises:
-        OSError: The bytes were not taken.
-    """
-    file.flush()
-    drop_page_cache(file)
-
-
-def drop_page_cache(file: BinaryIO) -> None:
-    """Ask the kernel to forget its cached pages of a file, so that reading goes to the medium.
-
-    Pages that are not written yet stay, and their writing begins. Where the system has no such call it does nothing.
-    """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager

@@ -251,10 +251,8 @@ def write_many_for_now(files: Mapping[Path, bytes], *, mode: int = 0o666) -> Non
     for path, data in files.items():
         path.parent.mkdir(mode=mode | 0o100, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            written = 0
-            while written < len(data):
-                written += file.write(data[written:] if written else data)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
 
 
 def sync_file_system(folder: Path) -> None:

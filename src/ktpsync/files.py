@@ -18,8 +18,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
-import filelock
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
@@ -449,6 +447,8 @@ def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
     Raises:
         TimeoutError: Another process held the lock all the time.
     """
+    import filelock  # noqa: PLC0415 - slow to import, and few commands hold a lock
+
     with filelock.FileLock(path, timeout=timeout):
         yield
 

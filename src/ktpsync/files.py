@@ -13,10 +13,13 @@ import hashlib
 import io
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
+
+from ktpsync.errors import KeyFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -486,9 +489,19 @@ class UseLock:
             self._descriptor = -1
 
 
-def readable_by_others(file: BinaryIO) -> bool:
-    """Return whether users other than the owner can read an open file, by its POSIX permission bits.
+@contextlib.contextmanager
+def open_private(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of secrets for reading, if its POSIX permission bits keep everybody but its owner out.
 
-    On Windows the folder's access list decides, which these bits do not show; there it returns False.
+    On Windows the folder's access list decides, which these bits do not show; there every file is opened.
+
+    Raises:
+        KeyFileError: Other users can read it.
+        OSError: It cannot be opened.
     """
-    return sys.platform != "win32" and bool(os.fstat(file.fileno()).st_mode & 0o077)
+    with path.open("rb") as file:
+        if sys.platform != "win32" and os.fstat(file.fileno()).st_mode & 0o077:
+            raise KeyFileError(
+                f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
+            )
+        yield file

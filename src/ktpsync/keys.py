@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import shlex
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -238,11 +237,7 @@ class IndexKey:
 
 def _read_private(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            if files.readable_by_others(file):
-                raise KeyFileError(
-                    f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
-                )
+        with files.open_private(path) as file:
             return file.read()
     except FileNotFoundError:
         raise KeyFileError(

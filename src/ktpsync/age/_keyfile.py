@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -138,11 +137,7 @@ def _open(path: Path, data: bytes, passphrase: str | Passphrase) -> bytes:
 
 def _read_private(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            if files.readable_by_others(file):
-                raise KeyFileError(
-                    f"{path} can be read by other users of this machine; run `chmod 600 {shlex.quote(str(path))}`."
-                )
+        with files.open_private(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise KeyFileError(

@@ -31,7 +31,8 @@ PATTERN: Final = (
 """The same rules as a regular expression, for the JSON Schema; of 1900 and 2000 only 2000 was a leap year."""
 
 
-def _digits(text: str) -> str:
+def without_separators(text: str) -> str:
+    """Return what people type as a NIK without the spaces, dots and hyphens that they put between."""
     return _SEPARATORS.sub("", text)
 
 
@@ -70,7 +71,7 @@ class Nik:
         NikError: It cannot be a NIK. The message holds no digit of it.
     """
 
-    digits: str = field(converter=_digits, validator=_check)
+    digits: str = field(converter=without_separators, validator=_check)
 
     @property
     def region(self) -> str:

@@ -12,6 +12,7 @@ from ktpsync.errors import SchemaError, ValidationError
 from ktpsync.records._folder import files_in
 from ktpsync.records._form import FormField, form_fields
 from ktpsync.records._json import structured
+from ktpsync.records._nik import without_separators
 from ktpsync.records._problems import Perhaps, problem
 from ktpsync.records._terms import Term
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _INDEX: Final = re.compile(r"\[([0-9]{1,2})\]")
 _DELIMITERS: Final = ",;\t"
 _YES, _NO = frozenset({"ya", "yes", "true", "1"}), frozenset({"tidak", "no", "false", "0"})
-_NIK_SEPARATORS: Final = re.compile(r"[ .\-]")
 
 Cells = tuple[tuple[str, str], ...]
 """Column and text of the cells of a row that are not blank."""
@@ -128,7 +128,7 @@ def _value(field: FormField, text: str) -> object:
     """Return what the JSON would have; a text that is not of the field's type stays for the reader to refuse."""
     match field.kind:
         case "NIK":
-            return _NIK_SEPARATORS.sub("", text)
+            return without_separators(text)
         case "whole number":
             return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text  # noqa: PLR2004
         case "yes or no":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import TypeVar, get_origin
+from typing import TypeGuard, TypeVar, get_origin
 
 import attrs
 import cattrs
@@ -60,7 +60,7 @@ def new_converter() -> cattrs.Converter:
     converter.register_structure_hook(str, exactly(str, "a text"))
     converter.register_structure_hook(int, exactly(int, "a whole number"))
     converter.register_structure_hook(bool, exactly(bool, "true or false"))
-    converter.register_structure_hook_func(_is_enum, _enum)
+    converter.register_structure_hook_func(is_enum, _enum)
     converter.register_structure_hook_factory(attrs.has, lambda cls: _object(converter, cls))
     converter.register_unstructure_hook_factory(
         attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
@@ -106,15 +106,21 @@ def _dotted(path: str, name: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def _is_enum(cls: object) -> bool:
-    return isinstance(cls, type) and issubclass(cls, Enum)
+def is_enum(kind: object) -> TypeGuard[type[Enum]]:
+    """Return whether a field's type is an enumeration."""
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _enum(value: object, cls: type[Enum]) -> Enum:
     try:
         return cls(value)
     except ValueError:
-        raise ExpectedError(f"one of {', '.join(str(member.value) for member in cls)}") from None
+        raise ExpectedError(f"one of {choices(cls)}") from None
+
+
+def choices(kind: type[Enum]) -> str:
+    """Return an enumeration's values, for people."""
+    return ", ".join(str(member.value) for member in kind)
 
 
 def _object(converter: cattrs.Converter, cls: type[T]) -> Callable[[object, type[T]], T]:

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar, cast, get_args, get_origin
 
 from cattrs.cols import list_structure_factory, mapping_structure_factory
@@ -16,10 +15,11 @@ from ktpsync.records import _moment
 from ktpsync.records._nik import Nik
 from ktpsync.records._places import Eye, Finger
 from ktpsync.records._problems import Perhaps, Problem, problem
-from ktpsync.structure import NotAnObjectError, UnknownFieldError, misfits, new_converter
+from ktpsync.structure import NotAnObjectError, UnknownFieldError, choices, is_enum, misfits, new_converter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from enum import Enum
 
     import cattrs
 
@@ -52,7 +52,7 @@ def new_records_converter() -> cattrs.Converter:
     converter.register_structure_hook(date, _date)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(Nik, _nik)
-    converter.register_structure_hook_func(_is_enum, _choice)
+    converter.register_structure_hook_func(is_enum, _choice)
     converter.register_structure_hook(Finger, _place)
     converter.register_structure_hook(Eye, _place)
     converter.register_structure_hook_factory(
@@ -136,20 +136,11 @@ def _is_made_of(kind: object, container: type) -> bool:
     return bool(get_origin(kind) == container)
 
 
-def _is_enum(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
-
-
 def _choice(value: object, kind: type[Enum]) -> Enum:
     try:
         return kind(value)
     except ValueError:
         raise CodedError("json.not-a-choice", choices=choices(kind)) from None
-
-
-def choices(kind: type[Enum]) -> str:
-    """Return an enumeration's values, for people."""
-    return ", ".join(str(member.value) for member in kind)
 
 
 def _place(value: object, kind: type[Enum]) -> Enum:

@@ -20,6 +20,7 @@ from ktpsync.records._enrollment import Document, Enrollment
 from ktpsync.records._entry import Entry, entries
 from ktpsync.records._nik import Nik
 from ktpsync.records._places import LABELS
+from ktpsync.structure import is_enum
 
 FieldType = Literal["text", "NIK", "whole number", "yes or no", "date", "time", "choice", "file"]
 
@@ -83,7 +84,7 @@ def _of(path: str, kind: object, entry: Entry, *, required: bool) -> Iterator[Fo
         yield FormField(
             path=f"{path}[N].file", kind="file", required=True, entry=Entry(label="Berkas Dokumen")
         )
-    elif isinstance(kind, type) and issubclass(kind, Enum):
+    elif is_enum(kind):
         yield FormField(path=path, kind="choice", required=required, entry=entry, choices=kind)
     elif isinstance(kind, type) and kind in _TYPES:
         yield FormField(path=path, kind=_TYPES[kind], required=required, entry=entry)

@@ -13,9 +13,9 @@ import attrs
 from attrs import frozen
 
 from ktpsync.records._biometrics import Missing
-from ktpsync.records._converter import choices
 from ktpsync.records._enrollment import Document
 from ktpsync.records._nik import Nik
+from ktpsync.structure import choices
 
 if TYPE_CHECKING:
     from ktpsync.records._finding import Finding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from ktpsync.records._fault import Fault, FaultError
-from ktpsync.records._formats import PICTURES, Format
+from ktpsync.records._formats import Format
 from ktpsync.records._iso19794 import Record, read_record
 from ktpsync.records._pictures import PictureError, is_complete, size_in_pixels
 from ktpsync.records._places import Eye, Finger
@@ -108,8 +108,7 @@ def _inside(record: Record) -> Iterator[Fault]:
         if record.raw_bytes is not None and len(record.picture) < record.raw_bytes:
             yield Fault("sample.truncated")
         return
-    inner = Format.of(record.picture)
-    if inner not in record.picture_formats or inner not in PICTURES | {Format.WSQ}:
+    if Format.of(record.picture) not in record.picture_formats:
         yield Fault("sample.content-differs")
         return
     content = inspect(record.picture)

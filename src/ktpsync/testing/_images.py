@@ -54,7 +54,7 @@ def make_sample(
         ValueError: The size is too small for the format's headers, or nothing here makes this format.
     """
     smallest = _SMALLEST.get(kind, SMALLEST_SAMPLE)
-    if size < smallest or kind not in _MAKERS:
+    if size < smallest or kind is Format.FINGER_MINUTIAE:
         raise ValueError(f"cannot make a {kind.value} of {size} bytes; at least {smallest} are needed")
     if kind is Format.FINGER_IMAGE:
         code = list(Finger).index(place) + 1 if isinstance(place, Finger) else 0
@@ -189,8 +189,6 @@ _MAKERS: Final[Mapping[Format, Callable[[Random, int], bytes]]] = {
     Format.WSQ: _wsq,
     Format.PDF: _pdf,
     Format.FACE_IMAGE: _face_record,
-    Format.FINGER_IMAGE: lambda random, size: _finger_record(random, size, 0, 80),
-    Format.IRIS_IMAGE: lambda random, size: _iris_record(random, size, 0, 80),
 }
 
 

@@ -6,8 +6,9 @@ pytest: ``pip install "ktpsync[testing]"`` brings both. Names are loaded on firs
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
     from ktpsync.testing._central_contract import CentralContract
@@ -28,24 +29,24 @@ if TYPE_CHECKING:
     from ktpsync.testing._storage_contract import StorageContract
     from ktpsync.testing._strategies import enrollments, niks
 
-_HOME = {
-    "BackendContract": "_contract",
-    "CentralContract": "_central_contract",
-    "Fault": "_faulty",
-    "FaultyBackend": "_faulty",
-    "FaultyCentral": "_faulty",
-    "FaultyStorage": "_faulty",
-    "StorageContract": "_storage_contract",
-    "answer_lost": "_faulty",
-    "enrollments": "_strategies",
-    "fails": "_faulty",
-    "made_up_packet": "_made_up",
-    "make_enrollment": "_factory",
-    "make_nik": "_factory",
-    "make_sample": "_images",
-    "niks": "_strategies",
-    "throttled": "_faulty",
-    "unreachable": "_faulty",
+_ROOMS = {
+    "_central_contract": ("CentralContract",),
+    "_contract": ("BackendContract",),
+    "_factory": ("make_enrollment", "make_nik"),
+    "_faulty": (
+        "Fault",
+        "FaultyBackend",
+        "FaultyCentral",
+        "FaultyStorage",
+        "answer_lost",
+        "fails",
+        "throttled",
+        "unreachable",
+    ),
+    "_images": ("make_sample",),
+    "_made_up": ("made_up_packet",),
+    "_storage_contract": ("StorageContract",),
+    "_strategies": ("enrollments", "niks"),
 }
 
 __all__ = [
@@ -69,11 +70,12 @@ __all__ = [
 ]
 
 
+_load, __dir__ = exports(__name__, _ROOMS)
+
+
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'ktpsync.testing' has no attribute {name!r}")
     try:
-        return getattr(importlib.import_module(f"ktpsync.testing.{_HOME[name]}"), name)
+        return _load(name)
     except ModuleNotFoundError as error:
         if error.name not in {"hypothesis", "pytest"}:
             raise

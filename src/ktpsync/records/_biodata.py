@@ -6,7 +6,7 @@ from datetime import date
 
 from attrs import field, frozen
 
-from ktpsync.records._codes import occupation_text
+from ktpsync.records._codes import occupations
 from ktpsync.records._entry import entry
 from ktpsync.records._nik import Nik
 from ktpsync.records._terms import (
@@ -115,7 +115,7 @@ class Occupation:
         Raises:
             KeyError: There is none.
         """
-        return cls(text=occupation_text(code), code=code, list_version=OCCUPATION_LIST)
+        return cls(text=occupations()[code], code=code, list_version=OCCUPATION_LIST)
 
 
 @frozen(kw_only=True)

@@ -22,12 +22,3 @@ def occupations() -> Mapping[int, str]:
     """Return code to text of the occupations that come with ktpsync."""
     text = (resources.files("ktpsync.records") / "codes" / "occupations.csv").read_text(encoding="utf-8")
     return {int(row["code"]): row["text"] for row in csv.DictReader(text.splitlines())}
-
-
-def occupation_text(code: int) -> str:
-    """Return the text of an occupation's code.
-
-    Raises:
-        KeyError: There is none in the list.
-    """
-    return occupations()[code]

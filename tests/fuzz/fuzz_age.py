@@ -10,11 +10,11 @@ It runs for ever, or as libFuzzer's options say::
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
 import atheris
 from fuzz_memory import bound_memory
+from fuzz_run import main
 
 with atheris.instrument_imports(include=["ktpsync.age"]):
     from ktpsync import age
@@ -143,16 +143,5 @@ def seeds() -> list[bytes]:
     ]
 
 
-def main() -> None:
-    """Fuzz."""
-    if sys.argv[1:2] == ["--write-seeds"]:
-        for number, seed in enumerate(seeds()):
-            with open(f"{sys.argv[2]}/seed-{number}", "wb") as file:  # noqa: PTH123 - pathlib would be instrumented
-                file.write(seed)
-        return
-    atheris.Setup(sys.argv, fuzz_one)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    main(fuzz_one, seeds)

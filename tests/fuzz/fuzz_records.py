@@ -10,13 +10,13 @@ It runs for ever, or as libFuzzer's options say::
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from random import Random
 
 import atheris
 from fuzz_memory import bound_memory
+from fuzz_run import main
 
 with atheris.instrument_imports(include=["ktpsync.records", "ktpsync.packet", "ktpsync.structure"]):
     from ktpsync import packet, records
@@ -158,16 +158,5 @@ def seeds() -> list[bytes]:
     ]
 
 
-def main() -> None:
-    """Fuzz."""
-    if sys.argv[1:2] == ["--write-seeds"]:
-        for number, seed in enumerate(seeds()):
-            with open(f"{sys.argv[2]}/seed-{number}", "wb") as file:  # noqa: PTH123 - pathlib would be instrumented
-                file.write(seed)
-        return
-    atheris.Setup(sys.argv, fuzz_one)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    main(fuzz_one, seeds)

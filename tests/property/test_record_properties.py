@@ -209,7 +209,7 @@ DOCUMENT, FILES = records.to_json(full_enrollment())
 def verdicts(body: object) -> tuple[bool, list[str]]:
     """Return whether the schema takes a document, and the codes of the errors that the code finds in it."""
     try:
-        enrollment = records.from_json(json.dumps(body).encode(), read)
+        enrollment = records.from_json(json.dumps(body).encode(), FILES.__getitem__)
     except ValidationError as error:
         found = [one for one in error.problems if isinstance(one, Problem)]
     except SchemaError:
@@ -217,13 +217,6 @@ def verdicts(body: object) -> tuple[bool, list[str]]:
     else:
         found = errors(records.problems(enrollment))
     return SCHEMA.is_valid(body), [one.code for one in found]
-
-
-def read(name: str) -> bytes:
-    """Return a file of the document."""
-    if name not in FILES:
-        raise FileNotFoundError(name)
-    return FILES[name]
 
 
 def agree(body: object) -> bool:

@@ -136,10 +136,4 @@ def open_packet(
             "which is not among the trusted ones. Add that station's public key if it is yours."
         )
     station.verify(signature, manifest_bytes)
-
-    def read(name: str) -> bytes:
-        if name not in members:
-            raise FileNotFoundError(name)
-        return members[name]
-
-    return OpenedPacket(manifest=manifest, enrollment=records.from_json(document, read))
+    return OpenedPacket(manifest=manifest, enrollment=records.from_json(document, members.__getitem__))

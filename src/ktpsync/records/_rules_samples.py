@@ -38,12 +38,18 @@ def sample_findings(biometrics: Biometrics, documents: Sequence[Document]) -> It
             yield from _missing(path, found, reasons)
         else:
             samples.append((path, found))
-            yield from _sample(path, found, formats, place)
+            yield from _sample(path, found, formats, place=place)
     yield from _repeated(samples)
     if len(documents) > MAX_DOCUMENTS:
         yield "documents", "documents.too-many", {"limit": MAX_DOCUMENTS}
     for number, document in enumerate(documents):
-        yield from _document(f"documents[{number}]", document.scan)
+        yield from _sample(
+            f"documents[{number}]",
+            document.scan,
+            DOCUMENT_FORMATS,
+            limit=MAX_DOCUMENT_MIB,
+            unsuited="document.format-unsuited",
+        )
     total = sum(len(sample.data) for _, sample in samples) + sum(
         len(document.scan.data) for document in documents
     )
@@ -75,43 +81,31 @@ def _missing(path: str, missing: Missing, reasons: frozenset[MissingReason]) -> 
 
 
 def _sample(
-    path: str, sample: Sample, formats: frozenset[Format], place: Finger | Eye | None
+    path: str,
+    sample: Sample,
+    formats: frozenset[Format],
+    *,
+    place: Finger | Eye | None = None,
+    limit: int = MAX_SAMPLE_MIB,
+    unsuited: str = "sample.format-unsuited",
 ) -> Iterator[Finding]:
     yield from shape(sample, path)
-    yield from _size(path, sample, MAX_SAMPLE_MIB)
+    if not sample.data:
+        yield path, "sample.empty", {}
+    elif len(sample.data) > limit << 20:
+        yield path, "sample.too-large", {"limit": limit}
     content = sample.content
     if content is None:
         if sample.data:
             yield path, "sample.format-unknown", {}
         return
     if content.format not in formats:
-        yield path, "sample.format-unsuited", {"found": content.format.value}
+        yield path, unsuited, {"found": content.format.value}
         return
     for fault in content.faults:
         yield path, fault.code, dict(fault.values)
     if content.position is not None and content.position is not place:
         yield path, "sample.position-differs", {"found": content.position.value}
-
-
-def _document(path: str, scan: Sample) -> Iterator[Finding]:
-    yield from shape(scan, path)
-    yield from _size(path, scan, MAX_DOCUMENT_MIB)
-    content = scan.content
-    if content is None:
-        if scan.data:
-            yield path, "sample.format-unknown", {}
-    elif content.format not in DOCUMENT_FORMATS:
-        yield path, "document.format-unsuited", {"found": content.format.value}
-    else:
-        for fault in content.faults:
-            yield path, fault.code, dict(fault.values)
-
-
-def _size(path: str, sample: Sample, limit: int) -> Iterator[Finding]:
-    if not sample.data:
-        yield path, "sample.empty", {}
-    elif len(sample.data) > limit << 20:
-        yield path, "sample.too-large", {"limit": limit}
 
 
 def _repeated(samples: Sequence[tuple[str, Sample]]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Clock(Protocol):
@@ -41,6 +41,11 @@ def utc_from_ms(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
-def utc_text(moment: datetime) -> str:
-    """Return an aware datetime as RFC 3339 text in UTC with milliseconds, as written in manifests."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def utc_text(moment: datetime, timespec: Literal["seconds", "milliseconds", "auto"] = "milliseconds") -> str:
+    """Return an aware datetime as RFC 3339 text in UTC.
+
+    Args:
+        moment: The datetime.
+        timespec: How fine; with milliseconds as written in manifests. ``auto`` gives microseconds where it has any.
+    """
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

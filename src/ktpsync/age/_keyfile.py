@@ -11,7 +11,7 @@ from ktpsync.age._header import is_binary_age
 from ktpsync.age._parse import parse_identity
 from ktpsync.age._passphrase import Passphrase
 from ktpsync.age._seal import decrypt, encrypt
-from ktpsync.clock import SystemClock, utc_from_ms
+from ktpsync.clock import SystemClock, utc_from_ms, utc_text
 from ktpsync.discreet import discreet
 from ktpsync.errors import AgeError, KeyFileError, KeyFormatError, NoMatchingIdentityError
 
@@ -109,7 +109,7 @@ def write_identity_file(
         OSError: The file cannot be written.
     """
     path = Path(path)
-    created = utc_from_ms(clock.now_ms()).isoformat(timespec="seconds").replace("+00:00", "Z")
+    created = utc_text(utc_from_ms(clock.now_ms()), "seconds")
     lines = (f"# created: {created}", f"# public key: {identity.recipient}", identity.to_text(), "")
     data = "\n".join(lines).encode("ascii")
     if passphrase is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from ktpsync.clock import utc_text
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -45,4 +47,4 @@ def _is_of_our_time(value: datetime) -> bool:
 
 def moment_text(moment: datetime) -> str:
     """Return an aware datetime as RFC 3339 text in UTC, with microseconds where it has any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return utc_text(moment, "auto")

@@ -57,6 +57,12 @@ def _wrong(digits: str) -> str | None:
     return None if 1 <= day <= longest else "nik.day"
 
 
+def birth_digits(born: date, sex: Sex) -> str:
+    """Return the six digits that stand for a birth date and a sex: women's days are plus 40."""
+    offset = _FEMALE_OFFSET if sex is Sex.FEMALE else 0
+    return f"{born.day + offset:02}{born.month:02}{born.year % 100:02}"
+
+
 @frozen
 class Nik:
     """A NIK: region of first issue, birth date, serial number.
@@ -113,8 +119,7 @@ class Nik:
 
     def may_be_born_on(self, day: date) -> bool:
         """Return whether the digits stand for this date, in whatever century."""
-        offset = _FEMALE_OFFSET if self.sex is Sex.FEMALE else 0
-        return self.digits[6:12] == f"{day.day + offset:02}{day.month:02}{day.year % 100:02}"
+        return self.digits[6:12] == birth_digits(day, self.sex)
 
     def __str__(self) -> str:
         return self.digits

@@ -30,6 +30,7 @@ from ktpsync.records import (
     Sample,
     Sex,
 )
+from ktpsync.records._nik import birth_digits
 from ktpsync.testing import _people
 from ktpsync.testing._images import SMALLEST_SAMPLE, make_sample, stamped
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_BYTES: Final = 200_000
-_FEMALE_OFFSET: Final = 40
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+")
 _IN_BRACKETS: Final = re.compile(r" *\([^)]*\)")
 
@@ -88,8 +88,7 @@ def make_nik(region: str, born: date, sex: Sex, serial: int) -> Nik:
         sex: The sex.
         serial: 1 to 9999.
     """
-    day = born.day + (_FEMALE_OFFSET if sex is Sex.FEMALE else 0)
-    return Nik(f"{region}{day:02}{born:%m%y}{serial:04}")
+    return Nik(f"{region}{birth_digits(born, sex)}{serial:04}")
 
 
 def _biodata(random: Random, person: int) -> Biodata:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import mmap
 from typing import Final
@@ -26,8 +27,6 @@ def room(size: int) -> io.BytesIO:
 def _ask_for_huge_pages(file: io.BytesIO) -> None:
     # Fresh memory comes a page at a time, at a cost per page; in pages of 4 KiB that is more than the cipher's. Linux
     # gives pages of 2 MiB to whoever asks. It is advice: where it is not taken, nothing but time is lost.
-    import ctypes  # noqa: PLC0415 - costs more to import than a packet to seal
-
     try:
         madvise = ctypes.CDLL(None).madvise
     except (OSError, AttributeError):

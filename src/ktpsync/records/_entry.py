@@ -29,11 +29,8 @@ class Entry:
         digits: The text is exactly so many ASCII digits.
         longest: The text has at most so many characters.
         may_be_empty: An empty text stands for none.
-        pattern: The text matches this regular expression as a whole.
-        pattern_code: The problem's code where it does not.
-        low: The least number.
-        high: The greatest number.
-        range_code: The problem's code where the number is beyond.
+        pattern: A regular expression for the whole text, and the code of the problem where it does not match.
+        bounds: The least and the greatest number, and the code of the problem beyond.
     """
 
     label: str
@@ -43,11 +40,8 @@ class Entry:
     digits: int | None = None
     longest: int = LONGEST_TEXT
     may_be_empty: bool = False
-    pattern: str | None = None
-    pattern_code: str = ""
-    low: int | None = None
-    high: int | None = None
-    range_code: str = ""
+    pattern: tuple[str, str] | None = None
+    bounds: tuple[int, int, str] | None = None
 
 
 def entry(
@@ -75,8 +69,6 @@ def entry(
         pattern: A regular expression for the whole text, and the code of the problem where it does not match.
         bounds: The least and the greatest number, and the code of the problem beyond.
     """
-    regex, pattern_code = pattern or (None, "")
-    low, high, range_code = bounds or (None, None, "")
     return {
         _KEY: Entry(
             label=label,
@@ -86,11 +78,8 @@ def entry(
             digits=digits,
             longest=longest,
             may_be_empty=may_be_empty,
-            pattern=regex,
-            pattern_code=pattern_code,
-            low=low,
-            high=high,
-            range_code=range_code,
+            pattern=pattern,
+            bounds=bounds,
         )
     }
 

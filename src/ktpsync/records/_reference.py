@@ -111,8 +111,9 @@ def _facts(field: FormField) -> tuple[str, str, str, str, str]:
         limits.append(f"{entry.digits} digits.")
     elif field.kind == "text" and entry.pattern is None and "characters" not in entry.rule:
         limits.append(f"At most {entry.longest} characters.")
-    if entry.low is not None:
-        limits.append(f"{entry.low} to {entry.high}.")
+    if entry.bounds is not None:
+        low, high, _ = entry.bounds
+        limits.append(f"{low} to {high}.")
     kind = field.kind if field.choices is None else f"[{field.kind}](#{field.choices.__name__.lower()})"
     example = f"`{entry.example}`" if entry.example else ""
     return (

@@ -127,8 +127,10 @@ def _plain(name: str, kind: type, entry: Entry, definitions: dict[str, Json]) ->
     if issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     if kind is int:
-        bounds = {"minimum": entry.low, "maximum": entry.high}
-        return {"type": "integer", **{key: value for key, value in bounds.items() if value is not None}}
+        if entry.bounds is None:
+            return {"type": "integer"}
+        low, high, _ = entry.bounds
+        return {"type": "integer", "minimum": low, "maximum": high}
     return dict(_SIMPLE[kind]) if kind in _SIMPLE else _text(name, entry)
 
 
@@ -140,7 +142,7 @@ def _text(name: str, entry: Entry) -> Json:
     if entry.digits is not None:
         return {"type": "string", "pattern": f"^[0-9]{{{entry.digits}}}$"}
     if entry.pattern is not None:
-        return {"type": "string", "pattern": f"^{entry.pattern}$"}
+        return {"type": "string", "pattern": f"^{entry.pattern[0]}$"}
     shown = f"[^{CONTROL}]*[^{CONTROL}\\s][^{CONTROL}]*"
     pattern = f"^(?:{shown})?$" if entry.may_be_empty else f"^{shown}$"
     return {"type": "string", "maxLength": entry.longest, "pattern": pattern}

@@ -50,8 +50,9 @@ def _text(path: str, text: str, entry: Entry) -> Iterator[Finding]:
             yield path, "text.digits", {"count": entry.digits}
         return
     if entry.pattern is not None:
-        if not re.fullmatch(entry.pattern, text):
-            yield path, entry.pattern_code, {}
+        pattern, code = entry.pattern
+        if not re.fullmatch(pattern, text):
+            yield path, code, {}
         return
     if not text.strip():
         if text or not entry.may_be_empty:
@@ -64,5 +65,8 @@ def _text(path: str, text: str, entry: Entry) -> Iterator[Finding]:
 
 
 def _number(path: str, number: int, entry: Entry) -> Iterator[Finding]:
-    if entry.low is not None and entry.high is not None and not entry.low <= number <= entry.high:
-        yield path, entry.range_code, {"low": entry.low, "high": entry.high}
+    if entry.bounds is None:
+        return
+    low, high, code = entry.bounds
+    if not low <= number <= high:
+        yield path, code, {"low": low, "high": high}

@@ -27,7 +27,7 @@ from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._retention import Retention, kept
 from ktpsync.backup._run import Rework, SnapshotRun
 from ktpsync.clock import Clock, SystemClock, utc_from_ms
-from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
+from ktpsync.errors import DamagedBackupError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -114,19 +114,12 @@ def prune(
             repository=repository,
             station=station,
             memory=remembered,
-            recipients=None,
-            station_key=None,
             index_key=index_key,
             pack_size=pack_size,
-            snapshot_size=sys.maxsize,
             clock=clock or SystemClock(),
             progress=progress,
         )
-        known, head = run.resume()
-        if head is None:
-            raise BackupError(
-                "There is no snapshot of this station to prune in this repository. Make a backup first."
-            )
+        known, head = run.resume_to("prune")
         plan = _make_plan(
             repository,
             head,

@@ -7,7 +7,6 @@ the snapshots that it replaces; what it names is deleted only after. See ``docs/
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,7 +21,7 @@ from ktpsync.backup._recipients import note_recipients
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._run import Rework, SnapshotRun
 from ktpsync.clock import Clock, SystemClock
-from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
+from ktpsync.errors import DamagedBackupError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -122,18 +121,13 @@ def rewrap_repository(
             station=station,
             memory=remembered,
             recipients=tuple(recipients),
-            station_key=station.to_pem().decode() if include_station_key else None,
+            include_station_key=include_station_key,
             index_key=index_key,
             pack_size=pack_size,
-            snapshot_size=sys.maxsize,
             clock=clock or SystemClock(),
             progress=progress,
         )
-        known, head = run.resume()
-        if head is None:
-            raise BackupError(
-                "There is no snapshot of this station to rewrap in this repository. Make a backup first."
-            )
+        known, head = run.resume_to("rewrap")
         note_recipients(repository, recipients, station=station.public.key_id, clock=run.clock)
         work = _Work(
             run=run,

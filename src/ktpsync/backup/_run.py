@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -123,11 +124,11 @@ class SnapshotRun:
     repository: Repository
     station: StationKey
     memory: BackupMemory
-    recipients: tuple[str, ...] | None
-    station_key: str | None
+    recipients: tuple[str, ...] | None = None
+    include_station_key: bool = False
     index_key: str | None
     pack_size: int
-    snapshot_size: int
+    snapshot_size: int = sys.maxsize
     clock: Clock
     progress: ProgressCallback
     tally: Tally = Factory(Tally)
@@ -170,6 +171,22 @@ class SnapshotRun:
                 "directory is an older copy. All packets are copied again, beside the newer snapshots."
             )
         return (self._new_lineage(warning), None) if warning else (known, head)
+
+    def resume_to(self, purpose: str) -> tuple[Knowledge, Snapshot]:
+        """Return the snapshot to continue, where there must be one.
+
+        Args:
+            purpose: What is to be done with it, for the message.
+
+        Raises:
+            BackupError: The station has no snapshot here.
+        """
+        known, head = self.resume()
+        if head is None:
+            raise BackupError(
+                f"There is no snapshot of this station to {purpose} in this repository. Make a backup first."
+            )
+        return known, head
 
     def _forget_pending(self, known: Knowledge) -> Knowledge:
         """Collect what an interrupted commit left; its packs stay for the next one."""
@@ -257,7 +274,7 @@ class SnapshotRun:
             snapshot=name,
             after=after,
             sequence=sequence,
-            station_key=self.station_key,
+            station_key=self.station.to_pem().decode() if self.include_station_key else None,
             index_key=self.index_key,
         )
         quiet = not packs and not uploads.sent and sequence == known.quiet_at

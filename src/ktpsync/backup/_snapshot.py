@@ -108,7 +108,7 @@ def backup(
             station=station,
             memory=remembered,
             recipients=tuple(recipients) if recipients is not None else None,
-            station_key=station.to_pem().decode() if include_station_key else None,
+            include_station_key=include_station_key,
             index_key=index_key,
             pack_size=pack_size,
             snapshot_size=snapshot_size,

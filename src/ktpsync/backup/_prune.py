@@ -17,7 +17,6 @@ from ktpsync.backup._documents import (
     PackEntry,
     PacketEntry,
     PackIndex,
-    dropped_keys,
     pack_key,
 )
 from ktpsync.backup._memory import BackupMemory
@@ -25,7 +24,8 @@ from ktpsync.backup._pack import PACK_SIZE, PackWriter, read_packets
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._retention import Retention, kept
-from ktpsync.backup._run import Rework, SnapshotRun
+from ktpsync.backup._rework import Rework, delete_dropped, finish_deletion, own_snapshots, packets_to_keep
+from ktpsync.backup._run import SnapshotRun
 from ktpsync.clock import Clock, SystemClock, utc_from_ms
 from ktpsync.errors import DamagedBackupError, NotFoundError
 
@@ -179,16 +179,9 @@ class _Plan:
     def _writers(self) -> Iterator[PackWriter]:
         writer = PackWriter()
         for name, (index, garbage) in self.rewritten.items():
-            with self.repository.storage.open(pack_key(name)) as source:
-                for entry, sealed in read_packets(source, index):
-                    if entry.packet_id in garbage:
-                        continue
-                    if sealed is None:
-                        raise DamagedBackupError(
-                            f"{pack_key(name)}: packet {entry.packet_id} is damaged, so the pack is not written "
-                            "again. Run `ktpsync verify --repair-from` first. Nothing was dropped."
-                        )
-                    writer.add_bytes(entry.packet_id, entry.sha256, sealed)
+            wanted = [entry for entry in index.packets if entry.packet_id not in garbage]
+            for entry, sealed in packets_to_keep(self.repository, name, wanted):
+                writer.add_bytes(entry.packet_id, entry.sha256, sealed)
             if writer.size >= self.pack_size:
                 yield writer
                 writer = PackWriter()
@@ -273,31 +266,3 @@ def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> 
     if keep != set(made):
         keep = kept({**made, _NEW: max(now, *made.values())}, retention) - {_NEW}
     return keep
-
-
-def own_snapshots(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
-    """Return the lineage's snapshots that were not dropped already."""
-    found = {}
-    for name in repository.snapshot_names():
-        try:
-            snapshot = repository.snapshot(name)
-        except DamagedBackupError:
-            continue
-        if snapshot.manifest.lineage == head.manifest.lineage:
-            found[name] = snapshot
-    gone = {name for snapshot in found.values() for name in snapshot.manifest.dropped.snapshots}
-    return {name: snapshot for name, snapshot in found.items() if name not in gone}
-
-
-def finish_deletion(repository: Repository, snapshots: Iterable[Snapshot]) -> None:
-    """Delete what an interrupted prune had committed to drop."""
-    stored = {info.key for prefix in ("packs/", "snapshots/") for info in repository.storage.list(prefix)}
-    for snapshot in snapshots:
-        for key in dropped_keys(snapshot.manifest.dropped):
-            if key in stored:
-                repository.storage.delete(key)
-
-
-def delete_dropped(repository: Repository, dropped: Dropped) -> None:
-    for key in dropped_keys(dropped):
-        repository.storage.delete(key)

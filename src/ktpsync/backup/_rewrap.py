@@ -16,10 +16,10 @@ from ktpsync.backup._documents import Dropped, PackEntry, PackIndex, pack_key
 from ktpsync.backup._memory import BackupMemory, RewrapProgress
 from ktpsync.backup._pack import PACK_SIZE, PackWriter, read_packets
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
-from ktpsync.backup._prune import delete_dropped, finish_deletion, own_snapshots
 from ktpsync.backup._recipients import note_recipients
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
-from ktpsync.backup._run import Rework, SnapshotRun
+from ktpsync.backup._rework import Rework, delete_dropped, finish_deletion, own_snapshots, packets_to_keep
+from ktpsync.backup._run import SnapshotRun
 from ktpsync.clock import Clock, SystemClock
 from ktpsync.errors import DamagedBackupError, NotFoundError
 
@@ -150,6 +150,10 @@ class _Pack:
     index: PackIndex
     fates: dict[str, _Fate]
 
+    def needed(self) -> list[PacketEntry]:
+        """Return the packets that no newer pack holds."""
+        return [entry for entry in self.index.packets if self.fates[entry.packet_id] != "drop"]
+
 
 @define(kw_only=True)
 class _Work:
@@ -226,10 +230,9 @@ class _Work:
         """Return whether what is kept of a pack can be read; else the pack stays, and is told of."""
         try:
             with self.run.repository.storage.open(pack_key(pack.entry.name)) as source:
+                needed = PackIndex(pack=pack.entry.name, packets=tuple(pack.needed()))
                 damaged = [
-                    entry.packet_id
-                    for entry, sealed in read_packets(source, pack.index)
-                    if sealed is None and pack.fates[entry.packet_id] != "drop"
+                    entry.packet_id for entry, sealed in read_packets(source, needed) if sealed is None
                 ]
         except NotFoundError:
             damaged = ["all"]
@@ -254,20 +257,16 @@ class _Work:
         # What keeps its header for now is apart from the rest, as it is to be looked at again by the next run.
         done, kept = self._new_writer(), PackWriter()
         for pack in packs:
-            with self.run.repository.storage.open(pack_key(pack.entry.name)) as source:
-                for entry, sealed in read_packets(source, pack.index):
-                    fate = pack.fates[entry.packet_id]
-                    if fate == "drop" or self._is_there(entry, fate, copied):
-                        continue
-                    if sealed is None:
-                        raise DamagedBackupError(
-                            f"{pack_key(pack.entry.name)}: packet {entry.packet_id} is damaged, so the pack is not "
-                            "written again. Run `ktpsync verify --repair-from` first. Nothing was dropped."
-                        )
-                    if fate == "rewrap":
-                        self._add(done, entry, sealed)
-                    else:
-                        kept.add_bytes(entry.packet_id, entry.sha256, sealed)
+            wanted = [
+                entry
+                for entry in pack.needed()
+                if not self._is_there(entry, pack.fates[entry.packet_id], copied)
+            ]
+            for entry, sealed in packets_to_keep(self.run.repository, pack.entry.name, wanted):
+                if pack.fates[entry.packet_id] == "rewrap":
+                    self._add(done, entry, sealed)
+                else:
+                    kept.add_bytes(entry.packet_id, entry.sha256, sealed)
             if done.size >= self.run.pack_size:
                 yield done
                 done = self._new_writer()

@@ -6,7 +6,6 @@ import hashlib
 import mmap
 import sys
 import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -41,8 +40,9 @@ from ktpsync.errors import BackendError, BackupError, DamagedBackupError, NotFou
 from ktpsync.keys import StationKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from ktpsync.backup._rework import Rework
     from ktpsync.packet import SealedPacket
 
 _SLACK: Final = 4 << 20
@@ -85,21 +85,6 @@ class Tally:
             packets_done=self.packets,
             packets_total=max(self.packets_expected, self.packets),
         )
-
-
-@frozen(kw_only=True)
-class Rework:
-    """What a prune changes.
-
-    Args:
-        packs: The packs that it drops.
-        dropped: All that its manifest names as dropped.
-        writers: Yields packs with what is kept of them, filled but not finished.
-    """
-
-    packs: tuple[PackEntry, ...]
-    dropped: Dropped
-    writers: Callable[[], Iterator[PackWriter]]
 
 
 @frozen

@@ -22,6 +22,26 @@ if TYPE_CHECKING:
 _KEPT_INDEXES: Final = 64
 
 
+def read_packet(repository: Repository, pack: str, entry: PacketEntry) -> bytes | None:
+    """Return a packet's bytes out of a pack if they are there and intact; of the rest no more is read than must be.
+
+    Raises:
+        BackendError: The storage cannot be reached.
+    """
+    storage, key = repository.storage, pack_key(pack)
+    try:
+        if Capability.PARTS in storage.capabilities:
+            with storage.open_part(key, entry.offset, entry.size) as source:
+                part = PackIndex(pack=pack, packets=(evolve(entry, offset=0),))
+                ((_, sealed),) = read_packets(source, part)
+        else:
+            with storage.open(key) as source:
+                ((_, sealed),) = read_packets(source, PackIndex(pack=pack, packets=(entry,)))
+    except (NotFoundError, OSError):
+        return None
+    return sealed
+
+
 class PacketFinder:
     """Reads single packets of a repository, whatever lineage they are of.
 
@@ -54,10 +74,7 @@ class PacketFinder:
             found = True
             if sha256 not in {None, entry.sha256}:
                 continue
-            try:
-                sealed = self._sealed(name, entry)
-            except (NotFoundError, OSError):
-                continue
+            sealed = read_packet(self._repository, name, entry)
             if sealed is not None:
                 return sealed
         if found:
@@ -75,18 +92,6 @@ class PacketFinder:
             BackendError: The storage cannot be reached.
         """
         return io.BytesIO(self.read(packet_id, sha256))
-
-    def _sealed(self, name: str, entry: PacketEntry) -> bytes | None:
-        """Return a packet's bytes out of a pack if they are intact; of the rest no more is read than must be."""
-        storage = self._repository.storage
-        if Capability.PARTS in storage.capabilities:
-            with storage.open_part(pack_key(name), entry.offset, entry.size) as source:
-                entry = evolve(entry, offset=0)
-                ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
-        else:
-            with storage.open(pack_key(name)) as source:
-                ((_, sealed),) = read_packets(source, PackIndex(pack=name, packets=(entry,)))
-        return sealed
 
     def _places(self, packet_id: str) -> Iterator[tuple[str, PacketEntry]]:
         if self._names is None:

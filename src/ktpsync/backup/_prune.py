@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, define, evolve, frozen
 
-from ktpsync.backup._documents import (
-    Dropped,
-    PackEntry,
-    PacketEntry,
-    PackIndex,
-    pack_key,
-)
+from ktpsync.backup._documents import Dropped, PackEntry, PacketEntry, PackIndex
+from ktpsync.backup._finder import read_packet
 from ktpsync.backup._memory import BackupMemory
-from ktpsync.backup._pack import PACK_SIZE, PackWriter, read_packets
+from ktpsync.backup._pack import PACK_SIZE, PackWriter
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
 from ktpsync.backup._retention import Retention, kept
 from ktpsync.backup._rework import Rework, delete_dropped, finish_deletion, own_snapshots, packets_to_keep
 from ktpsync.backup._run import SnapshotRun
 from ktpsync.clock import Clock, SystemClock, utc_from_ms
-from ktpsync.errors import DamagedBackupError, NotFoundError
+from ktpsync.errors import DamagedBackupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -238,7 +233,7 @@ def _make_plan(
             entry.packet_id
             for entry in index.packets
             if entry.packet_id in finished
-            or (entry.packet_id in newer and _whole(repository, *newer[entry.packet_id]))
+            or (entry.packet_id in newer and read_packet(repository, *newer[entry.packet_id]) is not None)
         )
         newer |= {e.packet_id: (name, e) for e in index.packets if e.packet_id not in newer}
         garbage_bytes = sum(entry.size for entry in index.packets if entry.packet_id in garbage)
@@ -247,16 +242,6 @@ def _make_plan(
         elif garbage_bytes > threshold * pack.size:
             plan.rewritten[name] = (index, garbage)
     return plan
-
-
-def _whole(repository: Repository, pack: str, entry: PacketEntry) -> bool:
-    """Return whether a packet can be read from a pack as it was recorded."""
-    try:
-        with repository.storage.open(pack_key(pack)) as source:
-            ((_, sealed),) = read_packets(source, PackIndex(pack=pack, packets=(entry,)))
-    except (NotFoundError, OSError):
-        return False
-    return sealed is not None
 
 
 def _kept(lineage: dict[str, Snapshot], retention: Retention, now: datetime) -> set[str]:

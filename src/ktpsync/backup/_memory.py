@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import cattrs
@@ -22,6 +22,8 @@ from ktpsync.errors import BackupError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+_Remembered = TypeVar("_Remembered")
 
 _converter = cattrs.Converter()
 
@@ -148,44 +150,32 @@ class BackupMemory:
 
     def load(self) -> Knowledge | None:
         """Return what is remembered; ``None`` if nothing is, or if it cannot be read."""
-        try:
-            return _converter.structure(json.loads(self._path.read_bytes()), Knowledge)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
-            return None
+        return _read(self._path, Knowledge)
 
     def save(self, knowledge: Knowledge) -> None:
         """Remember, durably."""
-        files.make_folder(self._folder, mode=0o700)
-        files.write_atomic(self._path, json.dumps(attrs.asdict(knowledge), indent=1).encode())
+        self._write(self._path, knowledge)
 
     def checks(self) -> Checks:
         """Return what is remembered of verifications and drills."""
-        try:
-            return _converter.structure(json.loads(self._checks.read_bytes()), Checks)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
-            return Checks()
+        return _read(self._checks, Checks) or Checks()
 
     def save_checks(self, checks: Checks) -> None:
         """Remember verifications and drills, in a file of their own: they do not wait for a running backup."""
-        files.make_folder(self._folder, mode=0o700)
-        files.write_atomic(self._checks, json.dumps(attrs.asdict(checks), indent=1).encode())
+        self._write(self._checks, checks)
 
     def rewrapping(self, to: str) -> RewrapProgress:
         """Return how far the rewrap to these recipients is; a new one begins now."""
-        with contextlib.suppress(
-            FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError
-        ):
-            found = _converter.structure(json.loads(self._rewrap.read_bytes()), RewrapProgress)
-            if found.to == to:
-                return found
+        found = _read(self._rewrap, RewrapProgress)
+        if found is not None and found.to == to:
+            return found
         progress = RewrapProgress(to=to, began=str(uuid6.uuid7()))
         self.save_rewrapping(progress)
         return progress
 
     def save_rewrapping(self, progress: RewrapProgress) -> None:
         """Remember how far a rewrap is, durably."""
-        files.make_folder(self._folder, mode=0o700)
-        files.write_atomic(self._rewrap, json.dumps(attrs.asdict(progress), indent=1).encode())
+        self._write(self._rewrap, progress)
 
     def note_pack(self, entry: PackEntry, index: bytes) -> None:
         """Remember that a pack is about to be sent."""
@@ -195,13 +185,22 @@ class BackupMemory:
 
     def pending_packs(self) -> list[PendingPack]:
         """Return the packs that were sent, or nearly, oldest first."""
-        found = []
-        for path in sorted(self._pending.glob("*.json")):
-            with contextlib.suppress(ValueError, KeyError, TypeError, cattrs.BaseValidationError):
-                found.append(_converter.structure(json.loads(path.read_bytes()), PendingPack))
-        return found
+        found = (_read(path, PendingPack) for path in sorted(self._pending.glob("*.json")))
+        return [pending for pending in found if pending is not None]
 
     def forget_packs(self, names: Iterable[str]) -> None:
         """Forget packs: a snapshot names them now, or they never arrived."""
         for name in names:
             (self._pending / f"{name}.json").unlink(missing_ok=True)
+
+    def _write(self, path: Path, remembered: Knowledge | Checks | RewrapProgress) -> None:
+        files.make_folder(self._folder, mode=0o700)
+        files.write_atomic(path, json.dumps(attrs.asdict(remembered), indent=1).encode())
+
+
+def _read(path: Path, kind: type[_Remembered]) -> _Remembered | None:
+    """Return what a file holds; ``None`` if there is none, or if it cannot be read."""
+    try:
+        return _converter.structure(json.loads(path.read_bytes()), kind)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+        return None

@@ -79,13 +79,9 @@ def repair(
 def _packs(repository: Repository) -> list[PackEntry]:
     packs: dict[str, PackEntry] = {}
     gone: set[str] = set()
-    for name in repository.snapshot_names():
-        try:
-            manifest = repository.snapshot(name).manifest
-        except DamagedBackupError:
-            continue
-        packs.update((pack.name, pack) for pack in manifest.packs)
-        gone.update(manifest.dropped.packs)
+    for snapshot in repository.readable_snapshots():
+        packs.update((pack.name, pack) for pack in snapshot.manifest.packs)
+        gone.update(snapshot.manifest.dropped.packs)
     return [pack for name, pack in packs.items() if name not in gone]
 
 

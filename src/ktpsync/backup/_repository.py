@@ -163,18 +163,34 @@ class Repository:
         ref = SnapshotRef(name=name, sha256=hashlib.sha256(data).hexdigest())
         return Snapshot(manifest=manifest, ref=ref, signer=signer)
 
-    def snapshots(self) -> Iterator[Snapshot | DamagedBackupError]:
+    def snapshots(self, *, after: str = "") -> Iterator[Snapshot | DamagedBackupError]:
         """Yield every snapshot, oldest first; what is wrong with one stands in its place.
+
+        Args:
+            after: The name of a snapshot: only newer ones are read.
 
         Raises:
             RepositoryError: The format of one is newer.
             BackendError: The storage cannot be reached.
         """
         for name in self.snapshot_names():
-            try:
-                yield self.snapshot(name)
-            except DamagedBackupError as error:
-                yield error
+            if name > after:
+                try:
+                    yield self.snapshot(name)
+                except DamagedBackupError as error:
+                    yield error
+
+    def readable_snapshots(self, *, after: str = "") -> Iterator[Snapshot]:
+        """Yield every snapshot that is not damaged, oldest first.
+
+        Args:
+            after: The name of a snapshot: only newer ones are read.
+
+        Raises:
+            RepositoryError: The format of one is newer.
+            BackendError: The storage cannot be reached.
+        """
+        return (found for found in self.snapshots(after=after) if isinstance(found, Snapshot))
 
     def index(self, pack: PackEntry) -> PackIndex:
         """Read a pack's index and check it against the manifest's entry.

@@ -158,14 +158,12 @@ def heads(repository: Repository, problems: list[str] | None = None) -> list[Sna
         BackendError: The storage cannot be reached.
     """
     newest: dict[str, Snapshot] = {}
-    for name in repository.snapshot_names():
-        try:
-            found = repository.snapshot(name)
-        except DamagedBackupError as error:
+    for found in repository.snapshots():
+        if isinstance(found, DamagedBackupError):
             if problems is not None:
-                problems.append(str(error))
-            continue
-        newest[found.manifest.lineage] = found
+                problems.append(str(found))
+        else:
+            newest[found.manifest.lineage] = found
     return sorted(newest.values(), key=lambda head: head.ref.name)
 
 

@@ -59,14 +59,11 @@ def packets_to_keep(
 
 def own_snapshots(repository: Repository, head: Snapshot) -> dict[str, Snapshot]:
     """Return the lineage's snapshots that were not dropped already."""
-    found = {}
-    for name in repository.snapshot_names():
-        try:
-            snapshot = repository.snapshot(name)
-        except DamagedBackupError:
-            continue
-        if snapshot.manifest.lineage == head.manifest.lineage:
-            found[name] = snapshot
+    found = {
+        snapshot.ref.name: snapshot
+        for snapshot in repository.readable_snapshots()
+        if snapshot.manifest.lineage == head.manifest.lineage
+    }
     gone = {name for snapshot in found.values() for name in snapshot.manifest.dropped.snapshots}
     return {name: snapshot for name, snapshot in found.items() if name not in gone}
 

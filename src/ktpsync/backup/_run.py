@@ -195,15 +195,8 @@ class SnapshotRun:
             )
 
     def _continued_elsewhere(self, head: Snapshot) -> bool:
-        for name in self.repository.snapshot_names():
-            if name > head.ref.name:
-                try:
-                    other = self.repository.snapshot(name)
-                except DamagedBackupError:
-                    continue
-                if other.manifest.lineage == head.manifest.lineage:
-                    return True
-        return False
+        newer = self.repository.readable_snapshots(after=head.ref.name)
+        return any(other.manifest.lineage == head.manifest.lineage for other in newer)
 
     def _new_lineage(self, warning: str | None = None) -> Knowledge:
         former = self.memory.load()

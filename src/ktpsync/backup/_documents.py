@@ -179,7 +179,7 @@ class StateEntry:
 
 @frozen(kw_only=True)
 class Chain:
-    """What a delta costs to restore: decides when the next snapshot is a full one.
+    """What restoring a snapshot replays, for those who read the manifest.
 
     Args:
         length: Snapshots since the last full one, this one included; 0 in a full one.

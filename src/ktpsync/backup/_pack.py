@@ -34,7 +34,6 @@ class Pack:
     entry: PackEntry
     data: BinaryIO
     index: bytes
-    packet_ids: tuple[str, ...]
 
 
 class PackWriter:
@@ -108,7 +107,6 @@ class PackWriter:
             entry=entry,
             data=cast("BinaryIO", files.MemoryFile(data, sha256)),
             index=index,
-            packet_ids=tuple(packet.packet_id for packet in self._packets),
         )
 
     def _note(self, packet_id: str, sha256: str, size: int) -> None:

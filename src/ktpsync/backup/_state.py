@@ -59,7 +59,6 @@ class SealedState:
     data: BinaryIO
     sha256: str
     size: int
-    records: int
 
     def close(self) -> None:
         """Free the memory or the temporary file."""
@@ -74,8 +73,7 @@ def seal_state(
     Raises:
         KeyFormatError: A recipient is not one.
     """
-    lines = _Lines(head, records)
-    with io.BufferedReader(_Pull(_gzipped(lines)), _READ_SIZE) as plain:
+    with io.BufferedReader(_Pull(_gzipped(_lines(head, records))), _READ_SIZE) as plain:
         sealed = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_MEMORY))  # noqa: SIM115 - the caller closes it
         try:
             age.encrypt_stream(plain, sealed, [age.parse_recipient(text) for text in recipients])
@@ -85,7 +83,7 @@ def seal_state(
         except BaseException:
             sealed.close()
             raise
-    return SealedState(data=sealed, sha256=sha256, size=size, records=lines.count)
+    return SealedState(data=sealed, sha256=sha256, size=size)
 
 
 class OpenedState:
@@ -148,20 +146,13 @@ class OpenedState:
         )
 
 
-class _Lines:
-    """The lines of a state; counts the records that passed."""
-
-    def __init__(self, head: StateHead, records: Iterable[Mapping[str, object]]) -> None:
-        self._head = head
-        self._records = records
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield _line("head", attrs.asdict(self._head))
-        for record in self._records:
-            self.count += 1
-            yield _line("record", record)
-        yield _line("end", {"records": self.count})
+def _lines(head: StateHead, records: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    yield _line("head", attrs.asdict(head))
+    count = 0
+    for record in records:
+        count += 1
+        yield _line("record", record)
+    yield _line("end", {"records": count})
 
 
 def _line(kind: str, value: Mapping[str, object]) -> bytes:

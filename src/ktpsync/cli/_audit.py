@@ -30,8 +30,7 @@ def verify(output: Output, config: Path) -> Exit:
     """Check the hash chain from its first entry to its end."""
     with ktpsync.Office.open(config) as office:
         report = office.outbox.audit.verify()
-    for problem in report.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(report.problems)
     words = "nothing was changed or removed" if not report.problems else f"{len(report.problems)} problems"
     output.say(f"{report.entries} entries: {words}.")
     output.result({"entries": report.entries, "problems": list(report.problems)})

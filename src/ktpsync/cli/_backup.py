@@ -52,8 +52,7 @@ def make(output: Output, name: str, config: Path) -> Exit:
     with ktpsync.Office.open(config) as office, long_work(output, "Backing up") as progress:
         report = office.backup(name, progress=progress)
     output.say(_in_words(report, time.monotonic() - began))
-    for line in (*report.warnings, *report.damaged, *report.found):
-        click.echo(f"ktpsync: {line}", err=True)
+    output.complain((*report.warnings, *report.damaged, *report.found))
     output.result(
         {
             "repository": report.repository,
@@ -100,8 +99,7 @@ def list_(output: Output, name: str, config: Path) -> Exit:
         ],
     )
     damaged = [str(one) for one in found if isinstance(one, KtpsyncError)]
-    for line in damaged:
-        click.echo(f"ktpsync: {line}", err=True)
+    output.complain(damaged)
     output.result(
         {
             "snapshots": [
@@ -149,8 +147,7 @@ def drill(output: Output, name: str, identity: Path, sample: int, config: Path) 
     """
     with ktpsync.Office.open(config) as office:
         report = office.drill(name, read_identities(identity), sample=sample)
-    for problem in report.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(report.problems)
     words = "a restore would work" if report.ok else f"{len(report.problems)} problems"
     output.say(
         f"Snapshot {report.snapshot}: {report.records} records, {len(report.opened)} packets opened: {words}."
@@ -211,8 +208,7 @@ def prune(
         f"{would} {len(report.dropped)} snapshots and {report.packets_dropped} packets, "
         f"{amount(report.bytes_freed)}; kept {len(report.kept)} snapshots."
     )
-    for line in report.notes:
-        click.echo(f"ktpsync: {line}", err=True)
+    output.complain(report.notes)
     output.result(
         {
             "dry_run": report.dry_run,

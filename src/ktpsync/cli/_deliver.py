@@ -58,9 +58,7 @@ def sync(output: Output, config: Path) -> Exit:
             ]
         }
     )
-    for line in report.destinations:
-        if line.unusable is not None:
-            click.echo(f"ktpsync: {line.unusable}", err=True)
+    output.complain(line.unusable for line in report.destinations if line.unusable is not None)
     return _sync_exit(report)
 
 

@@ -45,8 +45,7 @@ def doctor(
     with ktpsync.Office.open(config) as office:
         found = office.outbox.examine(read=read)
         warnings = office.outbox.storage().warnings
-    for problem in found.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(found.problems)
     for notice in (*found.notices, *warnings):
         output.say(notice)
     output.say(f"{found.packets} packets, {len(found.problems)} problems.")
@@ -74,8 +73,7 @@ def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | 
             *(f"{packet_id}: damaged in the backup" for packet_id in restored.damaged),
         ]
         problems += [f"{packet_id}: its bytes are nowhere" for packet_id in restored.missing]
-    for problem in problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(problems)
     output.say(
         "Next: `ktpsync reconcile` asks the centre what it holds, and `ktpsync backup` makes a full backup."
     )

@@ -44,8 +44,7 @@ def keys_test(output: Output, identity: Path, config: Path) -> Exit:
     """
     with ktpsync.Office.open(config) as office:
         report = office.test_keys(read_identities(identity))
-    for problem in report.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(report.problems)
     for state in report.tested:
         output.say(f"{state.label} opens what is sealed to it: {', '.join(state.uses)}.")
     if report.packet_id is not None:

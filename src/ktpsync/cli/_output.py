@@ -49,8 +49,12 @@ class Output:
     def warn(self, sentences: Iterable[str]) -> None:
         """Print what a person must see to, on standard error; a program finds it in the result."""
         if not self.as_json:
-            for sentence in sentences:
-                click.echo(f"ktpsync: {sentence}", err=True)
+            self.complain(sentences)
+
+    def complain(self, problems: Iterable[object]) -> None:
+        """Print what is wrong on standard error, whoever reads the result."""
+        for problem in problems:
+            click.echo(f"ktpsync: {problem}", err=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table: framed on a terminal, tab-separated lines elsewhere."""

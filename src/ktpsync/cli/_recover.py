@@ -81,7 +81,7 @@ def restore(
             selection=_selection(packet_ids, since, until),
             progress=progress,
         )
-    _complain(report)
+    output.complain(_complaints(report))
     output.say(
         f"Restored {len(report.packet_ids)} packets into {into}: {amount(report.bytes_restored)} in "
         f"{duration(time.monotonic() - began)}, from snapshot {report.head.name}."
@@ -114,15 +114,14 @@ def _selection(packet_ids: tuple[str, ...], since: int | None, until: int | None
     return Selection(packet_ids=frozenset(packet_ids), since_ms=since, until_ms=until)
 
 
-def _complain(report: RestoreReport) -> None:
+def _complaints(report: RestoreReport) -> tuple[str, ...]:
     damaged = (f"Packet {packet_id} is damaged in the backup." for packet_id in report.damaged)
     missing = (
         f"Packet {packet_id} is known, but its bytes are not in the backup. Look for them in another backup, "
         "or at its destinations."
         for packet_id in report.missing
     )
-    for line in (*report.problems, *damaged, *missing):
-        click.echo(f"ktpsync: {line}", err=True)
+    return (*report.problems, *damaged, *missing)
 
 
 @click.command()
@@ -143,8 +142,7 @@ def extract(output: Output, name: str, packet_ids: tuple[str, ...], into: Path, 
             report = office.extract(name, packet_ids, into)
     for path in report.written.values():
         output.say(str(path))
-    for line in report.problems:
-        click.echo(f"ktpsync: {line}", err=True)
+    output.complain(report.problems)
     output.result(
         {
             "written": {packet_id: str(path) for packet_id, path in report.written.items()},

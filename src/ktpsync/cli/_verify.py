@@ -71,15 +71,13 @@ def verify(
 def _say_mended(output: Output, mended: RepairReport) -> None:
     for key in mended.repaired:
         output.say(f"Repaired: {key}")
-    for line in mended.unrepaired:
-        click.echo(f"ktpsync: not repaired: {line}", err=True)
+    output.complain(f"not repaired: {line}" for line in mended.unrepaired)
 
 
 def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None) -> Exit:
     for line in report.notes:
         output.say(line)
-    for problem in report.problems:
-        click.echo(f"ktpsync: {problem}", err=True)
+    output.complain(report.problems)
     words = (
         "all good"
         if report.ok

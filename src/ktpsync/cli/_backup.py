@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, duration, long_work
@@ -18,8 +18,6 @@ from ktpsync.errors import KtpsyncError
 if TYPE_CHECKING:
     from ktpsync.backup import SnapshotReport
     from ktpsync.cli._output import Output
-
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class _Backup(click.Group):
@@ -134,7 +132,7 @@ def _in_words(report: SnapshotReport, seconds: float) -> str:
 
 @backup.command()
 @click.argument("name")
-@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
+@click.option("--identity", type=FILE, required=True, help="An identity file of one of the recipients.")
 @click.option(
     "--sample", type=click.IntRange(1), default=20, show_default=True, help="Packets to open, at most."
 )

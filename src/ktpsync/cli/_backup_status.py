@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.cli._output import utc_text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ def show_backups(output: Output, states: Sequence[BackupState]) -> None:
             [
                 [
                     state.name,
-                    _moment(state.last_backup_ms) or "never",
-                    _moment(state.last_verified_ms) or "never",
-                    _moment(state.last_drill_ms) or "never",
+                    utc_text_of(state.last_backup_ms) or "never",
+                    utc_text_of(state.last_verified_ms) or "never",
+                    utc_text_of(state.last_drill_ms) or "never",
                     state.awaited,
                 ]
                 for state in states
@@ -37,15 +37,11 @@ def backups_document(states: Sequence[BackupState]) -> list[dict[str, object]]:
     return [
         {
             "name": state.name,
-            "last_backup": _moment(state.last_backup_ms),
-            "last_verified": _moment(state.last_verified_ms),
-            "last_drill": _moment(state.last_drill_ms),
+            "last_backup": utc_text_of(state.last_backup_ms),
+            "last_verified": utc_text_of(state.last_verified_ms),
+            "last_drill": utc_text_of(state.last_drill_ms),
             "awaited": state.awaited,
             "warnings": list(state.warnings),
         }
         for state in states
     ]
-
-
-def _moment(moment_ms: int | None) -> str | None:
-    return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import field, frozen
 
-from ktpsync.cli._command import command
+from ktpsync.cli._command import FILE, command
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.errors import ConfigError
@@ -19,31 +19,29 @@ from ktpsync.keys import StationPublicKey
 if TYPE_CHECKING:
     from ktpsync.cli._output import Output
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where it keeps its packets.")
-@click.option("--identity", type=_FILE, required=True, help="The identity file that opens packets.")
-@click.option("--station", "stations", type=_FILE, multiple=True, help="A station's public key; repeatable.")
+@click.option("--identity", type=FILE, required=True, help="The identity file that opens packets.")
+@click.option("--station", "stations", type=FILE, multiple=True, help="A station's public key; repeatable.")
 @click.option(
     "--tokens",
-    type=_FILE,
+    type=FILE,
     help="A file with one office a line: its name, its bearer token and, if it ends, when (2026-12-31T00:00:00Z).",
 )
 @click.option(
     "--clients",
-    type=_FILE,
+    type=FILE,
     help="A file with one office a line: its name, its OAuth client id and the client's secret.",
 )
 @click.option(
     "--token-lifetime", type=click.IntRange(min=1), default=3600, show_default=True, metavar="SECONDS"
 )
-@click.option("--certificate", type=_FILE, help="PEM file of its TLS certificate; with --key.")
-@click.option("--key", type=_FILE, help="PEM file of the private key of --certificate.")
+@click.option("--certificate", type=FILE, help="PEM file of its TLS certificate; with --key.")
+@click.option("--key", type=FILE, help="PEM file of the private key of --certificate.")
 @click.option(
     "--client-ca",
-    type=_FILE,
+    type=FILE,
     help="PEM file of the authority of client certificates; a certificate's common name is the office.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True)

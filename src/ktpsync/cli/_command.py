@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import click
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Concatenate
 
 P = ParamSpec("P")
+
+FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+"""A file that is there already."""
 
 config_option = click.option(
     "--config",
@@ -32,6 +35,9 @@ config_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document for a program to read."
 )
+
+
+who_option = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
 
 
 def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import command, config_option, who_option
 from ktpsync.cli._exit import Exit
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ktpsync.cli._output import Output
 
-_who = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
 _why = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
 
 
@@ -29,7 +28,7 @@ def destination() -> None:
 @click.option("--rate", help="Bytes a second, such as 16KiB; 'none': no limit.")
 @click.option("--window", help="Hours of the day, such as 18:00-06:30; 'none': always.")
 @click.option("--concurrency", help="Deliveries at one time, at most.")
-@_who
+@who_option
 @config_option
 @command
 def set_line(
@@ -92,7 +91,7 @@ def list_lines(output: Output, config: Path) -> Exit:
 
 @destination.command()
 @click.argument("name")
-@_who
+@who_option
 @_why
 @config_option
 @command
@@ -107,7 +106,7 @@ def pause(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
 
 @destination.command()
 @click.argument("name")
-@_who
+@who_option
 @config_option
 @command
 def resume(output: Output, name: str, who: str, config: Path) -> Exit:
@@ -121,7 +120,7 @@ def resume(output: Output, name: str, who: str, config: Path) -> Exit:
 
 @destination.command()
 @click.argument("name")
-@_who
+@who_option
 @_why
 @config_option
 @command

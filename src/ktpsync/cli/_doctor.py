@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ktpsync.cli._output import Output
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--backup", help="With --rebuild: also take what this backup has. Needs --identity.")
 @click.option(
     "--identity",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     help="With --rebuild --backup: an identity file that opens the backup.",
 )
 @config_option

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import FILE, command, config_option, who_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.cli._output import utc_text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ktpsync.cli._output import Output
     from ktpsync.office import KeyState, RotationReport
 
 _IDENTITY = click.option(
     "--identity",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     required=True,
     help="The identity file that is kept locked away. If it is sealed, the passphrase is asked for.",
 )
@@ -77,7 +77,7 @@ def keys_list(output: Output, config: Path) -> Exit:
 @click.command()
 @click.argument("backups", nargs=-1, metavar="[BACKUP]...")
 @_IDENTITY
-@click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+@who_option
 @config_option
 @command
 def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, config: Path) -> Exit:
@@ -149,7 +149,10 @@ def show_keys(output: Output, states: Sequence[KeyState]) -> None:
     output.table(
         "Keys",
         ["recipient", "opens", "last tried"],
-        [[state.label, ", ".join(state.uses), _moment(state.last_test_ms) or "never"] for state in states],
+        [
+            [state.label, ", ".join(state.uses), utc_text_of(state.last_test_ms) or "never"]
+            for state in states
+        ],
     )
 
 
@@ -159,11 +162,7 @@ def keys_document(states: Sequence[KeyState]) -> list[dict[str, object]]:
         {
             "recipient": state.recipient,
             "opens": list(state.uses),
-            "last_test": _moment(state.last_test_ms),
+            "last_test": utc_text_of(state.last_test_ms),
         }
         for state in states
     ]
-
-
-def _moment(moment_ms: int | None) -> str | None:
-    return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
+from ktpsync.clock import utc_from_ms, utc_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 
 NO_DESTINATIONS: Final = "No destinations are configured: packets stay on this machine. Name one under [destinations.NAME] in ktpsync.toml."
+
+
+def utc_text_of(moment_ms: int | None) -> str | None:
+    """Return a moment in milliseconds since 1970-01-01 UTC in RFC 3339; ``None`` where there is none."""
+    return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))
 
 
 class Output:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import command, config_option, who_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._output import NO_DESTINATIONS
 from ktpsync.clock import utc_text
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _STATES = ("pending", "leased", "delivered", "rejected", "cancelled", "handled")
 
-_who = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
 _why = click.option(
     "--why", required=True, help="Why, or what was done instead; kept in the audit trail. No personal data."
 )
@@ -31,7 +30,7 @@ _why = click.option(
 def _decision(function: Callable[..., Exit]) -> Callable[..., None]:
     """Make a function the body of a command in which a person decides on one delivery."""
     decide = config_option(command(function))
-    for add in (_why, _who, click.argument("destination"), click.argument("packet_id")):
+    for add in (_why, who_option, click.argument("destination"), click.argument("packet_id")):
         decide = add(decide)
     return decide
 
@@ -114,7 +113,7 @@ def requeue(output: Output, packet_id: str, destination: str, who: str, why: str
 @click.command("requeue-rejected")
 @click.argument("destination")
 @click.option("--code", help="Only those rejected with this code; `ktpsync rejected` shows it.")
-@_who
+@who_option
 @_why
 @config_option
 @command

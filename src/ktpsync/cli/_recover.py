@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, duration, long_work
@@ -18,8 +18,6 @@ from ktpsync.cli._long_work import amount, duration, long_work
 if TYPE_CHECKING:
     from ktpsync.backup import RestoreReport, Selection
     from ktpsync.cli._output import Output
-
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 class _Moment(click.ParamType[int]):
@@ -45,7 +43,7 @@ class _Moment(click.ParamType[int]):
 @click.option(
     "--into", type=click.Path(path_type=Path), required=True, help="The new office's folder; empty."
 )
-@click.option("--identity", type=_FILE, required=True, help="An identity file of one of the recipients.")
+@click.option("--identity", type=FILE, required=True, help="An identity file of one of the recipients.")
 @click.option("--snapshot", help="Which snapshot; the newest if not given.")
 @click.option(
     "--packet", "packet_ids", multiple=True, metavar="ID", help="Only this packet; may be repeated."

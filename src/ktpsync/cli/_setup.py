@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 import ktpsync
-from ktpsync.cli._command import command
+from ktpsync.cli._command import FILE, command
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import new_passphrase
 
@@ -23,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--recipient", "recipients", multiple=True, help="An age recipient (age1...); repeatable.")
 @click.option(
     "--recipients-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     multiple=True,
     help="A file of age recipients, as `ktpsync keygen` prints them; repeatable.",
 )

@@ -12,7 +12,7 @@ from ktpsync.cli._backup_status import backups_document, show_backups
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._keys import keys_document, show_keys
-from ktpsync.cli._output import NO_DESTINATIONS
+from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import ConfigError
 
@@ -107,7 +107,6 @@ def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estima
 
 
 def _line_facts(line: DestinationSummary, estimate: Estimate | None) -> dict[str, object]:
-    gone_at_ms = None if estimate is None else estimate.gone_at_ms
     return {
         "name": line.state.name,
         "pending": line.pending,
@@ -117,7 +116,7 @@ def _line_facts(line: DestinationSummary, estimate: Estimate | None) -> dict[str
         "open_bytes": line.open_bytes,
         "oldest_at": None if line.oldest_at is None else utc_text(line.oldest_at),
         "seconds_to_send": None if estimate is None else estimate.seconds,
-        "all_sent_at": None if gone_at_ms is None else utc_text(utc_from_ms(gone_at_ms)),
+        "all_sent_at": None if estimate is None else utc_text_of(estimate.gone_at_ms),
         "bytes_per_day": None if estimate is None else estimate.per_day,
         "breaker": line.state.breaker,
         "paused": line.state.paused,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option
+from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import amount, long_work
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from ktpsync.backup import RepairReport, VerifyReport
     from ktpsync.cli._output import Output
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-
 
 @click.command()
 @click.argument("name")
 @click.option("--list", "only_list", is_flag=True, help="Only look whether all is there, in the right sizes.")
-@click.option("--open", "identity", type=_FILE, help="Also open every packet with this identity file.")
+@click.option("--open", "identity", type=FILE, help="Also open every packet with this identity file.")
 @click.option(
     "--repair-from",
     "sources",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from attrs import field, frozen
 
 from ktpsync.cli._command import FILE, command
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.errors import ConfigError
-from ktpsync.keys import StationPublicKey
 
 if TYPE_CHECKING:
     from ktpsync.cli._output import Output
@@ -65,22 +62,26 @@ def central(
     faults: bool,
 ) -> Exit:
     """Run a sandbox centre until stopped. Not for real records: it is a stand-in for the real one."""
+    import ssl
+
     try:
         from ktpsync.central import CentralSettings, OAuthClient, Tls, serve
     except ImportError as error:
         raise ConfigError(
             'The sandbox centre needs more packages: pip install "ktpsync[central]".'
         ) from error
+    from ktpsync.keys import StationPublicKey
+
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         raise ConfigError("Give --certificate and --key together; --client-ca needs both.")
     if tokens is None and clients is None and client_ca is None:
         raise ConfigError("Nobody could send anything: give --tokens, --clients or --client-ca.")
-    known = _Tokens() if tokens is None else _read_tokens(tokens)
+    offices, expiries = ({}, {}) if tokens is None else _read_tokens(tokens)
     settings = CentralSettings(
         folder=folder,
         identities=read_identities(identity),
-        tokens=known.offices,
-        expiries=known.expiries,
+        tokens=offices,
+        expiries=expiries,
         clients={
             client_id: OAuthClient(office=office, secret=secret)
             for office, client_id, secret in (
@@ -111,13 +112,8 @@ def central(
     return Exit.DONE
 
 
-@frozen(kw_only=True)
-class _Tokens:
-    offices: dict[str, str] = field(factory=dict, repr=False)
-    expiries: dict[str, datetime] = field(factory=dict, repr=False)
-
-
-def _read_tokens(path: Path) -> _Tokens:
+def _read_tokens(path: Path) -> tuple[dict[str, str], dict[str, datetime]]:
+    """Return the office of each token, and when those end that do."""
     offices, expiries = {}, {}
     for office, token, *ends in _lines(path, "name, token and perhaps when it ends", 2, 3):
         offices[token] = office
@@ -127,7 +123,7 @@ def _read_tokens(path: Path) -> _Tokens:
             except ValueError:
                 raise ConfigError(f"{path}: {text!r}, when a token of {office} ends, is no time.") from None
             expiries[token] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return _Tokens(offices=offices, expiries=expiries)
+    return offices, expiries
 
 
 def _lines(path: Path, words: str, *counts: int) -> list[list[str]]:

@@ -9,7 +9,6 @@ import click
 
 from ktpsync.cli._command import command, config_option, json_option
 from ktpsync.cli._exit import Exit, exit_code
-from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
     from ktpsync.cli._output import Output
@@ -62,6 +61,8 @@ def _show(output: Output, name: str | None, config: Path) -> Exit:
 
 
 def _list(output: Output) -> Exit:
+    from ktpsync.plugins import PluginRegistry
+
     infos = PluginRegistry.load().plugins()
     output.table(
         "Plugins",
@@ -111,6 +112,7 @@ def _offers(info: PluginInfo) -> str:
 def _check(output: Output, name: str, config: Path) -> Exit:
     from ktpsync.config import CONFIG_NAME, load
     from ktpsync.office import check_places
+    from ktpsync.plugins import PluginRegistry
 
     registry = PluginRegistry.load()
     file = config / CONFIG_NAME if config.is_dir() else config

@@ -6,12 +6,12 @@ import hashlib
 import mmap
 import sys
 import uuid
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import uuid6
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ktpsync.backup._documents import (
     Chain,
@@ -23,82 +23,27 @@ from ktpsync.backup._documents import (
     Station,
     Totals,
     dump,
-    index_key,
     manifest_key,
-    pack_key,
     signature_key,
     state_key,
 )
 from ktpsync.backup._memory import BackupMemory, Knowledge
-from ktpsync.backup._pack import Pack, PackWriter
-from ktpsync.backup._progress import Progress, ProgressCallback
+from ktpsync.backup._progress import ProgressCallback
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
+from ktpsync.backup._sending import PackSender, Tally, new_buffers
 from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
-from ktpsync.errors import BackendError, BackupError, DamagedBackupError, NotFoundError, SpoolError
+from ktpsync.errors import BackupError, DamagedBackupError
 from ktpsync.keys import StationKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from ktpsync.backup._rework import Rework
-    from ktpsync.packet import SealedPacket
-
-_SLACK: Final = 4 << 20
-"""Bytes that a pack may be larger than its size, before its memory must grow."""
 
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _STAMP_LENGTH: Final = 16
-
-
-@define
-class Tally:
-    """What a run has done so far."""
-
-    packs: list[str] = Factory(list)
-    packets: int = 0
-    pack_bytes: int = 0
-    written: int = 0
-    packets_expected: int = 0
-    bytes_expected: int = 0
-    damaged: dict[str, str] = Factory(dict)
-    away: dict[str, str] = Factory(dict)
-    warnings: list[str] = Factory(list)
-
-    def expect(self, packets: Iterable[SealedPacket]) -> None:
-        for packet in packets:
-            self.packets_expected += 1
-            self.bytes_expected += packet.size
-
-    def add_pack(self, entry: PackEntry) -> None:
-        self.packs.append(entry.name)
-        self.packets += entry.packets
-        self.pack_bytes += entry.size
-        self.written += entry.size + entry.index_size
-
-    def progress(self) -> Progress:
-        return Progress(
-            stage="pack",
-            bytes_done=self.pack_bytes,
-            bytes_total=max(self.bytes_expected, self.pack_bytes),
-            packets_done=self.packets,
-            packets_total=max(self.packets_expected, self.packets),
-        )
-
-
-@frozen
-class _Uploads:
-    """Packs on their way into the repository, in the order in which they were built."""
-
-    uploader: Executor
-    sent: list[Future[PackEntry]] = Factory(list)
-
-    def send(self, store: Callable[[PackWriter], PackEntry], writer: PackWriter) -> None:
-        self.sent.append(self.uploader.submit(store, writer))
-
-    def results(self) -> list[PackEntry]:
-        return [future.result() for future in self.sent]
 
 
 @frozen(kw_only=True)
@@ -118,10 +63,7 @@ class SnapshotRun:
     progress: ProgressCallback
     tally: Tally = Factory(Tally)
     buffers: tuple[mmap.mmap, ...] = field(
-        default=Factory(
-            lambda self: tuple(mmap.mmap(-1, self.pack_size + _SLACK) for _ in range(2)), takes_self=True
-        ),
-        repr=False,
+        default=Factory(lambda self: new_buffers(self.pack_size), takes_self=True), repr=False
     )
 
     def resume(self) -> tuple[Knowledge, Snapshot | None]:
@@ -224,10 +166,27 @@ class SnapshotRun:
             What the station remembers now, the snapshot, and whether everything is in it.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
-            return self._one(_Uploads(uploader), known, head, full=full, rework=rework)
+            sender = PackSender(
+                source=self.source,
+                repository=self.repository,
+                memory=self.memory,
+                pack_size=self.pack_size,
+                snapshot_size=self.snapshot_size,
+                buffers=self.buffers,
+                tally=self.tally,
+                progress=self.progress,
+                uploader=uploader,
+            )
+            return self._one(sender, known, head, full=full, rework=rework)
 
     def _one(
-        self, uploads: _Uploads, known: Knowledge, head: Snapshot | None, *, full: bool, rework: Rework | None
+        self,
+        sender: PackSender,
+        known: Knowledge,
+        head: Snapshot | None,
+        *,
+        full: bool,
+        rework: Rework | None,
     ) -> tuple[Knowledge, Snapshot | None, bool]:
         recipients = self.recipients or (
             head.manifest.recipients if head else self.repository.marker.recipients
@@ -243,9 +202,8 @@ class SnapshotRun:
             known, head, before = self._new_lineage(f"{error} All packets are copied again."), None, []
         after = 0 if full or head is None else head.manifest.state.sequence
         name = self._new_name(head)
-        packed: dict[str, str] = {}
-        packs = self._adopt(packed)
-        complete = self._store_packs(uploads, known.lineage, packed)
+        sender.adopt()
+        complete = sender.send_new(known.lineage)
         sequence = self.source.sequence()
         state_head = StateHead(
             repository=self.repository.uuid,
@@ -255,7 +213,7 @@ class SnapshotRun:
             station_key=self.station.to_pem().decode() if self.include_station_key else None,
             index_key=self.index_key,
         )
-        quiet = not packs and not uploads.sent and sequence == known.quiet_at
+        quiet = sender.idle and sequence == known.quiet_at
         if head is not None and quiet and not full and rework is None:
             return known, None, True
         # The last packs are still on their way while the state is sealed.
@@ -263,11 +221,11 @@ class SnapshotRun:
         try:
             if complete:
                 # What was recorded meanwhile and stands in the state; and a few more, which a restore takes too.
-                complete = self._store_packs(uploads, known.lineage, packed)
-            packs += uploads.results()
+                complete = sender.send_new(known.lineage)
+            packs = sender.results()
             dropped = rework.dropped if rework else Dropped()
             if rework is not None:
-                packs += self._write_again(rework)
+                packs += [sender.send(writer) for writer in rework.writers()]
                 before = [pack for pack in before if pack.name not in dropped.packs]
             entry = StateEntry(sha256=state.sha256, size=state.size, after=after, sequence=sequence)
             manifest = Manifest(
@@ -330,87 +288,6 @@ class SnapshotRun:
             before = datetime.strptime(head.ref.name[:_STAMP_LENGTH], _STAMP).replace(tzinfo=UTC)
             moment = max(moment, before + timedelta(seconds=1))
         return f"{moment.strftime(_STAMP)}-{uuid6.uuid7()}"
-
-    def _write_again(self, rework: Rework) -> list[PackEntry]:
-        return [self._send(writer) for writer in rework.writers()]
-
-    def _store_packs(self, uploads: _Uploads, lineage: str, packed: dict[str, str]) -> bool:
-        """Send what the repository lacks, one pack being built while the one before is written.
-
-        Args:
-            uploads: Takes the packs.
-            lineage: Whose packets.
-            packed: Digests of the packets that are in a pack already, by id; the new ones are added.
-
-        Returns:
-            Whether nothing is left to be sent.
-        """
-        complete = True
-        stored = 0
-        writer = self._new_writer(uploads)
-        for packet in self.source.uncopied(lineage):
-            if packed.get(packet.packet_id) == packet.sha256:
-                continue
-            if stored + writer.size >= self.snapshot_size:
-                complete = False
-                break
-            packed[packet.packet_id] = packet.sha256
-            self._add(writer, packet)
-            if writer.size >= self.pack_size:
-                stored += writer.size
-                uploads.send(self._send, writer)
-                writer = self._new_writer(uploads)
-        if writer.packets:
-            uploads.send(self._send, writer)
-        return complete
-
-    def _new_writer(self, uploads: _Uploads) -> PackWriter:
-        number = len(uploads.sent)
-        if number >= len(self.buffers):
-            # The next pack is built in the memory of one that must be stored by then.
-            uploads.sent[-len(self.buffers)].result()
-        return PackWriter(buffer=self.buffers[number % len(self.buffers)])
-
-    def _send(self, writer: PackWriter) -> PackEntry:
-        pack = writer.finish()
-        self.memory.note_pack(pack.entry, pack.index)
-        self._put_pack(pack)
-        return pack.entry
-
-    def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
-        try:
-            writer.add(packet)
-        except SpoolError as error:
-            self.tally.damaged[packet.packet_id] = str(error)
-        except BackendError as error:
-            # Its bytes are only on another backup, which is not at hand. The next run asks again.
-            self.tally.away[packet.packet_id] = str(error)
-
-    def _put_pack(self, pack: Pack) -> None:
-        entry = pack.entry
-        with pack.data:
-            self.repository.storage.put(pack_key(entry.name), pack.data, size=entry.size, sha256=entry.sha256)
-        self.repository.put_bytes(index_key(entry.name), pack.index)
-        self.tally.add_pack(entry)
-        self.progress(self.tally.progress())
-
-    def _adopt(self, packed: dict[str, str]) -> list[PackEntry]:
-        """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
-        packs: list[PackEntry] = []
-        for pending in self.memory.pending_packs():
-            entry = pending.entry
-            try:
-                arrived = self.repository.storage.stat(pack_key(entry.name)).size == entry.size
-            except NotFoundError:
-                arrived = False
-            if arrived:
-                self.repository.put_bytes(index_key(entry.name), pending.index.encode())
-                packs.append(entry)
-                packed.update((packet.packet_id, packet.sha256) for packet in pending.packets().packets)
-                self.tally.add_pack(entry)
-            else:
-                self.memory.forget_packs({entry.name})
-        return packs
 
 
 def _chain(head: Snapshot | None, state: StateEntry, *, full: bool) -> Chain:

@@ -35,6 +35,7 @@ from ktpsync.errors import (
 if TYPE_CHECKING:
     from ktpsync.age import Identity
     from ktpsync.backup._repository import Snapshot
+    from ktpsync.backup._state import StateHead
 
 
 @frozen(kw_only=True)
@@ -118,7 +119,13 @@ def restore(
     problems: list[str] = []
     head = _choose(repository, snapshot, problems)
     links = _links(repository, head, problems)
-    states = [link for link in links if _can_open(repository, link, identities, problems)]
+    states: list[Snapshot] = []
+    opened: StateHead | None = None
+    for link in links:
+        found = _state_head(repository, link, identities, problems)
+        if found is not None:
+            states.append(link)
+            opened = found
     wanted = target.plan(_records(repository, states, identities, problems))
     run = _Run(
         repository=repository,
@@ -129,7 +136,6 @@ def restore(
     )
     run.all(current_packs(links), broken=len(problems) > 0)
     missing = target.import_state(_records(repository, states, identities, []))
-    opened = open_state(repository, states[-1], identities).head if states else None
     return RestoreReport(
         repository=repository.uuid,
         lineage=head.manifest.lineage,
@@ -208,11 +214,12 @@ def _links(repository: Repository, head: Snapshot, problems: list[str]) -> list[
     return links
 
 
-def _can_open(
+def _state_head(
     repository: Repository, link: Snapshot, identities: Sequence[Identity], problems: list[str]
-) -> bool:
+) -> StateHead | None:
+    """Return the head of a snapshot's state; ``None`` where the state cannot be opened."""
     try:
-        open_state(repository, link, identities)
+        return open_state(repository, link, identities).head
     except NoMatchingIdentityError:
         raise RestoreError(
             f"None of the identities opens snapshot {link.ref.name}. Use the identity file of one of its "
@@ -220,8 +227,7 @@ def _can_open(
         ) from None
     except (AgeError, BackupError) as error:
         problems.append(str(error))
-        return False
-    return True
+        return None
 
 
 def open_state(repository: Repository, link: Snapshot, identities: Sequence[Identity]) -> OpenedState:

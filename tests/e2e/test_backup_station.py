@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ktpsync.backup import RestoreReport
+
 
 def open_outbox(folder: Path) -> Outbox:
     """Open the outbox of a data directory."""
@@ -90,6 +92,17 @@ class Station:
         """Back up to the disk."""
         return backup(self.outbox, self.repository, station=self.key, memory=self.memory)
 
+    def restore(self, into: Path, *, snapshot: str | None = None) -> RestoreReport:
+        """Restore a data directory from the disk."""
+        return restore_station(
+            self.repository,
+            into,
+            identities=[self.identity],
+            open_outbox=open_outbox,
+            memory=into / "backups",
+            snapshot=snapshot,
+        )
+
     def flip(self, packet_id: str) -> str:
         """Flip a byte of a packet in its pack; return the pack's key."""
         sealed = (self.data / "spool" / packet_id[-2:] / f"{packet_id}.age").read_bytes()
@@ -130,13 +143,7 @@ def test_backup_verify_lose_restore_and_go_on(station: Station, tmp_path: Path) 
     assert drill(station.repository, identities=[station.identity], open_packet=opener, sample=4).ok
 
     new = tmp_path / "new"
-    restored = restore_station(
-        station.repository,
-        new,
-        identities=[station.identity],
-        open_outbox=open_outbox,
-        memory=new / "backups",
-    )
+    restored = station.restore(new)
 
     assert restored.ok
     assert spooled(station.data) == spooled(new)
@@ -156,13 +163,7 @@ def test_a_flipped_byte_is_named_survived_and_mended(station: Station, tmp_path:
 
     report = verify(station.repository, trusted=[station.key.public], memory=station.memory)
     new = tmp_path / "new"
-    restored = restore_station(
-        station.repository,
-        new,
-        identities=[station.identity],
-        open_outbox=open_outbox,
-        memory=new / "backups",
-    )
+    restored = station.restore(new)
     mended = repair(
         station.repository,
         [lambda packet_id: station.outbox.spool.path(packet_id).read_bytes()],
@@ -201,13 +202,7 @@ def test_the_station_key_comes_back_only_if_it_was_asked_for(station: Station, t
     )
 
     new = tmp_path / "new"
-    restored = restore_station(
-        station.repository,
-        new,
-        identities=[station.identity],
-        open_outbox=open_outbox,
-        memory=new / "backups",
-    )
+    restored = station.restore(new)
 
     assert restored.station_key is not None
     assert station.key.public == StationKey.from_pem(restored.station_key.encode()).public
@@ -221,13 +216,7 @@ def test_a_restore_never_overwrites(station: Station) -> None:
     before = spooled(station.data)
 
     with pytest.raises(RestoreError, match="never overwrites"):
-        restore_station(
-            station.repository,
-            station.data,
-            identities=[station.identity],
-            open_outbox=open_outbox,
-            memory=station.memory,
-        )
+        station.restore(station.data)
 
     assert before == spooled(station.data)
 
@@ -297,13 +286,7 @@ def test_packets_recorded_after_the_state_was_read_come_back_with_rows(
 
     backup(Busy(), station.repository, station=station.key, memory=station.memory)
     new = tmp_path / "new"
-    restored = restore_station(
-        station.repository,
-        new,
-        identities=[station.identity],
-        open_outbox=open_outbox,
-        memory=new / "backups",
-    )
+    restored = station.restore(new)
 
     assert (True, 2) == (restored.ok, len(restored.packet_ids))
     with open_outbox(new) as outbox:
@@ -421,13 +404,7 @@ def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_pa
         expendable=purged_packets(station.outbox),
     )
     new = tmp_path / "new"
-    restored = restore_station(
-        station.repository,
-        new,
-        identities=[station.identity],
-        open_outbox=open_outbox,
-        memory=new / "backups",
-    )
+    restored = station.restore(new)
 
     assert (1, 1) == (report.packets_dropped, verify(station.repository, memory=station.memory).packets)
     assert ((waiting,), True) == (restored.packet_ids, restored.ok)
@@ -490,14 +467,7 @@ def test_snapshots_are_consistent_while_people_record_and_couriers_deliver(
     counts = []
     for number, report in enumerate(reports):
         new = tmp_path / f"new-{number}"
-        restored = restore_station(
-            station.repository,
-            new,
-            identities=[station.identity],
-            open_outbox=open_outbox,
-            memory=new / "backups",
-            snapshot=report.head,
-        )
+        restored = station.restore(new, snapshot=report.head)
         assert (True, ()) == (restored.ok, restored.missing)
         counts.append(len(restored.packet_ids))
         assert_consistent(new)

@@ -207,6 +207,13 @@ class Bench:
         """Return files of the repository, oldest first."""
         return sorted((self.folder / "disk").glob(pattern))
 
+    def flip(self, pattern: str, position: int, *, number: int = 0) -> None:
+        """Flip one bit of a file of the repository."""
+        path = self.files(pattern)[number]
+        data = bytearray(path.read_bytes())
+        data[position] ^= 1
+        path.write_bytes(data)
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:

@@ -217,10 +217,7 @@ def test_a_lost_packet_is_copied_again_by_the_next_backup(bench: Any) -> None:
     """What a verification finds damaged counts no more as a copy; the good bytes follow from the spool."""
     fill(bench, 4)
     bench.backup(pack_size=4_000)
-    path = bench.files("packs/*.tar")[0]
-    data = bytearray(path.read_bytes())
-    data[700] ^= 1
-    path.write_bytes(data)
+    bench.flip("packs/*.tar", 700)
     (lost,) = bench.verify(source=bench.source).damaged_packets
 
     made = bench.backup()
@@ -255,10 +252,7 @@ def test_a_sample_finds_damage_in_its_turn(bench: Any) -> None:
     """Damage anywhere is found by one of the samples of a round."""
     fill(bench, 6)
     bench.backup(pack_size=2_000)
-    path = bench.files("packs/*.tar")[4]
-    data = bytearray(path.read_bytes())
-    data[700] ^= 1
-    path.write_bytes(data)
+    bench.flip("packs/*.tar", 700, number=4)
 
     assert [False, True, True] == sorted(bench.verify(share=1 / 3).ok for _ in range(3))
 

@@ -180,10 +180,7 @@ def test_an_older_copy_stays_where_the_newer_one_is_damaged(grown: Any) -> None:
 
 def test_a_damaged_pack_stops_the_prune_that_would_write_it_again(grown: Any) -> None:
     """Nothing is dropped while a packet that must be kept cannot be read."""
-    pack = grown.files("packs/*.tar")[0]
-    data = bytearray(pack.read_bytes())
-    data[3_000] ^= 1
-    pack.write_bytes(data)
+    grown.flip("packs/*.tar", 3_000)
     before = keys(grown)
     first = str(grown.source.packets()[0]["packet"])
 

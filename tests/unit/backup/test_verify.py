@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def flip(path: Path, position: int) -> None:
-    """Flip one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
-
-
 @pytest.fixture
 def filled(bench: Any) -> Any:
     """A repository with two snapshots of three packets each."""
@@ -52,7 +45,7 @@ def test_a_good_repository_verifies_at_every_depth(filled: Any, depth: Any) -> N
 def test_a_flipped_byte_names_the_pack_and_the_packet(filled: Any) -> None:
     """Verification says which packet is damaged and where else it is."""
     pack = filled.files("packs/*.tar")[0]
-    flip(pack, 3_500)
+    filled.flip("packs/*.tar", 3_500)
 
     report = filled.verify(copies=lambda _packet_id, _sha256: ["spool"])
 
@@ -66,7 +59,7 @@ def test_a_flipped_byte_names_the_pack_and_the_packet(filled: Any) -> None:
 
 def test_damage_costs_a_restore_only_what_is_damaged(filled: Any) -> None:
     """All other packets come back, and the damaged one is listed."""
-    flip(filled.files("packs/*.tar")[0], 3_500)
+    filled.flip("packs/*.tar", 3_500)
     bad = str(filled.source.packets()[1]["packet"])
 
     report = filled.restore()
@@ -121,20 +114,24 @@ def remove_index(bench: Any) -> None:
 
 def flip_index(bench: Any) -> None:
     """An index has a wrong bit."""
-    flip(bench.files("packs/*.index.json")[0], 60)
+    bench.flip("packs/*.index.json", 60)
 
 
-def swap_packs(bench: Any) -> None:
-    """Two packs have changed places."""
-    one, two = bench.files("packs/*.tar")
+def swap(one: Path, two: Path) -> None:
+    """Let two files change places."""
     first, second = one.read_bytes(), two.read_bytes()
     one.write_bytes(second)
     two.write_bytes(first)
 
 
+def swap_packs(bench: Any) -> None:
+    """Two packs have changed places."""
+    swap(*bench.files("packs/*.tar"))
+
+
 def flip_state(bench: Any) -> None:
     """A state has a wrong bit."""
-    flip(bench.files("snapshots/*.age")[0], -5)
+    bench.flip("snapshots/*.age", -5)
 
 
 def remove_state(bench: Any) -> None:
@@ -144,10 +141,7 @@ def remove_state(bench: Any) -> None:
 
 def swap_states(bench: Any) -> None:
     """Two states have changed places."""
-    one, two = bench.files("snapshots/*.age")
-    first, second = one.read_bytes(), two.read_bytes()
-    one.write_bytes(second)
-    two.write_bytes(first)
+    swap(*bench.files("snapshots/*.age"))
 
 
 def roll_back(bench: Any) -> None:
@@ -180,15 +174,12 @@ def put_a_foreign_snapshot(bench: Any) -> None:
 
 def flip_pack(bench: Any) -> None:
     """A pack has a wrong bit."""
-    flip(bench.files("packs/*.tar")[0], 2_000)
+    bench.flip("packs/*.tar", 2_000)
 
 
 def swap_indexes(bench: Any) -> None:
     """Two indexes have changed places."""
-    one, two = bench.files("packs/*.index.json")
-    first, second = one.read_bytes(), two.read_bytes()
-    one.write_bytes(second)
-    two.write_bytes(first)
+    swap(*bench.files("packs/*.index.json"))
 
 
 @pytest.mark.parametrize(

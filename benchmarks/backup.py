@@ -27,13 +27,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 import ktpsync
 
+T = TypeVar("T")
 PEERS = ("restic", "borg", "rclone")
 
 
@@ -314,7 +315,6 @@ def pauses(base: Path, count: int, size: int) -> None:
     set_up(base)
     record(base, count, size, seed=1)
     os.sync()
-    quiet, busy = [], []
     with subprocess.Popen([sys.executable, __file__, "--record", str(base), str(size)], **_PIPES) as recorder:
         recorder.stdout.readline()  # type: ignore[union-attr]
         time.sleep(3)
@@ -361,8 +361,8 @@ def used(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def in_folder(parent: Path, task: Callable[[Path], object]) -> object:
-    """Do something in a new folder, and remove it."""
+def in_folder(parent: Path, task: Callable[[Path], T]) -> T:
+    """Do something in a new folder, remove it, and return what came of it."""
     with tempfile.TemporaryDirectory(dir=parent, prefix="ktpsync-bench-") as folder:
         return task(Path(folder))
 
@@ -390,10 +390,8 @@ def main() -> None:
     elif arguments.pauses:
         in_folder(arguments.folder, lambda base: pauses(base, arguments.count, arguments.size))
     elif arguments.scale:
-        costs: list[Cost] = []
-        in_folder(
-            arguments.folder,
-            lambda base: costs.extend(scale(base, arguments.scale, min(arguments.size, 1_000))),
+        costs = in_folder(
+            arguments.folder, lambda base: scale(base, arguments.scale, min(arguments.size, 1_000))
         )
         if arguments.picture:
             arguments.picture.write_text(picture(costs))
@@ -401,14 +399,15 @@ def main() -> None:
         missing = Peers(arguments.folder).missing()
         if missing:
             print(f"not installed, skipped: {', '.join(missing)}")
-        rounds: list[dict[str, dict[str, float]]] = []
-        for number in range(arguments.rounds):
+        rounds = [
             in_folder(
                 arguments.folder,
-                lambda base, number=number: rounds.append(
-                    compare(base, arguments.count, arguments.size, arguments.more, 2 * number)
+                lambda base, number=number: compare(
+                    base, arguments.count, arguments.size, arguments.more, 2 * number
                 ),
             )
+            for number in range(arguments.rounds)
+        ]
         table(rounds)
 
 

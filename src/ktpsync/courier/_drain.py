@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import evolve, frozen
 
 from ktpsync.courier._gate import Opening
 from ktpsync.courier._observer import notify
@@ -75,15 +75,17 @@ class DrainReport:
     stopped: str = "empty"
     retry_in: float | None = None
 
-
-@define
-class _Tally:
-    delivered: int = 0
-    delivered_bytes: int = 0
-    failed: int = 0
-    rejected: int = 0
-    returned: int = 0
-    lost: int = 0
+    def followed_by(self, later: DrainReport) -> DrainReport:
+        """Return what both did together; why it ended is the later one's to say."""
+        return evolve(
+            later,
+            delivered=self.delivered + later.delivered,
+            delivered_bytes=self.delivered_bytes + later.delivered_bytes,
+            failed=self.failed + later.failed,
+            rejected=self.rejected + later.rejected,
+            returned=self.returned + later.returned,
+            lost=self.lost + later.lost,
+        )
 
 
 class Drain:
@@ -124,7 +126,7 @@ class Drain:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._renewed_at = clock.monotonic()
-        self._tally = _Tally()
+        self._done = DrainReport(destination=destination)
         self._seconds = _AHEAD_SECONDS
 
     def run(self) -> DrainReport:
@@ -142,18 +144,7 @@ class Drain:
             finally:
                 # Also where the database is away: threads left behind would add up over months.
                 self._workers.end(wait=not self._running)
-        tally = self._tally
-        return DrainReport(
-            destination=self._destination,
-            delivered=tally.delivered,
-            delivered_bytes=tally.delivered_bytes,
-            failed=tally.failed,
-            rejected=tally.rejected,
-            returned=tally.returned,
-            lost=tally.lost,
-            stopped=closed.why,
-            retry_in=closed.wait,
-        )
+        return evolve(self._done, stopped=closed.why, retry_in=closed.wait)
 
     def _work(self) -> Opening:
         """Deliver until nothing is due, nothing more is taken, or somebody says stop; return which."""
@@ -254,19 +245,18 @@ class Drain:
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         lost = {lease.delivery_id for lease in self._outbox.apply(self._destination, outcomes)}
         kept = [outcome for outcome in outcomes if outcome.lease.delivery_id not in lost]
-        tally = self._tally
-        tally.lost += len(lost)
-        for outcome in kept:
-            match outcome:
-                case Delivered():
-                    tally.delivered += 1
-                    tally.delivered_bytes += outcome.lease.packet.size
-                case Failed():
-                    tally.failed += 1
-                case Rejected():
-                    tally.rejected += 1
-                case Returned():
-                    tally.returned += 1
+        kinds = Counter(type(outcome) for outcome in kept)
+        sizes = (outcome.lease.packet.size for outcome in kept if isinstance(outcome, Delivered))
+        written = DrainReport(
+            destination=self._destination,
+            delivered=kinds[Delivered],
+            delivered_bytes=sum(sizes),
+            failed=kinds[Failed],
+            rejected=kinds[Rejected],
+            returned=kinds[Returned],
+            lost=len(lost),
+        )
+        self._done = self._done.followed_by(written)
         self._gate.learn(kept)
         if self._clock.monotonic() - self._metered_at >= 1:
             self._measure()
@@ -305,10 +295,10 @@ class Drain:
     def _measure(self) -> None:
         """Count the speed. One second at least, so that waits between commits even out."""
         now = self._clock.monotonic()
-        sent = self._tally.delivered_bytes - self._metered_bytes
+        sent = self._done.delivered_bytes - self._metered_bytes
         if sent:
             self._meter.add(sent, now - self._metered_at, self._gate.rate)
-            self._metered_bytes = self._tally.delivered_bytes
+            self._metered_bytes = self._done.delivered_bytes
             self._metered_at = now
 
     def _give_back(self, leases: Collection[Lease]) -> None:

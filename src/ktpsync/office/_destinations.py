@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from ktpsync.config import DESTINATION_KEYS
 from ktpsync.courier import Courier, Task, poll_statuses, reconcile, throttled_ms
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
@@ -213,13 +211,7 @@ class Destinations:
             if self._clock.monotonic() + drained.retry_in > patience:
                 break
             self._clock.sleep(drained.retry_in)
-            again = courier.drain(observers=(progress,))
-            drained = evolve(
-                again,
-                delivered=drained.delivered + again.delivered,
-                rejected=drained.rejected + again.rejected,
-                returned=drained.returned + again.returned,
-            )
+            drained = drained.followed_by(courier.drain(observers=(progress,)))
         return drained
 
     def _ask_now(self, name: str) -> None:

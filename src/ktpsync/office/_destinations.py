@@ -182,7 +182,7 @@ class Destinations:
                     backend,
                     policy=self._settings.destinations[name].settings.policy(),
                     clock=self._clock,
-                    observers=(_Telling(self._registry),),
+                    observers=(self._registry.notify,),
                     speed=self.lines.speed(name),
                 )
             return self._couriers[name]
@@ -231,7 +231,7 @@ class Destinations:
         backend = self.backend(name)
         if not isinstance(backend, CentralBackend) or Capability.STATUSES not in backend.capabilities:
             return 0
-        return poll_statuses(self._outbox, name, backend, (_Telling(self._registry),))
+        return poll_statuses(self._outbox, name, backend, (self._registry.notify,))
 
     def _unusable(self, name: str, error: KtpsyncError) -> DestinationReport:
         line = self._summary(name)
@@ -265,25 +265,6 @@ class Destinations:
             reason=reason,
             person=line.state.paused is not None or line.rejected > 0,
         )
-
-
-class _Telling:
-    """Passes what couriers did on to the plugins."""
-
-    def __init__(self, registry: PluginRegistry) -> None:
-        self._notify = registry.notify
-
-    def delivered(self, packet_id: str, destination: str) -> None:
-        self._notify.delivered(packet_id, destination)
-
-    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
-        self._notify.rejected(packet_id, destination, code, reason)
-
-    def paused(self, destination: str, reason: str) -> None:
-        self._notify.paused(destination, reason)
-
-    def status_changed(self, packet_id: str, status: str, previous: str | None) -> None:
-        self._notify.status_changed(packet_id, status, previous)
 
 
 class _Counting:

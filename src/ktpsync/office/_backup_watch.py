@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -138,7 +139,7 @@ class BackupWatch:
         """Yield what the service does for backups."""
         for name, members in self._places.sets().items():
             if any(self._places.settings(member).every is not None for member in members):
-                yield Task(name=f"backup-{name}", every=_LOOK_SECONDS, run=_Look(self, name))
+                yield Task(name=f"backup-{name}", every=_LOOK_SECONDS, run=partial(self.look, name))
         if self._places.names():
             yield Task(name="backup-watch", every=_LOOK_SECONDS, run=self.tell_overdue)
             yield Task(name="offload", every=_LOOK_SECONDS, run=self._backups.offload.run)
@@ -219,12 +220,3 @@ class BackupWatch:
                     report.packets_dropped,
                     report.bytes_freed,
                 )
-
-
-class _Look:
-    def __init__(self, watch: BackupWatch, set_name: str) -> None:
-        self._watch = watch
-        self._set_name = set_name
-
-    def __call__(self) -> None:
-        self._watch.look(self._set_name)

@@ -244,9 +244,7 @@ class Outbox:
 
     def storage(self) -> StorageView:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
-        self._storage.recount(now=True)
-        ages = [one.oldest_at for one in self.summary() if one.oldest_at is not None]
-        return self._storage.view(round(min(ages).timestamp() * 1000) if ages else None)
+        return self._storage.view()
 
     def purge(self, retention: timedelta, *, who: str) -> list[str]:
         """Drop the bytes of packets that nobody needs any more; their rows and history stay.

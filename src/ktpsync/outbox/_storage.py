@@ -12,6 +12,7 @@ from ktpsync.files import free_bytes
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY_PREFIX
+from ktpsync.outbox._views import created_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,12 +57,10 @@ WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM kt
     AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :at_hand)
 ORDER BY p.packet_id LIMIT :count
 """
-_REQUIRED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND required = 1 AND active = 1"
+_SERVED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND active = 1"
+_REQUIRED = f"{_SERVED} AND required = 1"
 _WAITING = """
 SELECT COALESCE(SUM(size), 0) AS size, MIN(id) AS oldest FROM ktpsync_delivery WHERE state = 'open' AND dest = :dest
-"""
-_CREATED = """
-SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d ON d.packet_id = p.packet_id WHERE d.id = :id
 """
 _UNDISTURBED = """
 WITH held AS MATERIALIZED (
@@ -171,17 +170,24 @@ class Storage:
         self._counted_at = monotonic
         sql = self._database.sql
         with self._database.write() as connection:
-            size, oldest_ms = 0, None
-            for dest in connection.execute(sql(_REQUIRED)).scalars().all():
-                row = connection.execute(sql(_WAITING), {"dest": dest}).one()
-                size = max(size, int(row.size))
-                if row.oldest is not None:
-                    created_ms = connection.execute(sql(_CREATED), {"id": row.oldest}).scalar_one()
-                    oldest_ms = created_ms if oldest_ms is None else min(oldest_ms, created_ms)
+            size, oldest_ms = self._waiting(connection, _REQUIRED)
             connection.execute(
                 sql("UPDATE ktpsync_outbox SET backlog = :size, oldest_ms = :oldest WHERE id = 1"),
                 {"size": size, "oldest": oldest_ms},
             )
+
+    def _waiting(self, connection: Connection, destinations: str) -> tuple[int, int | None]:
+        """Return the size of the largest backlog of these destinations, and when the oldest packet was made."""
+        sql = self._database.sql
+        size = 0
+        oldest_ms: int | None = None
+        for dest in connection.execute(sql(destinations)).scalars().all():
+            row = connection.execute(sql(_WAITING), {"dest": dest}).one()
+            size = max(size, int(row.size))
+            if row.oldest is not None:
+                made_ms = created_ms(self._database, connection, row.oldest)
+                oldest_ms = made_ms if oldest_ms is None else min(oldest_ms, made_ms)
+        return size, oldest_ms
 
     @property
     def _counts(self) -> bool:
@@ -196,8 +202,9 @@ class Storage:
         self.recount(now=True)
         return self._known_backlog()
 
-    def view(self, oldest_ms: int | None) -> StorageView:
+    def view(self) -> StorageView:
         """Return the room there is and for how long it lasts."""
+        self.recount(now=True)
         free = free_bytes(self._spool.folder)
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
@@ -208,6 +215,7 @@ class Storage:
                 ),
                 {"since": _first_id_ms(now_ms - _WEEK_MS)},
             ).one()
+            _, oldest_ms = self._waiting(connection, _SERVED)
         days = max((now_ms - row.first) / _DAY_MS, 1.0) if row.first is not None else 1.0
         per_day = int(int(row.size) / days)
         days_left = max(free - self._limits.reserve, 0) / per_day if per_day else None

@@ -194,7 +194,7 @@ class Views:
                         open_bytes=int(row.bytes or 0),
                         oldest_at=None
                         if row.oldest is None
-                        else utc_from_ms(self._created(connection, row.oldest)),
+                        else utc_from_ms(created_ms(self._database, connection, row.oldest)),
                     )
                 )
         return found
@@ -210,16 +210,13 @@ class Views:
             )
             return {row.status: row.n for row in rows}
 
-    def _created(self, connection: Connection, delivery_id: int) -> int:
-        return int(
-            connection.execute(
-                self._database.sql(
-                    "SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d "
-                    "ON d.packet_id = p.packet_id WHERE d.id = :id"
-                ),
-                {"id": delivery_id},
-            ).scalar_one()
-        )
+
+def created_ms(database: Database, connection: Connection, delivery_id: int) -> int:
+    """Return when the packet of a delivery was made, in milliseconds since 1970."""
+    statement = database.sql(
+        "SELECT p.created_ms FROM ktpsync_packet p JOIN ktpsync_delivery d ON d.packet_id = p.packet_id WHERE d.id = :id"
+    )
+    return int(connection.execute(statement, {"id": delivery_id}).scalar_one())
 
 
 def packet_view(row: Row[tuple[object, ...]]) -> PacketView:

@@ -246,7 +246,8 @@ class Destinations:
         )
 
     def _summary(self, name: str) -> DestinationSummary:
-        return next(line for line in self._outbox.summary() if line.state.name == name)
+        (line,) = self._outbox.summary(name)
+        return line
 
     def _report(self, name: str, drained: DrainReport, trouble: str) -> DestinationReport:
         line = self._summary(name)

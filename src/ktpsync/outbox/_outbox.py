@@ -533,9 +533,9 @@ class Outbox:
         """
         return self._views.deliveries(destination, state)
 
-    def summary(self) -> list[DestinationSummary]:
-        """Return counts per destination."""
-        return self._views.summary()
+    def summary(self, destination: str | None = None) -> list[DestinationSummary]:
+        """Return counts per destination, or for one of them."""
+        return self._views.summary(destination)
 
     def registration_statuses(self) -> dict[str, int]:
         """Return how many packets have which of the centre's statuses; those without one are left out."""

@@ -173,10 +173,10 @@ class Views:
                 return
             bound["after"] = rows[-1].id
 
-    def summary(self) -> list[DestinationSummary]:
+    def summary(self, dest: str | None) -> list[DestinationSummary]:
         """Return counts per destination. Reads the index of what is open, never what is settled."""
         sql = self._database.sql
-        states = self._destinations.states()
+        states = [state for state in self._destinations.states() if dest in {None, state.name}]
         now_ms = self._clock.now_ms()
         with self._database.read(consistent=True) as connection:
             found = []

@@ -206,20 +206,12 @@ class AuditTrail:
         """
         self.chain()
         wanted = "AND packet_id = :packet_id" if packet_id is not None else ""
-        statement = self._database.sql(
-            f"SELECT {_COLUMNS} FROM ktpsync_audit WHERE seq > :after {wanted} ORDER BY seq LIMIT {_BATCH}"
-        )
-        while True:
-            bound: dict[str, str | int] = {"after": after}
-            if packet_id is not None:
-                bound["packet_id"] = packet_id
-            with self._database.read() as connection:
-                rows = connection.execute(statement, bound).all()
-            for row in rows:
-                yield from_row(row)
-            if len(rows) < _BATCH:
-                return
-            after = rows[-1].seq
+        statement = f"SELECT {_COLUMNS} FROM ktpsync_audit WHERE seq > :after {wanted} ORDER BY seq"
+        bound: dict[str, str | int] = {"after": after}
+        if packet_id is not None:
+            bound["packet_id"] = packet_id
+        for row in self._database.paged(statement, bound, page=_BATCH, after="seq"):
+            yield from_row(row)
 
     def verify(self, anchors: Mapping[int, str] | None = None) -> AuditReport:
         """Check the chain from its first entry to its end, and that what was settled is told in it.

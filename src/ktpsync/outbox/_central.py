@@ -73,9 +73,8 @@ WHERE packet_id = :packet_id AND dest = :dest AND state <> 'rejected'
 _TO_RECONCILE = """
 SELECT d.id, p.packet_id, p.sha256, p.size, d.receipt FROM ktpsync_delivery d
 JOIN ktpsync_packet p ON p.packet_id = d.packet_id
-WHERE d.dest = :dest AND d.id > :after AND p.location <> 'purged' ORDER BY d.id LIMIT :count
+WHERE d.dest = :dest AND d.id > :after AND p.location <> 'purged' ORDER BY d.id
 """
-_PAGE = 1000
 
 
 class Central:
@@ -153,17 +152,8 @@ class Central:
 
     def to_reconcile(self, dest: str) -> Iterator[SealedPacket]:
         """Yield every packet with a delivery to a destination, in constant memory."""
-        after = 0
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(
-                    self._database.sql(_TO_RECONCILE), {"dest": dest, "after": after, "count": _PAGE}
-                ).all()
-            for row in rows:
-                yield self._spool.packet(row.packet_id, *delivered_bytes(row.sha256, row.size, row.receipt))
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].id
+        for row in self._database.paged(_TO_RECONCILE, {"dest": dest, "after": 0}, after="id"):
+            yield self._spool.packet(row.packet_id, *delivered_bytes(row.sha256, row.size, row.receipt))
 
     def apply_holdings(self, dest: str, holdings: Iterable[Holding], *, now: int | None) -> HoldingsApplied:
         """Make the deliveries agree with what the destination says it holds."""

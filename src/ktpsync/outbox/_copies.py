@@ -24,7 +24,7 @@ _UNCOPIED = """
 SELECT d.id, d.due_ms, p.packet_id, p.sha256, p.size FROM ktpsync_delivery d
 JOIN ktpsync_packet p ON p.packet_id = d.packet_id
 WHERE d.dest = :dest AND d.state = 'open' AND d.urgent = :urgent AND (d.due_ms, d.id) > (:due, :id)
-ORDER BY d.due_ms, d.id LIMIT :count
+ORDER BY d.due_ms, d.id
 """
 _COPIED = """
 UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
@@ -35,7 +35,7 @@ WHERE packet_id = :packet_id AND dest = :dest
 _COPIES = """
 SELECT d.packet_id FROM ktpsync_delivery d JOIN ktpsync_packet p ON p.packet_id = d.packet_id
 WHERE d.dest = :dest AND d.state = 'delivered' AND p.location <> 'purged' AND d.packet_id > :after
-ORDER BY d.packet_id LIMIT :count
+ORDER BY d.packet_id
 """
 _LOST = """
 UPDATE ktpsync_delivery SET state = 'open', receipt = NULL, settled_ms = NULL, verified_ms = NULL
@@ -58,7 +58,6 @@ WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery d
     WHERE h.packet_id = p.packet_id AND h.state = 'delivered' AND h.dest IN :at_hand)
 GROUP BY c.dest
 """
-_PAGE = 1000
 
 
 class Copies:
@@ -79,23 +78,10 @@ class Copies:
 
     def uncopied(self, repository: str) -> Iterator[SealedPacket]:
         """Yield the packets that a repository lacks, oldest first, in constant memory."""
-        statement = self._database.sql(_UNCOPIED)
         for urgent in (1, 0):
-            bound: dict[str, str | int] = {
-                "dest": COPY_PREFIX + repository,
-                "urgent": urgent,
-                "due": -1,
-                "id": -1,
-                "count": _PAGE,
-            }
-            while True:
-                with self._database.read() as connection:
-                    rows = connection.execute(statement, bound).all()
-                for row in rows:
-                    yield self._spool.packet(row.packet_id, row.sha256, row.size)
-                if len(rows) < _PAGE:
-                    break
-                bound |= {"due": rows[-1].due_ms, "id": rows[-1].id}
+            bound = {"dest": COPY_PREFIX + repository, "urgent": urgent, "due": -1, "id": -1}
+            for row in self._database.paged(_UNCOPIED, bound, due="due_ms", id="id"):
+                yield self._spool.packet(row.packet_id, row.sha256, row.size)
 
     def mark(
         self, repository: str, packets: Mapping[str, str], *, snapshot: str, verified_ms: int | None
@@ -128,14 +114,9 @@ class Copies:
 
     def copied(self, repository: str) -> Iterator[str]:
         """Yield the packets that a repository is noted to hold, in constant memory."""
-        bound: dict[str, str | int] = {"dest": COPY_PREFIX + repository, "after": "", "count": _PAGE}
-        while True:
-            with self._database.read() as connection:
-                ids = connection.execute(self._database.sql(_COPIES), bound).scalars().all()
-            yield from ids
-            if len(ids) < _PAGE:
-                return
-            bound["after"] = ids[-1]
+        bound = {"dest": COPY_PREFIX + repository, "after": ""}
+        for row in self._database.paged(_COPIES, bound, after="packet_id"):
+            yield row.packet_id
 
     def lose(self, repository: str, packet_ids: Iterable[str], *, why: str) -> None:
         """Write down that a repository does not hold packets whole any more: they are copied again."""

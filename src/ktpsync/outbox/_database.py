@@ -163,6 +163,28 @@ class Database:
             with reading.begin():
                 yield reading
 
+    def paged(
+        self, statement: str, values: Mapping[str, object], *, page: int = 1000, **after: str
+    ) -> Iterator[sa.Row[Any]]:
+        """Yield the rows of a query in constant memory; no transaction is open while the caller works on them.
+
+        Args:
+            statement: As for :meth:`sql`, with an order and without a limit. It selects what comes behind the
+                values that ``after`` names.
+            values: Values by name, those where to start among them.
+            page: Rows that are read at a time.
+            after: The column that a name among the values goes on with, of the last row that was read.
+        """
+        limited = self.sql(f"{statement} LIMIT {page}")
+        bound = dict(values)
+        while True:
+            with self.read() as connection:
+                rows = connection.execute(limited, bound).all()
+            yield from rows
+            if len(rows) < page:
+                return
+            bound |= {name: getattr(rows[-1], column) for name, column in after.items()}
+
     def ensure_wal(self) -> None:
         """Bring a SQLite file into write-ahead mode, in which it stays, if it is not; elsewhere do nothing.
 

@@ -46,7 +46,7 @@ SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
 WHERE p.packet_id > :after AND p.location = 'spool'
   AND COALESCE((SELECT a.detail FROM ktpsync_audit a WHERE a.packet_id = p.packet_id AND a.event = 'rewrapped'
     ORDER BY a.id DESC LIMIT 1), '') NOT LIKE :mark
-ORDER BY p.packet_id LIMIT :count
+ORDER BY p.packet_id
 """
 _HOLD = "UPDATE ktpsync_delivery SET size = size WHERE packet_id = :packet_id"
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
@@ -125,7 +125,8 @@ class Rewrapping:
         """
         report = RewrapReport()
         with self._alone():
-            rows = self._candidates(to)
+            candidates = {"after": "", "mark": f'%"to":"{to}"%'}
+            rows = self._database.paged(_CANDIDATES, candidates, page=_BATCH, after="packet_id")
             while batch := list(itertools.islice(rows, _BATCH)):
                 self._apply(self._stage(batch, wrap, report), to, who, report)
                 progress(report.rewrapped)
@@ -185,16 +186,6 @@ class Rewrapping:
             files.fsync_folder(path.parent)
         for left in self._spool.folder.glob(f"*/*{_NEW}"):
             left.unlink()
-
-    def _candidates(self, to: str) -> Iterator[Row[tuple[str, str, int]]]:
-        bound: dict[str, str | int] = {"after": "", "mark": f'%"to":"{to}"%', "count": _BATCH}
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(self._database.sql(_CANDIDATES), bound).all()
-            yield from rows
-            if len(rows) < _BATCH:
-                return
-            bound["after"] = rows[-1].packet_id
 
     def _stage(
         self, rows: Sequence[Row[tuple[str, str, int]]], wrap: Wrap, report: RewrapReport

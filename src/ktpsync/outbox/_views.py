@@ -34,7 +34,6 @@ SELECT COUNT(*) AS waiting, SUM(CASE WHEN owner IS NOT NULL AND due_ms > :now TH
 FROM ktpsync_delivery WHERE state = 'open' AND dest = :dest
 """
 _REJECTED_COUNT = "SELECT COUNT(*) FROM ktpsync_delivery WHERE state = 'rejected' AND dest = :dest"
-_PAGE = 1000
 
 
 class Views:
@@ -119,36 +118,20 @@ class Views:
 
     def packets(self) -> Iterator[PacketView]:
         """Yield all packets by id, which is the order of their making, in constant memory."""
-        statement = self._database.sql(
-            f"SELECT {_PACKET} FROM ktpsync_packet WHERE packet_id > :after ORDER BY packet_id LIMIT {_PAGE}"
-        )
-        after = ""
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(statement, {"after": after}).all()
-            for row in rows:
-                yield packet_view(row)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].packet_id
+        statement = f"SELECT {_PACKET} FROM ktpsync_packet WHERE packet_id > :after ORDER BY packet_id"
+        for row in self._database.paged(statement, {"after": ""}, after="packet_id"):
+            yield packet_view(row)
 
     def rejected(self, dest: str | None) -> Iterator[DeliveryView]:
         """Yield the deliveries that wait for a person, in constant memory."""
         wanted = "AND d.dest = :dest" if dest is not None else ""
-        statement = self._database.sql(
+        statement = (
             f"SELECT {_DELIVERY} FROM ktpsync_delivery d WHERE d.state = 'rejected' {wanted} AND d.id > :after "
-            f"ORDER BY d.id LIMIT {_PAGE}"
+            "ORDER BY d.id"
         )
-        after = 0
-        while True:
-            bound: dict[str, str | int] = {"after": after} if dest is None else {"after": after, "dest": dest}
-            with self._database.read() as connection:
-                rows = connection.execute(statement, bound).all()
-            for row in rows:
-                yield _delivery_view(row, self._clock.now_ms())
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].id
+        bound: dict[str, str | int] = {"after": 0} if dest is None else {"after": 0, "dest": dest}
+        for row in self._database.paged(statement, bound, after="id"):
+            yield _delivery_view(row, self._clock.now_ms())
 
     def deliveries(self, dest: str | None, state: DeliveryState | None) -> Iterator[DeliveryView]:
         """Yield deliveries in the order of their making, in constant memory."""
@@ -160,18 +143,13 @@ class Views:
         if state is not None:
             wanted.append("d.state = :state")
             bound["state"] = OPEN if state in {DeliveryState.PENDING, DeliveryState.LEASED} else state.value
-        statement = self._database.sql(
+        statement = (
             f"SELECT {_DELIVERY} FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest "
-            f"WHERE {' AND '.join(wanted)} ORDER BY d.id LIMIT {_PAGE}"
+            f"WHERE {' AND '.join(wanted)} ORDER BY d.id"
         )
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(statement, bound).all()
-            views = (_delivery_view(row, self._clock.now_ms()) for row in rows)
-            yield from (view for view in views if state in {None, view.state})
-            if len(rows) < _PAGE:
-                return
-            bound["after"] = rows[-1].id
+        rows = self._database.paged(statement, bound, after="id")
+        views = (_delivery_view(row, self._clock.now_ms()) for row in rows)
+        yield from (view for view in views if state in {None, view.state})
 
     def summary(self, dest: str | None) -> list[DestinationSummary]:
         """Return counts per destination. Reads the index of what is open, never what is settled."""

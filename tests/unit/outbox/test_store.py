@@ -446,3 +446,15 @@ def test_a_claim_reads_only_what_it_takes(tmp_path: Path) -> None:
     steps = [row.detail for row in plan if "ktpsync_" in row.detail or row.detail.endswith(" p")]
     assert 4 == len(steps)
     assert [] == [step for step in steps if not step.startswith("SEARCH")]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_pages_hold_each_row_once(station: Any, count: int) -> None:
+    """Rows read page by page come once each and in order, also where a page ends between equal first keys."""
+    packet_ids = [station.submit().packet.packet_id for _ in range(count)]
+    statement = (
+        "SELECT packet_id, due_ms, id FROM ktpsync_delivery WHERE dest = 'usb' AND (due_ms, id) > (:due, :id) "
+        "ORDER BY due_ms, id"
+    )
+    rows = station.outbox._database.paged(statement, {"due": -1, "id": -1}, page=2, due="due_ms", id="id")
+    assert packet_ids == [row.packet_id for row in rows]

@@ -17,6 +17,7 @@ from ktpsync import files
 from ktpsync.errors import OutboxError, SpoolError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._spool import FORMER, REWRAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 _EVENT: Final = "rewrapped"
 _LOCK: Final = "rewrap.lock"
 _RUNNING: Final = "rewrap.running"
-_NEW: Final = ".rewrapped"
-_FORMER: Final = ".former"
 _BATCH: Final = 16
 """Packets that change in one transaction: those who record wait for no longer than it takes."""
 
@@ -172,7 +171,7 @@ class Rewrapping:
             self._running.unlink()
 
     def _put_right(self) -> None:
-        for former in sorted(self._spool.folder.glob(f"*/*{_FORMER}")):
+        for former in sorted(self._spool.folder.glob(f"*/*{FORMER}")):
             path = former.with_suffix(".age")
             with self._database.read() as connection:
                 known = connection.execute(
@@ -184,7 +183,7 @@ class Rewrapping:
                 former.unlink()
             # Where the row is of neither, or gone, nothing tells which is the good copy: both stay.
             files.fsync_folder(path.parent)
-        for left in self._spool.folder.glob(f"*/*{_NEW}"):
+        for left in self._spool.folder.glob(f"*/*{REWRAPPED}"):
             left.unlink()
 
     def _stage(
@@ -208,7 +207,7 @@ class Rewrapping:
             if new is None:
                 report.closed.append(row.packet_id)
                 continue
-            staged[self._spool.path(row.packet_id).with_suffix(_NEW)] = new
+            staged[self._spool.path(row.packet_id).with_suffix(REWRAPPED)] = new
             digest = hashlib.sha256(new).hexdigest()
             changes.append(_Change(packet_id=row.packet_id, old=row.sha256, new=digest, size=len(new)))
         if staged:
@@ -232,7 +231,7 @@ class Rewrapping:
                 for change in changes:
                     if not self._rewrite(connection, change):
                         report.moving.append(change.packet_id)
-                        self._spool.path(change.packet_id).with_suffix(_NEW).unlink()
+                        self._spool.path(change.packet_id).with_suffix(REWRAPPED).unlink()
                         continue
                     told.append(
                         entry(
@@ -247,8 +246,8 @@ class Rewrapping:
                     )
                     path = self._spool.path(change.packet_id)
                     switched.append(path)
-                    path.rename(path.with_suffix(_FORMER))
-                    path.with_suffix(_NEW).rename(path)
+                    path.rename(path.with_suffix(FORMER))
+                    path.with_suffix(REWRAPPED).rename(path)
                 for folder in {path.parent for path in switched}:
                     files.fsync_folder(folder)
                 self._audit.append(connection, told)
@@ -258,7 +257,7 @@ class Rewrapping:
                 self._put_right()
             raise
         for path in switched:
-            path.with_suffix(_FORMER).unlink()
+            path.with_suffix(FORMER).unlink()
         report.rewrapped += len(switched)
 
     def _rewrite(self, connection: Connection, change: _Change) -> bool:

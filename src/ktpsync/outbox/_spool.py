@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".age"
 _ASIDE = ".orphans"
-_UNDER_WAY = frozenset({".rewrapped", ".former"})
-"""Endings of files in the middle of a change, which whoever began it puts right."""
+REWRAPPED = ".rewrapped"
+"""Ending of a packet's new bytes beside the old ones, before the change."""
+
+FORMER = ".former"
+"""Ending of its old bytes, after the change. Files with these two endings whoever began it puts right."""
 
 _NOT_FOREIGN = (".", "rewrap.")
 """Beginnings of temporary files and locks."""
@@ -227,7 +230,11 @@ class Spool:
                 continue
             for path in sorted(place.iterdir()) if place.is_dir() else [place]:
                 own = path == self.path(path.name.removesuffix(_SUFFIX)) and path.name.endswith(_SUFFIX)
-                if not own and not path.name.startswith(_NOT_FOREIGN) and path.suffix not in _UNDER_WAY:
+                if (
+                    not own
+                    and not path.name.startswith(_NOT_FOREIGN)
+                    and path.suffix not in {REWRAPPED, FORMER}
+                ):
                     yield path
 
     def _folders(self) -> list[Path]:
@@ -263,7 +270,7 @@ class Spool:
 
     def recover_rewrapped(self) -> None:
         """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""
-        for former in self.folder.glob("*/*.former"):
+        for former in self.folder.glob(f"*/*{FORMER}"):
             path = former.with_suffix(_SUFFIX)
             if not path.exists():
                 former.rename(path)

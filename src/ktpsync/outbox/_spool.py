@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import itertools
 import os
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +15,7 @@ from ktpsync.files import (
     can_sync_file_systems,
     fsync_folder,
     make_folder,
+    sha256_of,
     sync_file_system,
     write_atomic,
     write_many_atomic,
@@ -115,18 +115,14 @@ class Spool:
         Raises:
             SpoolError: They are missing or damaged.
         """
-        digest = hashlib.sha256()
-        size = 0
         try:
             with packet.open() as file:
-                while block := file.read(io.DEFAULT_BUFFER_SIZE * 16):
-                    digest.update(block)
-                    size += len(block)
+                found = sha256_of(file)
         except OSError as error:
             raise SpoolError(
                 f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
             ) from error
-        if (digest.hexdigest(), size) != (packet.sha256, packet.size):
+        if found != (packet.sha256, packet.size):
             raise self._damaged(packet)
 
     def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:

@@ -104,7 +104,7 @@ class Outbox:
         self._central = Central(database, spool, self.audit, self._destinations, clock)
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._rewrapping = Rewrapping(database, spool, self.audit, clock)
-        self._views = Views(database, self._destinations, clock)
+        self._views = Views(database, spool, self._destinations, clock)
         self._orphans = Orphans(spool, self.audit, self._views, clock, outbox_id=self.outbox_id)
 
     @classmethod
@@ -305,17 +305,6 @@ class Outbox:
         """
         return self._rewrapping.all(wrap, to=to, who=who, progress=progress)
 
-    def locate(self, packet_id: str) -> tuple[str, str] | None:
-        """Return where a packet's bytes are (``spool``, ``offloaded``, ``purged``) and their SHA-256.
-
-        ``None`` for a packet that the outbox does not know.
-        """
-        return self._rewrapping.locate(packet_id)
-
-    def newest(self) -> SealedPacket | None:
-        """Return the packet that was recorded last, of those in the spool."""
-        return self._rewrapping.newest()
-
     # --- out ---
 
     def claim(self, destination: str, limit: int, lease: float, *, owner: str | None = None) -> list[Lease]:
@@ -509,6 +498,17 @@ class Outbox:
             UnknownPacketError: The outbox has no such packet.
         """
         return self._views.status(packet_id)
+
+    def locate(self, packet_id: str) -> tuple[str, str] | None:
+        """Return where a packet's bytes are (``spool``, ``offloaded``, ``purged``) and their SHA-256.
+
+        ``None`` for a packet that the outbox does not know.
+        """
+        return self._views.locate(packet_id)
+
+    def newest(self) -> SealedPacket | None:
+        """Return the packet that was recorded last, of those in the spool."""
+        return self._views.newest()
 
     def find(self, *, reference: str | None = None, person: bytes | None = None) -> list[PacketView]:
         """Return the packets with a reference, or of a person by keyed hash, oldest first."""

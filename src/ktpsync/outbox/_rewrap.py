@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._values import AuditEntry
-    from ktpsync.packet import SealedPacket
 
     Wrap = Callable[[bytes], bytes | None]
 
@@ -66,10 +65,6 @@ UPDATE ktpsync_delivery SET state = 'open', size = :size, receipt = NULL, settle
 WHERE packet_id = :packet_id AND state = 'delivered'
   AND dest IN (SELECT t.dest FROM ktpsync_destination t WHERE t.kind = 'copy')
 """
-_NEWEST = """
-SELECT packet_id, sha256, size FROM ktpsync_packet WHERE location = 'spool' ORDER BY packet_id DESC LIMIT 1
-"""
-_PLACE = "SELECT location, sha256 FROM ktpsync_packet WHERE packet_id = :packet_id"
 _DIGEST = "SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id"
 _OFFLOADED = "SELECT COUNT(*) FROM ktpsync_packet WHERE location = 'offloaded'"
 
@@ -138,18 +133,6 @@ class Rewrapping:
         if self._running.exists():
             with contextlib.suppress(OutboxError), self._alone():
                 pass
-
-    def locate(self, packet_id: str) -> tuple[str, str] | None:
-        """Return where a packet's bytes are, and their digest; ``None`` for an unknown packet."""
-        with self._database.read() as connection:
-            row = connection.execute(self._database.sql(_PLACE), {"packet_id": packet_id}).first()
-        return None if row is None else (row.location, row.sha256)
-
-    def newest(self) -> SealedPacket | None:
-        """Return the packet that was recorded last, of those in the spool."""
-        with self._database.read() as connection:
-            row = connection.execute(self._database.sql(_NEWEST)).first()
-        return None if row is None else self._spool.packet(row.packet_id, row.sha256, row.size)
 
     @property
     def _running(self) -> Path:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._destinations import Destinations
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.packet import SealedPacket
 
 _PACKET = "packet_id, sha256, size, reference, urgent, created_ms, location, status, status_ms"
 _DELIVERY = (
@@ -39,8 +41,9 @@ _REJECTED_COUNT = "SELECT COUNT(*) FROM ktpsync_delivery WHERE state = 'rejected
 class Views:
     """Questions to one outbox; none of them waits for writers."""
 
-    def __init__(self, database: Database, destinations: Destinations, clock: Clock) -> None:
+    def __init__(self, database: Database, spool: Spool, destinations: Destinations, clock: Clock) -> None:
         self._database = database
+        self._spool = spool
         self._destinations = destinations
         self._clock = clock
 
@@ -103,6 +106,22 @@ class Views:
         ).bindparams(sa.bindparam("ids", expanding=True))
         with self._database.read() as connection:
             return set(connection.execute(statement, {"ids": list(packet_ids)}).scalars())
+
+    def locate(self, packet_id: str) -> tuple[str, str] | None:
+        """Return where a packet's bytes are, and their digest; ``None`` for an unknown packet."""
+        query = self._database.sql("SELECT location, sha256 FROM ktpsync_packet WHERE packet_id = :packet_id")
+        with self._database.read() as connection:
+            row = connection.execute(query, {"packet_id": packet_id}).first()
+        return None if row is None else (row.location, row.sha256)
+
+    def newest(self) -> SealedPacket | None:
+        """Return the packet that was recorded last, of those in the spool."""
+        query = self._database.sql(
+            "SELECT packet_id, sha256, size FROM ktpsync_packet WHERE location = 'spool' ORDER BY packet_id DESC LIMIT 1"
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self._spool.packet(row.packet_id, row.sha256, row.size)
 
     def find(self, *, reference: str | None, person: bytes | None) -> list[PacketView]:
         """Return the packets with a reference, or of a person, oldest first."""

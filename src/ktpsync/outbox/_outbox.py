@@ -8,7 +8,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import LeaseLostError, OutboxDamagedError, OutboxError
+from ktpsync.errors import LeaseLostError, OutboxError
 from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail
 from ktpsync.outbox._breaker import BreakerPolicy
@@ -18,6 +18,7 @@ from ktpsync.outbox._database import Database
 from ktpsync.outbox._deliveries import Deliveries
 from ktpsync.outbox._destinations import Destinations
 from ktpsync.outbox._examine import Examiner
+from ktpsync.outbox._identity import outbox_id
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
@@ -34,7 +35,6 @@ from ktpsync.outbox._values import (
     Submission,
 )
 from ktpsync.outbox._views import Views
-from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,7 +93,7 @@ class Outbox:
         self.spool = spool
         self.owner = secrets.token_hex(8)
         self.audit = AuditTrail(database, clock)
-        self.outbox_id = self._identity(recovering=recovering)
+        self.outbox_id = outbox_id(database, spool, clock, recovering=recovering)
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
         self._storage = Storage(database, spool, self.audit, clock, limits)
         self._intake = Intake(
@@ -684,26 +684,3 @@ class Outbox:
                 f"The lease on packet {outcome.lease.packet.packet_id} for {outcome.lease.destination} is lost: another "
                 "courier holds it, or it is settled. This result was not written."
             )
-
-    def _identity(self, *, recovering: bool) -> str:
-        sql = self._database.sql
-        query = sql("SELECT outbox_id FROM ktpsync_outbox WHERE id = 1")
-        with self._database.read() as connection:
-            known: str | None = connection.execute(query).scalar()
-        if known is None:
-            with self._database.write() as connection:
-                made = connection.execute(
-                    sql(
-                        "INSERT INTO ktpsync_outbox (id, outbox_id, created_ms) VALUES (1, :outbox_id, :now) "
-                        "ON CONFLICT DO NOTHING"
-                    ),
-                    {"outbox_id": new_packet_id(), "now": self._clock.now_ms()},
-                ).rowcount
-                if made and not recovering and next(self.spool.pages(1), None):
-                    raise OutboxDamagedError(
-                        f"The outbox's database {self._database.address} is new, but the spool {self.spool.folder} holds "
-                        "sealed packets: the database that knew them is missing. Nothing was changed; put it back, or "
-                        "let `ktpsync doctor --rebuild` make it anew from the packets."
-                    )
-                known = connection.execute(query).scalar_one()
-        return known

@@ -274,10 +274,6 @@ class Outbox:
         """
         return self._storage.offload(wanted=wanted, who=who, repositories=repositories, copies=copies)
 
-    def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
-        """Write down that the spool has packets' bytes again, after they were restored and verified."""
-        self._storage.return_to_spool(packet_ids, who=who)
-
     def rewrap(
         self,
         wrap: Callable[[bytes], bytes | None],

@@ -323,11 +323,6 @@ class Storage:
             "at_hand": [COPY_PREFIX + repository for repository, here in repositories.items() if here],
         }
 
-    def return_to_spool(self, packet_ids: Sequence[str], *, who: str) -> None:
-        """Write down that the spool has packets' bytes again, verified, as after a restore."""
-        with self._database.write() as connection:
-            self._audit.append(connection, self._move(connection, packet_ids, "spool", who))
-
     def _move(self, connection: Connection, ids: Sequence[str], location: str, who: str) -> list[AuditEntry]:
         if not ids:
             return []
@@ -335,9 +330,8 @@ class Storage:
             self._database.sql("UPDATE ktpsync_packet SET location = :location WHERE packet_id = :packet_id"),
             [{"packet_id": packet_id, "location": location} for packet_id in ids],
         )
-        event = "returned-to-spool" if location == "spool" else location
         at_ms = self._clock.now_ms()
-        return [entry(event, at_ms=at_ms, packet_id=packet_id, who=who) for packet_id in ids]
+        return [entry(location, at_ms=at_ms, packet_id=packet_id, who=who) for packet_id in ids]
 
     def _cancel_open(self, connection: Connection, ids: Sequence[str], who: str) -> list[AuditEntry]:
         """End what destinations that are not required would still have got."""

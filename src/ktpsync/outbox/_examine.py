@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.errors import OutboxDamagedError, SpoolError
+from ktpsync.outbox._orphans import ORPHAN_AGE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._views import Views
 
-_DAY_MS = 24 * 3_600_000
 _PAGE = 500
 
 
@@ -96,7 +96,7 @@ class Examiner:
         for page in self._spool.pages(_PAGE):
             known = self._views.spooled(page)
             lacking += [packet_id for packet_id in page if packet_id not in known]
-        old = set(self._spool.old_files(self._clock.now_ms() - _DAY_MS)) & set(lacking)
+        old = set(self._spool.old_files(self._clock.now_ms() - ORPHAN_AGE_MS)) & set(lacking)
         young = len(lacking) - len(old)
         if young:
             yield f"{young} files of the last 24 hours have no row: submissions under way or rolled back."

@@ -211,7 +211,7 @@ class Intake:
         """
         change = self._database.change
         created_ms = self._clock.now_ms()
-        rows = [self._row(item, created_ms, statement) for item in submissions]
+        rows = [self._row(item, created_ms) for item in submissions]
         if together and change(connection, statement, rows) != len(rows):
             raise _TakenError
         results: list[Submitted | OutboxError] = []
@@ -246,8 +246,8 @@ class Intake:
         self._audit.append(connection, told, chained=chained)
         return results
 
-    def _row(self, item: Submission, created_ms: int, statement: str) -> dict[str, str | int | bytes | None]:
-        row: dict[str, str | int | bytes | None] = {
+    def _row(self, item: Submission, created_ms: int) -> dict[str, str | int | bytes | None]:
+        return {
             "packet_id": item.packet_id,
             "sha256": item.sha256,
             "size": len(item.sealed),
@@ -256,10 +256,8 @@ class Intake:
             "person": item.person,
             "urgent": int(item.urgent),
             "created_ms": created_ms,
+            "outbox_id": self._outbox_id,
         }
-        if statement is _INSERT_IN_THIS_OUTBOX:
-            row["outbox_id"] = self._outbox_id
-        return row
 
     def _same_person(
         self, connection: Connection, item: Submission, persons: dict[bytes, list[str]]

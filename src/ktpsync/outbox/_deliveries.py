@@ -97,9 +97,6 @@ WHERE packet_id = :packet_id AND dest = :dest
 """
 
 
-_OPEN_STATES = {False: DeliveryState.PENDING, True: DeliveryState.LEASED}
-
-
 class Deliveries:
     """The deliveries of one outbox and their leases."""
 
@@ -241,7 +238,10 @@ class Deliveries:
             if row is None:
                 raise UnknownPacketError(f"This outbox has no delivery of packet {packet_id} to {dest!r}.")
             before = row.state
-            standing = DeliveryState(before) if before != OPEN else _OPEN_STATES[bool(row.held)]
+            if before != OPEN:
+                standing = DeliveryState(before)
+            else:
+                standing = DeliveryState.LEASED if row.held else DeliveryState.PENDING
             if not may_decide(standing, state):
                 raise WrongStateError(
                     f"Packet {packet_id} is {standing.value} at {dest} and cannot become {state.value} by decision. "

@@ -53,6 +53,11 @@ class DataFolder:
         return self.root / "key-tests.json"
 
     @property
+    def health(self) -> Path:
+        """The service's sign of life."""
+        return self.root / "health.json"
+
+    @property
     def backup_memory(self) -> Path:
         """What is remembered of backup repositories."""
         return self.root / "backups"

@@ -240,10 +240,13 @@ class Office:
             self._upkeep.task(),
             telling(self._attention, self._clock),  # backups are told of by their own watch
         ]
-        health = self.data.root / "health.json"
         try:
             Service(
-                self.outbox, self._destinations.couriers(), tasks=tasks, health=health, clock=self._clock
+                self.outbox,
+                self._destinations.couriers(),
+                tasks=tasks,
+                health=self.data.health,
+                clock=self._clock,
             ).run(stop)
         finally:
             self._destinations.remember_speeds()

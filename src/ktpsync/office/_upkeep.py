@@ -10,7 +10,7 @@ from ktpsync.courier import Task
 if TYPE_CHECKING:
     from ktpsync.outbox import Outbox
 
-WHO: Final = "service"
+_WHO: Final = "service"
 _EVERY: Final = 6 * 3600.0
 
 
@@ -26,12 +26,12 @@ class Upkeep:
         self._outbox = outbox
         self._retention = retention
 
-    def run(self, who: str = WHO) -> list[str]:
+    def run(self) -> list[str]:
         """Do it once; return the ids of the packets that were purged."""
         self._outbox.collect_orphans()
         if self._retention is None:
             return []
-        return self._outbox.purge(timedelta(seconds=self._retention), who=who)
+        return self._outbox.purge(timedelta(seconds=self._retention), who=_WHO)
 
     def task(self) -> Task:
         """Return it as a task of the service."""

@@ -274,14 +274,7 @@ class Outbox:
         """
         return self._storage.offload(wanted=wanted, who=who, repositories=repositories, copies=copies)
 
-    def rewrap(
-        self,
-        wrap: Callable[[bytes], bytes | None],
-        *,
-        to: str,
-        who: str,
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> RewrapReport:
+    def rewrap(self, wrap: Callable[[bytes], bytes | None], *, to: str, who: str) -> RewrapReport:
         """Give packets in the spool new headers, so that others can open them; run again, it goes on.
 
         Their payloads stay the same, their digests do not. The old bytes live until the new ones are durable and
@@ -292,14 +285,13 @@ class Outbox:
             wrap: Returns the new bytes of a packet, ``None`` where it cannot be opened.
             to: A short name of the new recipients: what was rewrapped to them last is not done again.
             who: Who decided, for the audit trail.
-            progress: Called with how many packets are done.
 
         Raises:
             OutboxError: Another process is rewrapping.
             StationFullError: The database's disk has no room.
             OSError: The spool's disk did not take the new bytes; what was done before stays.
         """
-        return self._rewrapping.all(wrap, to=to, who=who, progress=progress)
+        return self._rewrapping.all(wrap, to=to, who=who)
 
     # --- out ---
 

@@ -112,7 +112,7 @@ class Rewrapping:
         self._audit = audit
         self._clock = clock
 
-    def all(self, wrap: Wrap, *, to: str, who: str, progress: Callable[[int], None]) -> RewrapReport:
+    def all(self, wrap: Wrap, *, to: str, who: str) -> RewrapReport:
         """Rewrap every packet in the spool that was not rewrapped to the same recipients before.
 
         See :meth:`Outbox.rewrap`.
@@ -123,7 +123,6 @@ class Rewrapping:
             rows = self._database.paged(_CANDIDATES, candidates, page=_BATCH, after="packet_id")
             while batch := list(itertools.islice(rows, _BATCH)):
                 self._apply(self._stage(batch, wrap, report), to, who, report)
-                progress(report.rewrapped)
         with self._database.read() as connection:
             report.offloaded = connection.execute(self._database.sql(_OFFLOADED)).scalar_one()
         return report

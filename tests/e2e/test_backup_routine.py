@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import ktpsync
 from command_line import DAMAGED, DONE, PERSON, invoke
-from ktpsync.backup import Selection
+from ktpsync.backup import Retention, Selection
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.clock import SystemClock
@@ -713,12 +713,22 @@ def test_status_shows_the_last_drill(place: Place) -> None:
     assert after["last_drill"] > after["last_backup"] > "2026"
 
 
+@pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("included", [False, True])
-def test_the_station_key_comes_back_where_the_configuration_includes_it(place: Place, included: Any) -> None:
-    """With the key in the backup the centre knows the new machine already; else it signs with a key of its own."""
+def test_the_station_key_comes_back_where_the_configuration_includes_it(
+    place: Place, included: Any, pruned: Any
+) -> None:
+    """With the key in the backup the centre knows the new machine already; else it signs with a key of its own.
+
+    A prune, which writes the state anew, keeps it as a backup does.
+    """
     place.set_up({"usb-a": f"include_station_key = {str(included).lower()}"})
     place.record()
     place.office.backup("usb-a")
+    if pruned:
+        place.record(first=1)
+        place.office.backup("usb-a")
+        assert place.office.prune("usb-a", Retention(last=1, daily=0, weekly=0, monthly=0)).dropped
 
     ktpsync.restore(place.folder / "usb-a", into=place.folder / "new", identity=IDENTITY)
 

@@ -73,6 +73,7 @@ def prune(
     garbage: float = GARBAGE,
     dry_run: bool = False,
     index_key: str | None = None,
+    include_station_key: bool = False,
     pack_size: int = PACK_SIZE,
     clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -93,6 +94,7 @@ def prune(
         garbage: Share of a pack that must be garbage before the rest of it is written again.
         dry_run: Whether to say what would be done and do nothing.
         index_key: The key of the outbox's keyed hashes, as for a backup.
+        include_station_key: Whether the private signing key goes into the sealed state, as for a backup.
         pack_size: Bytes after which a new pack is closed.
         clock: The clock to ask.
         progress: Called as packs are written.
@@ -110,6 +112,7 @@ def prune(
             station=station,
             memory=remembered,
             index_key=index_key,
+            include_station_key=include_station_key,
             pack_size=pack_size,
             clock=clock or SystemClock(),
             progress=progress,

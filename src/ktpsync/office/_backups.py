@@ -187,6 +187,7 @@ class Backups:
                 expendable=purged_packets(self._outbox),
                 dry_run=dry_run,
                 index_key=self._index_key.to_hex(),
+                include_station_key=self.places.settings(name).include_station_key,
                 clock=self._clock,
                 progress=progress or ignore_progress,
             )

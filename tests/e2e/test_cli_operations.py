@@ -185,6 +185,8 @@ def test_status_tells_when_all_is_sent_and_how_long_the_disk_lasts(
     assert PERSON == tight.code
     assert any("its backlog grows" in line for line in tight.json()["attention"])
     assert any("300 MiB left" in line for line in tight.json()["attention"])
+    with ktpsync.Office.open() as office:
+        assert office.attention() == tight.json()["attention"]
 
 
 def test_the_service_logs_what_a_person_must_see_to(

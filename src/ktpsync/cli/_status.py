@@ -37,13 +37,15 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
     Ends with code 4 if a person must see to something: rejected packets, a stopped destination, a disk that is
     nearly full, a line that is too thin, a backup that is too old. Each is told in a sentence.
     """
+    from ktpsync.office import attention
+
     with ktpsync.Office.open(config) as office:
         if packet_id is not None:
             return _show_packet(output, office.status(packet_id))
         lines = [(line, office.estimate(line)) for line in office.summary()]
         storage = office.storage()
         backups = office.backup_states()
-        needs = office.attention()
+        needs = attention(lines, storage, [warning for state in backups for warning in state.warnings])
         statuses = office.registration_statuses()
         keys, key_warnings = _keys(office)
     _show_lines(output, lines)

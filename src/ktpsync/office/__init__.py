@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
+    from ktpsync.office._attention import attention
     from ktpsync.office._backup_watch import BackupState
     from ktpsync.office._check import PlaceCheck, check_places
     from ktpsync.office._doctor import rebuild_outbox
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ktpsync.office._setup import init_office
 
 _ROOMS = {
+    "_attention": ("attention",),
     "_backup_watch": ("BackupState",),
     "_check": ("PlaceCheck", "check_places"),
     "_doctor": ("rebuild_outbox",),
@@ -39,6 +41,7 @@ __all__ = [
     "ReconcileReport",
     "RotationReport",
     "SyncReport",
+    "attention",
     "check_places",
     "extract_packets",
     "init_office",

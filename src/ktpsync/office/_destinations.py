@@ -14,6 +14,7 @@ from ktpsync.courier import Courier, Task, poll_statuses, reconcile, throttled_m
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
+from ktpsync.outbox import DestinationSpec
 from ktpsync.plugins import BackendContext, Capability, CentralBackend
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ _REASONS = {
     "window": "it is used at other hours",
     "stopped": "the work was interrupted",
 }
+
+
+def destination_specs(settings: Configuration) -> list[DestinationSpec]:
+    """Return where every packet of an office goes."""
+    return [
+        DestinationSpec(name=name, required=place.settings.required)
+        for name, place in settings.destinations.items()
+    ]
 
 
 class Destinations:

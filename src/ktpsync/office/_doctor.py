@@ -16,8 +16,9 @@ from ktpsync.backup import restore as restore_from
 from ktpsync.clock import SystemClock
 from ktpsync.errors import ConfigError
 from ktpsync.office._backup_places import storage_of
+from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
-from ktpsync.outbox import DestinationSpec, Rebuilt, Spool, rebuild
+from ktpsync.outbox import Rebuilt, Spool, rebuild
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -82,10 +83,7 @@ def rebuild_outbox(
     rebuilt = rebuild(
         data.database,
         Spool(data.spool),
-        destinations=[
-            DestinationSpec(name=name, required=place.settings.required)
-            for name, place in settings.destinations.items()
-        ],
+        destinations=destination_specs(settings),
         clock=clock or SystemClock(),
         fill=fill,
     )

@@ -13,13 +13,13 @@ from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._attention import attention, telling
 from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
-from ktpsync.office._destinations import Destinations
+from ktpsync.office._destinations import Destinations, destination_specs
 from ktpsync.office._intake import Intake
 from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._rotation import Rotation
 from ktpsync.office._upkeep import Upkeep
-from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.outbox import Outbox
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ class Office:
         self.outbox = Outbox.open(
             self.data.database if settings.office.database is None else settings.office.database.reveal(),
             self.data.spool,
-            destinations=[
-                DestinationSpec(name=name, required=place.settings.required)
-                for name, place in settings.destinations.items()
-            ],
+            destinations=destination_specs(settings),
             schema=settings.office.database_schema,
             limits=settings.office.limits(),
             clock=clock,

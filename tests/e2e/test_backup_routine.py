@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import ktpsync
 from command_line import DAMAGED, DONE, PERSON, invoke
-from ktpsync.backup import Retention, Selection
+from ktpsync.backup import PacketFinder, Retention, Selection
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.clock import SystemClock
@@ -305,7 +305,7 @@ def test_what_the_service_wrote_is_read_back_at_once(place: Place) -> None:
 
     place.watch().look("usb-a")
 
-    assert place.office.outbox.offload(1, who="test") > 0
+    assert place.office.outbox.offload(1, who="test", prove=lambda _: True) > 0
 
 
 def test_the_service_prunes_once_a_day(place: Place) -> None:
@@ -539,6 +539,114 @@ def test_damage_found_on_a_disk_keeps_a_packet_in_the_spool(place: Place) -> Non
     place.office._backups.offload.run()
 
     assert (True, False) == tuple(place.office.outbox.spool.path(i).exists() for i in (bad, good))
+
+
+def test_a_copy_that_was_damaged_after_its_verification_frees_nothing(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Months later a byte of the disk has turned: the spool's copy is the last good one, stays, and is named."""
+    fill_up(place)
+    bad, good = place.record(2)
+    place.office.backup("usb-a")
+    place.flip("usb-a", bad)
+
+    assert place.office._backups.offload.make_room(1 << 30) > 0
+
+    assert (True, False) == tuple(place.office.outbox.spool.path(i).exists() for i in (bad, good))
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert f"packet {bad} stays in the spool" in told
+    assert "`ktpsync verify usb-a --repair-from spool`" in told
+    status = place.run("status")
+    assert PERSON == status.exit_code
+    assert "Damage was found on usb-a" in status.stderr
+
+    assert DONE == place.run("verify", "usb-a", "--repair-from", "spool").exit_code
+    assert "Damage was found" not in place.run("status").stderr
+    assert place.office._backups.offload.make_room(1 << 30) > 0
+    assert 0 == spooled(place)
+    assert 2 == place.office.sync().delivered
+
+
+def test_the_proof_is_read_from_the_medium(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page cache, which still has what was written, does not answer for the disk."""
+    fill_up(place)
+    place.record(2)
+    place.office.backup("usb-a")
+    dropped = []
+    real = ktpsync.files.drop_page_cache
+
+    def drop(file: Any) -> None:
+        dropped.append(file.name)
+        real(file)
+
+    monkeypatch.setattr("ktpsync.files.drop_page_cache", drop)
+
+    place.office._backups.offload.make_room(1 << 30)
+
+    (pack,) = (place.folder / "usb-a" / "packs").glob("*.tar")
+    assert [str(pack)] * 2 == [name for name in map(str, dropped) if name.endswith(".tar")]
+    assert 0 == spooled(place)
+
+
+def test_a_pack_that_no_snapshot_names_proves_nothing(place: Place) -> None:
+    """Left by a backup that was interrupted, it may be deleted by the next one."""
+    fill_up(place)
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    pack = place.flip("usb-a", packet_id)
+    name = str(uuid.UUID(int=uuid.UUID(pack.stem).int + 1))
+    good = bytearray(pack.read_bytes())
+    index = json.loads(pack.with_suffix(".index.json").read_text())
+    good[index["packets"][0]["offset"] + 40] ^= 1
+    pack.with_name(f"{name}.tar").write_bytes(good)
+    pack.with_name(f"{name}.index.json").write_text(json.dumps(index | {"pack": name}))
+
+    assert 0 == place.office._backups.offload.make_room(1 << 30)
+    assert 1 == spooled(place)
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "unplugged", "pulled out meanwhile"])
+def test_where_two_copies_are_asked_for_both_are_proven(
+    place: Place, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second disk's copy is damaged, or cannot be read now: the packet stays in the spool."""
+    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    place.office.backup("usb-b")
+    if trouble == "damaged":
+        place.flip("usb-b", packet_id)
+    elif trouble == "unplugged":
+        place.unplug("usb-b")
+    else:
+        real = PacketFinder.read
+
+        def read(finder: PacketFinder, *arguments: Any) -> bytes:
+            if not (place.folder / "usb-b.away").exists():
+                place.unplug("usb-b")
+            return real(finder, *arguments)
+
+        monkeypatch.setattr(PacketFinder, "read", read)
+
+    assert 0 == place.office._backups.offload.make_room(1 << 30)
+
+    assert 1 == spooled(place)
+    assert (trouble == "damaged") == ("Damage was found on usb-b" in place.run("status").stderr)
+    holders = place.office.outbox.copy_holders(packet_id)
+    assert (1 if trouble == "damaged" else 2) == len(holders)
+
+
+def test_a_disk_that_is_needed_for_room_is_named(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """With two copies asked for, the message says to plug both in at the same time."""
+    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
+    place.record()
+    place.office.backup("usb-a")
+    place.office.backup("usb-b")
+    place.unplug("usb-b")
+
+    place.office._backups.offload.run()
+
+    assert "plug in 2 of usb-a, usb-b at the same time" in caplog.text
 
 
 def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

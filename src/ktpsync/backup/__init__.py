@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ktpsync.backup._opening import packet_opener
     from ktpsync.backup._outbox import OutboxTarget, purged_packets
     from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
+    from ktpsync.backup._proof import PacketProof
     from ktpsync.backup._prune import PruneReport, prune
     from ktpsync.backup._recipients import RecipientsSince, note_recipients, recipient_history
     from ktpsync.backup._repair import GoodCopy, RepairReport, repair
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from ktpsync.backup._restore import RestoreReport, heads, restore
     from ktpsync.backup._retention import Retention, kept
     from ktpsync.backup._rewrap import RepositoryRewrapReport, rewrap_repository
-    from ktpsync.backup._schedule import BackupDates, backup_dates, begin_sampling, due, goes_on
+    from ktpsync.backup._schedule import (
+        BackupDates,
+        backup_dates,
+        begin_sampling,
+        damage_found,
+        due,
+        goes_on,
+    )
     from ktpsync.backup._selection import Selection
     from ktpsync.backup._snapshot import SnapshotReport, backup
     from ktpsync.backup._source import BackupSource, RestoreTarget
@@ -46,6 +54,7 @@ _ROOMS = {
     "_opening": ("packet_opener",),
     "_outbox": ("OutboxTarget", "purged_packets"),
     "_progress": ("Progress", "ProgressCallback", "ignore_progress"),
+    "_proof": ("PacketProof",),
     "_prune": ("PruneReport", "prune"),
     "_recipients": ("RecipientsSince", "note_recipients", "recipient_history"),
     "_repair": ("GoodCopy", "RepairReport", "repair"),
@@ -53,7 +62,7 @@ _ROOMS = {
     "_restore": ("RestoreReport", "heads", "restore"),
     "_retention": ("Retention", "kept"),
     "_rewrap": ("RepositoryRewrapReport", "rewrap_repository"),
-    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "due", "goes_on"),
+    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "damage_found", "due", "goes_on"),
     "_selection": ("Selection",),
     "_snapshot": ("SnapshotReport", "backup"),
     "_source": ("BackupSource", "RestoreTarget"),
@@ -71,6 +80,7 @@ __all__ = [
     "OpenPacket",
     "OutboxTarget",
     "PacketFinder",
+    "PacketProof",
     "Problem",
     "Progress",
     "ProgressCallback",
@@ -90,6 +100,7 @@ __all__ = [
     "backup_dates",
     "begin_sampling",
     "continue_backups",
+    "damage_found",
     "drill",
     "due",
     "extract",

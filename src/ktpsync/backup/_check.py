@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
 from ktpsync import files
 from ktpsync.age import Identity
 from ktpsync.backup._documents import (
-    MARKER_KEY,
     Manifest,
     PackEntry,
     PackIndex,
@@ -43,7 +42,6 @@ from ktpsync.errors import (
     PacketError,
     RecordError,
     RepositoryError,
-    UnavailableError,
 )
 from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import ObjectInfo
@@ -195,7 +193,7 @@ class Check:
 
     def _open_state(self, key: str, manifest: Manifest) -> None:
         try:
-            with self._open(key) as sealed:
+            with self.repository.open_from_medium(key) as sealed:
                 state = OpenedState(sealed, self.identities, key)
             expected = (manifest.repository, manifest.name, manifest.state.after, manifest.state.sequence)
             head = state.head
@@ -248,10 +246,10 @@ class Check:
             for entry in index.packets:
                 self._report(pack_key(pack.name), "lost with its pack.", entry.packet_id, entry.sha256)
         else:
-            with self._open(key) as source:
+            with self.repository.open_from_medium(key) as source:
                 for entry, sealed in read_packets(source, index):
                     if sealed is None:
-                        self._still_there()
+                        self.repository.still_there()
                         self.lost.setdefault(pack.name, {})[entry.packet_id] = entry.sha256
                         self._report(key, "its bytes are damaged.", entry.packet_id, entry.sha256)
                         continue
@@ -289,7 +287,7 @@ class Check:
         with contextlib.suppress(BackupError):
             return self.repository.index(pack), True
         if key is not None:
-            with contextlib.suppress(DamagedBackupError), self._open(key) as source:
+            with contextlib.suppress(DamagedBackupError), self.repository.open_from_medium(key) as source:
                 return index_from_pack(pack.name, source), False
         return None, False
 
@@ -304,35 +302,13 @@ class Check:
 
     def _digest_holds(self, key: str, expected: str) -> bool:
         try:
-            with self._open(key) as source:
+            with self.repository.open_from_medium(key) as source:
                 sha256, size = files.sha256_of(source)
         except (OSError, NotFoundError, CorruptError):
-            self._still_there()
+            self.repository.still_there()
             return False
         self.bytes_read += size
         return sha256 == expected
-
-    def _still_there(self) -> None:
-        """Tell damage from a disk that was pulled out: then nothing that was found can be believed.
-
-        Raises:
-            UnavailableError: The place went away.
-        """
-        try:
-            with self._open(MARKER_KEY) as marker:
-                marker.read()
-        except (OSError, NotFoundError) as error:
-            raise UnavailableError(
-                f"Repository {self.repository.uuid} went away while it was being verified. What was found until "
-                "then says nothing. Plug the disk in again, and verify again."
-            ) from error
-
-    def _open(self, key: str) -> BinaryIO:
-        """Open an object so that it is read from the medium, not from the page cache."""
-        source = self.repository.storage.open(key)
-        with contextlib.suppress(OSError, AttributeError):
-            files.drop_page_cache(source)
-        return source
 
     def _history(self) -> None:
         for info in self.repository.storage.list(RECIPIENTS_PREFIX):

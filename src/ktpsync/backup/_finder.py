@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 _KEPT_INDEXES: Final = 64
 
 
-def read_packet(repository: Repository, pack: str, entry: PacketEntry) -> bytes | None:
+def read_packet(
+    repository: Repository, pack: str, entry: PacketEntry, *, from_medium: bool = False
+) -> bytes | None:
     """Return a packet's bytes out of a pack if they are there and intact; of the rest no more is read than must be.
+
+    Args:
+        repository: Where from.
+        pack: The pack's name.
+        entry: Where in it.
+        from_medium: Whether the page cache may not answer for the disk.
 
     Raises:
         BackendError: The storage cannot be reached.
@@ -35,7 +43,8 @@ def read_packet(repository: Repository, pack: str, entry: PacketEntry) -> bytes 
                 part = PackIndex(pack=pack, packets=(evolve(entry, offset=0),))
                 ((_, sealed),) = read_packets(source, part)
         else:
-            with storage.open(key) as source:
+            opened = repository.open_from_medium(key) if from_medium else storage.open(key)
+            with opened as source:
                 ((_, sealed),) = read_packets(source, PackIndex(pack=pack, packets=(entry,)))
     except (NotFoundError, OSError):
         return None
@@ -50,11 +59,16 @@ class PacketFinder:
 
     Args:
         repository: Which.
+        packs: Names of the packs to look in; all that are there if not given.
+        from_medium: Whether packets are read from the medium, not from the page cache.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(
+        self, repository: Repository, *, packs: Iterable[str] | None = None, from_medium: bool = False
+    ) -> None:
         self._repository = repository
-        self._names: list[str] | None = None
+        self._names: list[str] | None = None if packs is None else sorted(packs)
+        self._from_medium = from_medium
         self._indexes: dict[str, PackIndex] = {}
 
     def read(self, packet_id: str, sha256: str | None = None) -> bytes:
@@ -74,7 +88,7 @@ class PacketFinder:
             found = True
             if sha256 not in {None, entry.sha256}:
                 continue
-            sealed = read_packet(self._repository, name, entry)
+            sealed = read_packet(self._repository, name, entry, from_medium=self._from_medium)
             if sealed is not None:
                 return sealed
         if found:

@@ -60,6 +60,7 @@ class Checks:
         round_ms: When the round of samples began that found no problem yet; ``None`` if it found one.
         sampled_ms: When the last sample was read, or the counting of time for it began.
         pruned_ms: When the last prune ended.
+        damaged_ms: When damage was found first that no verification of everything has found mended since.
     """
 
     last_verified_ms: int | None = None
@@ -68,6 +69,7 @@ class Checks:
     round_ms: int | None = None
     sampled_ms: int | None = None
     pruned_ms: int | None = None
+    damaged_ms: int | None = None
 
 
 @frozen(kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import field, frozen
 
-from ktpsync import age
+from ktpsync import age, files
 from ktpsync.backup._documents import (
     MARKER_KEY,
     Manifest,
@@ -25,7 +26,14 @@ from ktpsync.backup._documents import (
     snapshot_of_manifest_key,
 )
 from ktpsync.clock import Clock, SystemClock, utc_from_ms, utc_text
-from ktpsync.errors import DamagedBackupError, KeyFileError, NotFoundError, RepositoryError, SignatureError
+from ktpsync.errors import (
+    DamagedBackupError,
+    KeyFileError,
+    NotFoundError,
+    RepositoryError,
+    SignatureError,
+    UnavailableError,
+)
 from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import StorageBackend
 
@@ -221,6 +229,33 @@ class Repository:
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise DamagedBackupError(f"{key} is damaged: it differs from what the snapshot recorded.")
         return data
+
+    def open_from_medium(self, key: str) -> BinaryIO:
+        """Open an object so that it is read from the medium, not from the page cache, where the system can do that.
+
+        Raises:
+            NotFoundError: It is missing.
+            BackendError: The storage cannot be reached.
+        """
+        source = self.storage.open(key)
+        with contextlib.suppress(OSError, AttributeError):
+            files.drop_page_cache(source)
+        return source
+
+    def still_there(self) -> None:
+        """Tell damage from a disk that was pulled out: then nothing that was found can be believed.
+
+        Raises:
+            UnavailableError: The place went away.
+        """
+        try:
+            with self.open_from_medium(MARKER_KEY) as marker:
+                marker.read()
+        except (OSError, NotFoundError) as error:
+            raise UnavailableError(
+                f"Repository {self.uuid} went away while it was being read back. What was found until "
+                "then says nothing. Plug the disk in again, and try again."
+            ) from error
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store a small object.

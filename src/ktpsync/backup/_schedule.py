@@ -25,6 +25,7 @@ class BackupDates:
         last_drill_ms: When the last restore drill without a problem ended.
         sampled_ms: When a part of it was read back last, or the counting of time for it began.
         pruned_ms: When the last prune ended.
+        damaged_ms: When damage was found that no verification of everything has found mended since.
         lineage: UUID under which the outbox counts its copies there; ``None``: there was no backup yet.
     """
 
@@ -33,6 +34,7 @@ class BackupDates:
     last_drill_ms: int | None
     sampled_ms: int | None
     pruned_ms: int | None
+    damaged_ms: int | None
     lineage: str | None
 
 
@@ -51,6 +53,7 @@ def backup_dates(memory: Path, repository: str) -> BackupDates:
         last_drill_ms=checks.last_drill_ms,
         sampled_ms=checks.sampled_ms,
         pruned_ms=checks.pruned_ms,
+        damaged_ms=checks.damaged_ms,
         lineage=known.lineage if known else None,
     )
 
@@ -80,6 +83,14 @@ def begin_sampling(memory: Path, repository: str, now_ms: int) -> None:
     """Begin to count the time that a routine verification must make up for."""
     remembered = BackupMemory(memory, repository)
     remembered.save_checks(evolve(remembered.checks(), sampled_ms=now_ms))
+
+
+def damage_found(memory: Path, repository: str, now_ms: int) -> None:
+    """Remember that a part of a backup is damaged, for a person to see to."""
+    remembered = BackupMemory(memory, repository)
+    checks = remembered.checks()
+    if checks.damaged_ms is None:
+        remembered.save_checks(evolve(checks, damaged_ms=now_ms))
 
 
 def due(now_ms: int, last_ms: int | None, every_ms: int) -> bool:

@@ -81,18 +81,23 @@ def verify(
     started_ms = (clock or SystemClock()).now_ms()
     report = check.all()
     now_ms = (clock or SystemClock()).now_ms()
-    if remembered is not None and depth is not Depth.LIST:
-        checks = remembered.checks()
-        if share is None:
-            done = evolve(checks, cursor="", sampled_ms=now_ms)
-            remembered.save_checks(evolve(done, last_verified_ms=now_ms) if report.ok else done)
-        elif share:
-            remembered.save_checks(
-                _sampled(evolve(checks, sampled_ms=now_ms), check.cursor, started_ms, ok=report.ok)
-            )
+    if remembered is not None:
+        remembered.save_checks(_checked(remembered.checks(), check, report, started_ms, now_ms))
     if source is not None:
         check.tell(source, now_ms)
     return report
+
+
+def _checked(before: Checks, check: Check, report: VerifyReport, started_ms: int, now_ms: int) -> Checks:
+    """Return what is remembered after a verification."""
+    if not report.ok and before.damaged_ms is None:
+        before = evolve(before, damaged_ms=now_ms)
+    if report.depth is Depth.LIST or check.share == 0:
+        return before
+    if check.share is not None:
+        return _sampled(evolve(before, sampled_ms=now_ms), check.cursor, started_ms, ok=report.ok)
+    done = evolve(before, cursor="", sampled_ms=now_ms)
+    return evolve(done, last_verified_ms=now_ms, damaged_ms=None) if report.ok else done
 
 
 def _sampled(before: Checks, cursor: str, started_ms: int, *, ok: bool) -> Checks:
@@ -101,5 +106,5 @@ def _sampled(before: Checks, cursor: str, started_ms: int, *, ok: bool) -> Check
     round_ms = began_ms if ok else None
     if cursor:
         return evolve(before, cursor=cursor, round_ms=round_ms)
-    verified_ms = before.last_verified_ms if round_ms is None else round_ms
-    return evolve(before, cursor="", round_ms=None, last_verified_ms=verified_ms)
+    done = evolve(before, cursor="", round_ms=None)
+    return done if round_ms is None else evolve(done, last_verified_ms=round_ms, damaged_ms=None)

@@ -65,6 +65,11 @@ def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) ->
             dates = places.dates(name)
             warnings = [overdue] if overdue and name == _next(places, members) else []
             warnings += _swap(places, name, members, now_ms)
+            if dates and dates.damaged_ms is not None:
+                warnings.append(
+                    f"Damage was found on {name} at {when(dates.damaged_ms)}: `ktpsync verify {name} --repair-from spool` "
+                    "mends what it can and says what is left; a disk that goes on failing is to be replaced."
+                )
             if count := awaited.get(name, 0):
                 warnings.append(
                     f"{count} packets that are to be delivered are only on {name}: plug it in, and they go on."

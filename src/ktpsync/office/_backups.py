@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from ktpsync.outbox import Outbox
     from ktpsync.plugins import Backend, PluginRegistry
 
+_AT_ONCE: Final = 64 << 20
+"""Bytes that are read back from a backup and dropped while somebody waits for room."""
+
 
 class Backups:
     """Makes, checks, mends and thins out the backups of an office.
@@ -81,7 +84,12 @@ class Backups:
         self._destination = destination
         self.places = BackupPlaces(settings, data=data, clock=clock, registry=registry)
         self.offload = Offload(
-            settings.office, places=self.places, outbox=outbox, verify=self._read_back, clock=clock
+            settings.office,
+            places=self.places,
+            outbox=outbox,
+            memory=data.backup_memory,
+            verify=self._read_back,
+            clock=clock,
         )
 
     def close(self) -> None:
@@ -207,7 +215,7 @@ class Backups:
     def make_room_for(self, size: int) -> bool:
         """Drop bytes from the spool so that a packet fits; return whether any were dropped."""
         below = self._settings.office.offload_below
-        return self.offload.make_room(max(size, below // 4)) > 0
+        return self.offload.make_room(max(size, min(below // 4, _AT_ONCE))) > 0
 
     def _read_back(self, name: str) -> None:
         """Read a backup whole, for the outbox to know what is in it; a disk that goes away meanwhile is no news."""

@@ -9,16 +9,18 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ktpsync import files
-from ktpsync.backup import PacketFinder
+from ktpsync.backup import PacketFinder, PacketProof, damage_found
 from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ktpsync.clock import Clock
     from ktpsync.config import OfficeSettings
     from ktpsync.office._backup_places import BackupPlaces
     from ktpsync.outbox import Outbox
+    from ktpsync.packet import SealedPacket
 
 log = logging.getLogger("ktpsync.backup")
 
@@ -34,6 +36,7 @@ class Offload:
         settings: When, and how many copies there must be.
         places: The backups.
         outbox: Whose packets.
+        memory: The folder of backup memories.
         verify: Reads a backup back, so that the outbox knows what is in it.
         clock: The clock to ask.
     """
@@ -44,10 +47,12 @@ class Offload:
         *,
         places: BackupPlaces,
         outbox: Outbox,
+        memory: Path,
         verify: Callable[[str], object],
         clock: Clock,
     ) -> None:
         self._settings = settings
+        self._memory = memory
         self._places = places
         self._outbox = outbox
         self._verify = verify
@@ -76,13 +81,12 @@ class Offload:
             log.info("%d bytes of packets that backups hold were dropped from the spool", freed)
         else:
             log.warning(
-                "The station's disk runs low, and no packet can be dropped from it: plug in a backup disk, "
-                "or free some room."
+                "The station's disk runs low, and no packet can be dropped from it: %s", self._way_out()
             )
         return freed
 
     def make_room(self, wanted: int) -> int:
-        """Drop spool bytes of packets that enough verified backups hold, one of them at hand.
+        """Drop spool bytes of packets that enough backups at hand give back whole, read from their media now.
 
         Args:
             wanted: Bytes.
@@ -90,16 +94,71 @@ class Offload:
         Returns:
             Bytes freed; 0 also where dropping is switched off.
         """
+        copies = self._settings.offload_copies
         if not self._settings.offload_below:
             return 0
-        repositories = {}
+        with contextlib.ExitStack() as stack:
+            proofs = self._proofs(stack)
+            if len(proofs) < copies:
+                return 0
+            return self._outbox.offload(
+                wanted,
+                who=_WHO,
+                prove=lambda packet: self._prove(packet, proofs),
+                repositories=[proof.lineage for proof in proofs.values()],
+                copies=copies,
+            )
+
+    def _proofs(self, stack: contextlib.ExitStack) -> dict[str, PacketProof]:
+        """Open the backups that are at hand, by name."""
+        proofs = {}
         for name in self._places.names():
-            if lineage := self._lineage(name):
-                repositories[lineage] = self._places.at_hand(name)
-        if True not in repositories.values():
-            return 0
-        return self._outbox.offload(
-            wanted, who=_WHO, repositories=repositories, copies=self._settings.offload_copies
+            if self._places.at_hand(name):
+                with contextlib.suppress(BackendError, BackupError):
+                    repository = stack.enter_context(self._places.opened(name))
+                    proofs[name] = PacketProof(repository, memory=self._memory)
+        return proofs
+
+    def _prove(self, packet: SealedPacket, proofs: dict[str, PacketProof]) -> bool:
+        """Return whether as many backups as are asked for give a packet back whole.
+
+        Raises:
+            UnavailableError: So many are not at hand any more.
+        """
+        holders = self._outbox.copy_holders(packet.packet_id)
+        whole = 0
+        for name, proof in list(proofs.items()):
+            if proof.lineage not in holders:
+                continue
+            try:
+                damage = proof.damage(packet.packet_id, packet.sha256)
+            except BackendError as error:
+                log.warning(
+                    "%s cannot be read back any more, nothing is dropped because of it: %s", name, error
+                )
+                del proofs[name]
+                continue
+            if damage is None:
+                whole += 1
+            else:
+                self._tell_damage(name, proof, packet.packet_id, damage)
+            if whole == self._settings.offload_copies:
+                return True
+        if len(proofs) < self._settings.offload_copies:
+            raise UnavailableError("Too few backups are at hand to drop packets from the spool.")
+        return False
+
+    def _tell_damage(self, name: str, proof: PacketProof, packet_id: str, damage: str) -> None:
+        self._outbox.lose_copies(proof.lineage, [packet_id], why=damage)
+        damage_found(self._memory, proof.repository, self._clock.now_ms())
+        log.error(
+            "packet %s stays in the spool: its copy on %s was verified before and is damaged now. The next backup to it "
+            "copies the packet again; `ktpsync verify %s --repair-from spool` mends the disk and says what else is "
+            "damaged. (%s)",
+            packet_id,
+            name,
+            name,
+            damage,
         )
 
     def fetch(self, packet_id: str, sha256: str) -> BinaryIO:
@@ -150,6 +209,15 @@ class Offload:
             for opened, _ in self._finders.values():
                 opened.close()
             self._finders.clear()
+
+    def _way_out(self) -> str:
+        names, copies = self._places.names(), self._settings.offload_copies
+        if copies == 1:
+            return f"plug in {' or '.join(names)}, or free some room."
+        return (
+            f"plug in {copies} of {', '.join(names)} at the same time (offload_copies = {copies}: each must give a "
+            "packet back whole before it is dropped), or free some room."
+        )
 
     def _lineage(self, name: str) -> str:
         dates = self._places.dates(name)

@@ -37,7 +37,7 @@ from ktpsync.outbox._values import (
 from ktpsync.outbox._views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from threading import Event
 
@@ -258,21 +258,30 @@ class Outbox:
         return self._storage.purge(retention_ms=round(retention.total_seconds() * 1000), who=who)
 
     def offload(
-        self, wanted: int, *, who: str, repositories: Mapping[str, bool] | None = None, copies: int = 1
+        self,
+        wanted: int,
+        *,
+        who: str,
+        prove: Callable[[SealedPacket], bool],
+        repositories: Collection[str] | None = None,
+        copies: int = 1,
     ) -> int:
         """Drop spool bytes of packets that a verified backup has, oldest first; ``spool.fetch`` brings them back.
 
         Args:
             wanted: Bytes to free.
             who: Who asked for it.
-            repositories: Whose verified copies count, and whether each is at hand: one at hand must hold
-                the packet. All that are known, if not given.
+            prove: Says of a packet whether enough of the backups still give its bytes back whole, now: what was
+                verified may be damaged since. Raises ``UnavailableError`` where it cannot tell any more, which ends it.
+            repositories: UUIDs of those whose verified copies count. All that are known, if not given.
             copies: How many of them must hold a packet.
 
         Returns:
             Bytes freed.
         """
-        return self._storage.offload(wanted=wanted, who=who, repositories=repositories, copies=copies)
+        return self._storage.offload(
+            wanted=wanted, who=who, prove=prove, repositories=repositories, copies=copies
+        )
 
     def rewrap(self, wrap: Callable[[bytes], bytes | None], *, to: str, who: str) -> RewrapReport:
         """Give packets in the spool new headers, so that others can open them; run again, it goes on.

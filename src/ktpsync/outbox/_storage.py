@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from attrs import frozen
 
-from ktpsync.errors import StationFullError
+from ktpsync.errors import StationFullError, UnavailableError
 from ktpsync.files import free_bytes
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
@@ -15,7 +15,7 @@ from ktpsync.outbox._destinations import COPY_PREFIX
 from ktpsync.outbox._views import created_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import TextClause
     from sqlalchemy.engine import Connection, Row
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._values import AuditEntry
+    from ktpsync.packet import SealedPacket
 
 _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
@@ -46,15 +47,13 @@ WHERE p.status = :status AND p.location = :location AND p.status_ms <= :before
 ORDER BY p.status_ms, p.packet_id LIMIT :count
 """
 _OFFLOADABLE = f"""
-SELECT p.packet_id, p.size FROM ktpsync_packet p
+SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
 WHERE p.location = 'spool' AND p.packet_id > :after AND {_VERIFIED_COPY} ORDER BY p.packet_id LIMIT :count
 """
 _OFFLOADABLE_FROM = """
-SELECT p.packet_id, p.size FROM ktpsync_packet p
+SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
 WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
     AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
-  AND EXISTS (SELECT 1 FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
-    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :at_hand)
 ORDER BY p.packet_id LIMIT :count
 """
 _SERVED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND active = 1"
@@ -71,6 +70,8 @@ GROUP BY d.packet_id HAVING COUNT(*) = (SELECT COUNT(*) FROM held WHERE held.pac
 """
 _RECOUNT_SECONDS = 10.0
 _PAGE = 500
+_PROVEN_AT_ONCE = 50
+"""Packets that are read back from a backup before they are dropped together."""
 
 
 @frozen(kw_only=True)
@@ -266,28 +267,62 @@ class Storage:
             bound |= {"after_ms": rows[-1].status_ms, "after_id": rows[-1].packet_id}
 
     def offload(
-        self, *, wanted: int, who: str, repositories: Mapping[str, bool] | None = None, copies: int = 1
+        self,
+        *,
+        wanted: int,
+        who: str,
+        prove: Callable[[SealedPacket], bool],
+        repositories: Collection[str] | None = None,
+        copies: int = 1,
     ) -> int:
         """Drop spool bytes that a verified backup has; see :meth:`Outbox.offload`."""
         statement, bound = self._offloadable(repositories, copies)
         freed = 0
         after = ""
         while freed < wanted:
-            with self._database.write() as connection:
-                page = bound | {"after": after}
+            page = bound | {"after": after}
+            with self._database.read() as connection:
                 rows = connection.execute(statement, page).all()
-                ids: list[str] = []
-                for row in self._undisturbed(connection, statement, page, rows):
-                    if freed >= wanted:
-                        break
-                    ids.append(row.packet_id)
-                    freed += row.size
-                self._audit.append(connection, self._move(connection, ids, "offloaded", who))
-            self._drop(ids)
-            if len(rows) < _PAGE:
+            # Reading a disk takes its time: no transaction is open meanwhile.
+            proven, goes_on = self._proven(rows, wanted - freed, prove)
+            freed += self._offload_proven(statement, page, proven, who)
+            if not goes_on or len(rows) < _PROVEN_AT_ONCE:
                 break
             after = rows[-1].packet_id
         return freed
+
+    def _proven(
+        self, rows: Sequence[Row[tuple[object, ...]]], wanted: int, prove: Callable[[SealedPacket], bool]
+    ) -> tuple[dict[str, str], bool]:
+        """Return the digests of the packets that are proven, until these are enough, and whether more can be."""
+        proven: dict[str, str] = {}
+        for row in rows:
+            if wanted <= 0:
+                break
+            try:
+                if prove(self._spool.packet(row.packet_id, row.sha256, row.size)):
+                    proven[row.packet_id] = row.sha256
+                    wanted -= row.size
+            except UnavailableError:
+                return proven, False
+        return proven, True
+
+    def _offload_proven(
+        self, statement: TextClause, page: Mapping[str, object], proven: Mapping[str, str], who: str
+    ) -> int:
+        if not proven:
+            return 0
+        with self._database.write() as connection:
+            rows = [
+                row
+                for row in connection.execute(statement, dict(page)).all()
+                if proven.get(row.packet_id) == row.sha256
+            ]
+            rows = self._undisturbed(connection, statement, page, rows)
+            ids = [row.packet_id for row in rows]
+            self._audit.append(connection, self._move(connection, ids, "offloaded", who))
+        self._drop(ids)
+        return sum(row.size for row in rows)
 
     def _undisturbed(
         self,
@@ -309,19 +344,13 @@ class Storage:
         return [row for row in rows if row.packet_id in held & still]
 
     def _offloadable(
-        self, repositories: Mapping[str, bool] | None, copies: int
+        self, repositories: Collection[str] | None, copies: int
     ) -> tuple[TextClause, dict[str, object]]:
         if repositories is None:
-            return self._database.sql(_OFFLOADABLE), {"count": _PAGE}
-        statement = self._database.sql(_OFFLOADABLE_FROM).bindparams(
-            sa.bindparam("counted", expanding=True), sa.bindparam("at_hand", expanding=True)
-        )
-        return statement, {
-            "count": _PAGE,
-            "copies": copies,
-            "counted": [COPY_PREFIX + repository for repository in repositories],
-            "at_hand": [COPY_PREFIX + repository for repository, here in repositories.items() if here],
-        }
+            return self._database.sql(_OFFLOADABLE), {"count": _PROVEN_AT_ONCE}
+        counted = [COPY_PREFIX + repository for repository in repositories]
+        statement = self._database.sql(_OFFLOADABLE_FROM).bindparams(sa.bindparam("counted", expanding=True))
+        return statement, {"count": _PROVEN_AT_ONCE, "copies": copies, "counted": counted}
 
     def _move(self, connection: Connection, ids: Sequence[str], location: str, who: str) -> list[AuditEntry]:
         if not ids:

@@ -13,7 +13,13 @@ import sqlalchemy as sa
 from attrs import evolve
 
 from ktpsync import files
-from ktpsync.errors import ConfigError, LeaseLostError, OutboxDamagedError, StationFullError
+from ktpsync.errors import (
+    ConfigError,
+    LeaseLostError,
+    OutboxDamagedError,
+    StationFullError,
+    UnavailableError,
+)
 from ktpsync.outbox import Delivered, DeliveryState, Outbox
 from ktpsync.outbox._audit import chain_hash
 from ktpsync.plugins import StatusChange, StatusPage
@@ -314,7 +320,7 @@ def test_invariant_08_what_is_being_sent_again_is_not_purged_meanwhile(station: 
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE ktpsync_delivery SET state = 'open' WHERE dest = 'central'")
         assert [] == outbox.purge(timedelta(days=30), who="nightly")
-        assert 0 == outbox.offload(1, who="nightly")
+        assert 0 == outbox.offload(1, who="nightly", prove=lambda _: True)
         connection.rollback()
     engine.dispose()
     assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly")
@@ -379,9 +385,9 @@ def test_invariant_11_offloaded_packets_make_room_and_are_fetched_back(station: 
     outbox = station.outbox
     outbox.register_copy_target("r")
     outbox.mark_copied("r", {packet.packet_id: packet.sha256, bare.packet_id: bare.sha256}, "s")
-    assert 0 == outbox.offload(1 << 30, who="siti")
+    assert 0 == outbox.offload(1 << 30, who="siti", prove=lambda _: True)
     outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
-    assert packet.size == outbox.offload(1 << 30, who="siti")
+    assert packet.size == outbox.offload(1 << 30, who="siti", prove=lambda _: True)
     assert {f"{bare.packet_id}.age"} == files_in(station.spool)
     backup = station.spool.parent / "backup"
     backup.write_bytes(b"held by the backup")
@@ -389,6 +395,64 @@ def test_invariant_11_offloaded_packets_make_room_and_are_fetched_back(station: 
     (lease, _bare) = station.claim(limit=2)
     with lease.packet.open() as file:
         assert b"held by the backup" == file.read()
+
+
+def verified(station: Any, count: int) -> list[Any]:
+    """Record packets that a backup was once found to hold whole."""
+    packets = [station.submit(b"packet %d" % number).packet for number in range(count)]
+    station.outbox.register_copy_target("r")
+    station.outbox.mark_copied("r", {p.packet_id: p.sha256 for p in packets}, "s", verified_ms=1)
+    return packets
+
+
+def test_invariant_11_only_what_is_proven_at_that_moment_is_dropped(station: Any) -> None:
+    """An old verification is not enough: each packet's copy is looked at just before, and no more than are needed."""
+    packets = verified(station, 4)
+    asked = []
+
+    def prove(packet: Any) -> bool:
+        asked.append(packet.packet_id)
+        return packet.packet_id != packets[1].packet_id
+
+    freed = station.outbox.offload(2 * packets[0].size, who="siti", prove=prove)
+
+    assert 2 * packets[0].size == freed
+    assert [packet.packet_id for packet in packets[:3]] == asked
+    assert ["offloaded", "spool", "offloaded", "spool"] == [
+        station.outbox.status(packet.packet_id).packet.location for packet in packets
+    ]
+    assert {f"{packets[1].packet_id}.age", f"{packets[3].packet_id}.age"} == files_in(station.spool)
+
+
+def test_invariant_11_a_disk_that_goes_away_meanwhile_ends_it(station: Any) -> None:
+    """What was proven before goes; nothing is asked afterwards."""
+    packets = verified(station, 4)
+    asked = []
+
+    def prove(packet: Any) -> bool:
+        asked.append(packet.packet_id)
+        if len(asked) == 2:
+            raise UnavailableError("gone")
+        return True
+
+    assert packets[0].size == station.outbox.offload(1 << 30, who="siti", prove=prove)
+    assert [packet.packet_id for packet in packets[:2]] == asked
+    assert {f"{packet.packet_id}.age" for packet in packets[1:]} == files_in(station.spool)
+
+
+def test_invariant_11_bytes_that_change_after_the_proof_are_not_dropped(station: Any) -> None:
+    """Rewrapped between the look at the disk and the drop, a packet's new bytes are on no disk: they stay."""
+    (packet,) = verified(station, 1)
+    station.outbox.retire("central", who="siti", why="test")
+
+    def prove(_packet: Any) -> bool:
+        assert 1 == station.outbox.rewrap(lambda old: old + b"!", to="others", who="siti").rewrapped
+        new = station.outbox.status(packet.packet_id).packet.sha256
+        station.outbox.mark_copied("r", {packet.packet_id: new}, "s", verified_ms=2)
+        return True
+
+    assert 0 == station.outbox.offload(1 << 30, who="siti", prove=prove)
+    assert station.outbox.spool.path(packet.packet_id).exists()
 
 
 @pytest.mark.parametrize(

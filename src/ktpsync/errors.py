@@ -30,6 +30,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── SchemaVersionError      the database is newer than this program
     │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
     │   ├── OutboxInUseError        another process works with the outbox
+    │   ├── OfficeClosedError       the office was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
@@ -211,6 +212,10 @@ class OutboxDamagedError(OutboxError):
 
 class OutboxInUseError(OutboxError):
     """Another process works with the outbox, and what was asked needs it alone."""
+
+
+class OfficeClosedError(OutboxError):
+    """The office was closed before. Nothing was stored; a mistake of the program, not of a person."""
 
 
 class SpoolError(OutboxError):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ktpsync import config as configuration
 from ktpsync.clock import SystemClock
 from ktpsync.courier import Service
-from ktpsync.errors import ConfigError, KtpsyncError
+from ktpsync.errors import ConfigError, KtpsyncError, OfficeClosedError
 from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._attention import attention, telling
 from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations, destination_specs
+from ktpsync.office._forks import watch
 from ktpsync.office._intake import Intake
 from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
@@ -23,7 +25,6 @@ from ktpsync.outbox import Outbox
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
@@ -61,10 +62,18 @@ if TYPE_CHECKING:
     from ktpsync.records import Enrollment
 
 
+_PARTS: Final = ("outbox", "_destinations", "_backups", "_upkeep", "_intake")
+"""What holds connections, locks and threads: gone after closing, and made anew in a forked process."""
+
+_inherited: Final[list[object]] = []
+"""Parts of a parent's offices: in this process nobody may use or close them."""
+
+
 class Office:
     """An office: its outbox, its destinations and its backups. Made by :meth:`open`.
 
-    Thread-safe; several processes may open the same office at once.
+    Thread-safe: open one for the whole process and use it from all threads. Several processes may open the same
+    office at once. In a forked process an office of the parent opens itself anew at its first use.
 
     Attributes:
         data: Where its data is.
@@ -76,10 +85,17 @@ class Office:
         self._settings = settings
         self._clock = clock
         self._registry = registry
+        self._closed = False
+        self._opening = threading.Lock()
         self.data = DataFolder(settings.office.data)
         self._station_key = StationKey.load(self.data.station_key)
         self._index_key = IndexKey.load(self.data.index_key)
         self.station: StationPublicKey = self._station_key.public
+        self._make_parts()
+        watch(self, Office._begin_anew)
+
+    def _make_parts(self) -> None:
+        settings, clock, registry = self._settings, self._clock, self._registry
         self.outbox = Outbox.open(
             self.data.database if settings.office.database is None else settings.office.database.reveal(),
             self.data.spool,
@@ -133,11 +149,20 @@ class Office:
         return cls(config, clock=clock or SystemClock(), registry=registry)
 
     def close(self) -> None:
-        """Close connections and the outbox, after plugins were told what happened."""
+        """Close connections and the outbox, after plugins were told what happened. A second time it does nothing.
+
+        Later calls raise :class:`~ktpsync.errors.OfficeClosedError`.
+        """
+        with self._opening:
+            self._closed = True
+            parts = [self.__dict__.pop(name) for name in _PARTS if name in self.__dict__]
+        if not parts:
+            return
+        outbox, destinations, backups, *_ = parts
         self._registry.notify.close()
-        self._backups.close()
-        self._destinations.close()
-        self.outbox.close()
+        backups.close()
+        destinations.close()
+        outbox.close()
 
     def __enter__(self) -> Self:
         return self
@@ -633,6 +658,30 @@ class Office:
         return self._key_tests().warnings()
 
     # --- inside ---
+
+    def _begin_anew(self) -> None:
+        """Let go of what belongs to the parent, in a forked process."""
+        self._opening = threading.Lock()
+        _inherited.append([self._registry, *(self.__dict__.pop(name, None) for name in _PARTS)])
+
+    if not TYPE_CHECKING:  # or every misspelt name would pass as one of these
+
+        def __getattr__(self, name: str) -> object:
+            if name not in _PARTS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            with self._opening:
+                if self._closed:
+                    raise OfficeClosedError(
+                        f"The office of {self._settings.path} was closed. Keep it open for as long as the program runs, "
+                        "or open it again."
+                    )
+                if name not in self.__dict__:
+                    self._registry = PluginRegistry.load()
+                    self._make_parts()
+            return self.__dict__[name]
+
+    def __repr__(self) -> str:
+        return f"Office({str(self._settings.path)!r})"
 
     def _attention(self, backups: Sequence[str] = ()) -> list[str]:
         lines = ((line, self.estimate(line)) for line in self.summary())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 import time
@@ -17,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import ConfigError, OutboxDamagedError, StationFullError
 from ktpsync.files import UseLock
+from ktpsync.outbox._forks import ForkedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,9 +68,10 @@ class Database:
                 f"The outbox cannot live in {self.kind}: give a SQLite path or a PostgreSQL URL."
             )
         self.address = url.render_as_string(hide_password=True)
+        self._forks = ForkedEngine(self.engine, self.address)
+        self._forks.check()
         self._statements: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
-        self._process = os.getpid()
 
     def sql(self, statement: str) -> sa.TextClause:
         """Return a statement for this database, parsed once.
@@ -138,7 +139,7 @@ class Database:
             StationFullError: The database's disk has no room; nothing was changed.
             OutboxDamagedError: The database is damaged.
         """
-        self._after_fork()
+        self._forks.check()
         with translated_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
@@ -152,7 +153,7 @@ class Database:
         Raises:
             OutboxDamagedError: The database is damaged.
         """
-        self._after_fork()
+        self._forks.check()
         with translated_errors(), self.engine.connect() as connection:
             if self.kind == "sqlite":
                 reading = connection.execution_options(ktpsync_begin="BEGIN")
@@ -208,15 +209,9 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose(close=self._process == os.getpid())
+        self.engine.dispose()
         if self._use is not None:
             self._use.release()
-
-    def _after_fork(self) -> None:
-        # A forked child shares its parent's sockets and file locks; it must open its own.
-        if self._process != os.getpid():
-            self.engine.dispose(close=False)
-            self._process = os.getpid()
 
 
 def use_lock(database: Path) -> Path:

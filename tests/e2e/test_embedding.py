@@ -1,0 +1,167 @@
+"""An office inside an application: forked servers, closing, and what an application gives by mistake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ktpsync
+from ktpsync.errors import OfficeClosedError
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPIENT = str(ktpsync.age.generate_identity().recipient)
+
+_FORKED = """
+import os, sqlite3, subprocess, sys, threading
+import ktpsync
+from ktpsync.testing import make_enrollment
+
+config, database = sys.argv[1:]
+to_child, to_parent = os.pipe(), os.pipe()
+
+
+def small(seed):
+    return make_enrollment(seed, size=3000)
+
+
+def third_process():
+    \"\"\"Somebody else opens the database and closes it, and looks whether there is anybody beside it.\"\"\"
+    program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM ktpsync_packet').fetchall(); c.close()"
+    subprocess.run([sys.executable, "-c", program, database], check=True)
+
+
+"""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The configuration of an office without destinations."""
+    return ktpsync.init_office(tmp_path / "office", recipients=[RECIPIENT])
+
+
+def run_forked(config: Path, program: str) -> str:
+    """Run a program in a process of its own, without the tests' threads; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKED + program, config, config.parent / "data" / "outbox.db"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_fork
+def test_office_opened_before_a_fork(config: Path) -> None:
+    """What a forked child records stays, even if the parent ends and somebody else is the last to close the database."""
+    printed = run_forked(
+        config,
+        """
+office = ktpsync.Office.open(config)
+office.submit(small(1))
+if os.fork() == 0:
+    office.submit(small(2))
+    os.write(to_parent[1], b"x")
+    os.read(to_child[0], 1)
+    office.submit(small(3))
+    office.close()
+    os._exit(0)
+os.read(to_parent[0], 1)
+office.close()
+third_process()
+os.write(to_child[1], b"x")
+assert os.wait()[1] == 0
+with ktpsync.Office.open(config) as again:
+    print(len(list(again.outbox.packets())))
+""",
+    )
+    assert "3\n" == printed
+
+
+@needs_fork
+def test_fork_in_the_middle_of_work(config: Path) -> None:
+    """A child that was forked while a thread wrote refuses to work and says why; the parent's work is not disturbed."""
+    printed = run_forked(
+        config,
+        """
+import warnings
+warnings.simplefilter("ignore")  # newer Pythons warn of forking beside threads, rightly
+office = ktpsync.Office.open(config)
+begun, forked = threading.Event(), threading.Event()
+
+
+def write():
+    with office.outbox._database.write() as connection:
+        begun.set()
+        forked.wait()
+        connection.exec_driver_sql("UPDATE ktpsync_storage SET bytes = bytes")
+
+
+thread = threading.Thread(target=write)
+thread.start()
+begun.wait()
+if os.fork() == 0:
+    for attempt in (lambda: office.submit(small(2)), lambda: ktpsync.Office.open(config)):
+        try:
+            attempt()
+        except ktpsync.errors.OutboxError as error:
+            print(str(error).split(";")[0].split(" with ")[0], flush=True)
+    os._exit(0)
+assert os.wait()[1] == 0
+forked.set()
+thread.join()
+office.submit(small(3))
+print(len(list(office.outbox.packets())))
+office.close()
+""",
+    )
+    refused = "This process was forked while a thread of its parent was working"
+    assert [refused, refused, "1"] == printed.splitlines()
+
+
+@needs_fork
+def test_fork_of_a_closed_office_and_closing_in_the_child(config: Path) -> None:
+    """A child may close an office that it never used; a closed one stays closed in it."""
+    printed = run_forked(
+        config,
+        """
+closed = ktpsync.Office.open(config)
+closed.close()
+with ktpsync.Office.open(config) as office:
+    child = os.fork()
+    if child == 0:
+        try:
+            closed.submit(small(1))
+        except ktpsync.errors.OfficeClosedError:
+            print("closed", flush=True)
+    else:
+        assert os.waitpid(child, 0)[1] == 0
+        office.submit(small(2))
+        print(len(list(office.outbox.packets())))
+""",
+    )
+    assert ["closed", "1"] == printed.splitlines()
+
+
+def test_closed_office(config: Path) -> None:
+    """A closed office says so, instead of working on beside a doctor that believes to be alone; closing twice is nothing."""
+    office = ktpsync.Office.open(config)
+    office.submit(make_enrollment(1, size=3000))
+    office.close()
+    office.close()
+    for use in (lambda: office.submit(make_enrollment(2, size=3000)), office.attention, office.sync):
+        with pytest.raises(OfficeClosedError, match="was closed"):
+            use()
+    assert f"Office('{config}')" == repr(office)
+    with pytest.raises(AttributeError, match="no attribute 'submitt'"):
+        office.submitt  # type: ignore[attr-defined]  # noqa: B018 - the mistake that is meant

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ktpsync
-from command_line import BAD_INPUT, DAMAGED, DONE, USAGE, invoke
-from ktpsync import records
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, USAGE, invoke
+from ktpsync import age, packet, records
 from ktpsync.testing import make_enrollment
 
 
@@ -116,3 +117,111 @@ def test_an_outbox_on_a_server_is_not_rebuilt_here(office: Path) -> None:
     code, _, err = run("doctor", "--rebuild")
     assert BAD_INPUT == code
     assert "ktpsync restore" in err
+
+
+def spooled(office: Path) -> list[Path]:
+    """Return the sealed files, oldest packet first; the first three are in the backup."""
+    return sorted((office / "data" / "spool").glob("*/*.age"), key=lambda path: path.stem)
+
+
+def flip_in_backup(office: Path, sealed: bytes) -> None:
+    """Damage the backup's copy of a packet."""
+    for pack in (office.parent / "usb-a" / "packs").glob("*.tar"):
+        data = bytearray(pack.read_bytes())
+        at = data.find(sealed)
+        if at >= 0:
+            data[at + len(sealed) // 2] ^= 1
+            pack.write_bytes(data)
+            return
+    raise AssertionError
+
+
+def rebuild(office: Path) -> tuple[int, dict[str, Any], str]:
+    """Spoil the database and make it anew, with the backup's help."""
+    spoil(office)
+    code, out, err = run(
+        "doctor",
+        "--rebuild",
+        "--backup",
+        "usb-a",
+        "--identity",
+        "../second.txt",
+        "--config",
+        office,
+        "--json",
+    )
+    return code, json.loads(out), err
+
+
+def test_a_damaged_file_makes_way_for_the_backups_whole_copy(office: Path) -> None:
+    """The damaged bytes are in quarantine, the good ones in the spool."""
+    path = spooled(office)[0]
+    good = path.read_bytes()
+    bad = good[:-1] + bytes([good[-1] ^ 1])
+    path.write_bytes(bad)
+
+    code, found, err = rebuild(office)
+
+    assert DAMAGED == code
+    assert good == path.read_bytes()
+    assert bad == (Path(found["quarantine"]) / path.name).read_bytes()
+    assert f"{path.name}: it differs from the backup's whole copy" in err
+    assert DONE == run("doctor", "--read")[0]
+
+
+def test_a_file_stays_where_the_backups_copy_is_damaged_too(office: Path) -> None:
+    """Neither is proven whole: both are kept where they are, the packet is named, and does not count as whole."""
+    path = spooled(office)[0]
+    good = path.read_bytes()
+    flip_in_backup(office, good)
+    bad = good[:-1] + bytes([good[-1] ^ 1])
+    path.write_bytes(bad)
+
+    code, found, err = rebuild(office)
+
+    assert DAMAGED == code
+    assert bad == path.read_bytes()
+    assert [] == found["quarantined"]
+    assert (
+        f"{path.stem}: its file differs from what the backup recorded, and the backup's copy is damaged"
+        in err
+    )
+    code, _, err = run("doctor", "--read")
+    assert DAMAGED == code
+    assert path.stem in err
+
+
+def test_a_newer_whole_file_is_not_given_up_for_an_older_copy(office: Path) -> None:
+    """Rewrapped after the backup, it opens with the identity: it stays, whether the backup's copy is whole or not."""
+    first, second = spooled(office)[:2]
+    flip_in_backup(office, first.read_bytes())
+    (identity,) = age.read_identities(Path("../second.txt"))
+    newer = {}
+    for path in (first, second):
+        sealed = packet.rewrap(path.read_bytes(), [identity], [identity.recipient])
+        assert sealed is not None
+        path.write_bytes(sealed)
+        newer[path] = sealed
+
+    code, found, _ = rebuild(office)
+
+    assert newer == {path: path.read_bytes() for path in newer}
+    assert [] == found["quarantined"]
+    assert DONE == code
+    assert DONE == run("doctor", "--read")[0]
+    assert DONE == run("backup", "usb-a")[0]
+
+
+def test_a_rebuild_that_cannot_open_the_backup_moves_nothing(office: Path) -> None:
+    """A wrong identity is told before any file leaves the spool."""
+    path = spooled(office)[0]
+    path.write_bytes(b"no packet")
+    assert DONE == run("keygen", "-o", "../wrong.txt")[0]
+    spoil(office)
+
+    code, _, err = run("doctor", "--rebuild", "--backup", "usb-a", "--identity", "../wrong.txt")
+
+    assert FAILED == code
+    assert "recovery recipients" in err
+    assert b"no packet" == path.read_bytes()
+    assert not (office / "data" / "spool.quarantine").exists()

@@ -25,6 +25,7 @@ class OutboxTarget:
         outbox: The outbox.
         selection: Which packets; all if not given. The others are left out with their rows.
         found: What is in the spool already, where an outbox is made anew.
+        opens: Says whether sealed bytes are those of a packet id, whole, as far as the identities at hand can tell.
     """
 
     def __init__(
@@ -33,10 +34,13 @@ class OutboxTarget:
         selection: Callable[[str], bool] | None = None,
         *,
         found: Found | None = None,
+        opens: Callable[[str, bytes], bool] = lambda _packet_id, _sealed: False,
     ) -> None:
         self._outbox = outbox
         self._selected = selection or (lambda _packet_id: True)
         self._found = found
+        self._opens = opens
+        self._differing: set[str] = set()
         self._purged: set[str] = set()
         self._digests: dict[str, bytes] = {}
 
@@ -51,22 +55,46 @@ class OutboxTarget:
         return lambda packet_id: packet_id not in self._purged
 
     def holds(self, packet_id: str, sha256: str) -> bool:
-        """Return whether the spool has the packet's bytes, whole."""
-        self._digests[packet_id] = bytes.fromhex(sha256)
+        """Return whether the spool has the packet's bytes, whole.
+
+        Other bytes than the backup's may be the newer ones, as of a packet that was rewrapped since. Where an outbox is
+        made anew they stay if they are proven whole, and make way only once the backup's copy is.
+        """
         try:
             with self._outbox.spool.path(packet_id).open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                here = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
+            here = None
+        whole = here is not None and (here == sha256 or self._proven(packet_id, here))
+        self._digests[packet_id] = bytes.fromhex(here if whole and here is not None else sha256)
+        if self._found is not None and here is not None:
+            if whole:
+                self._found.trust(packet_id)
+            else:
+                self._differing.add(packet_id)
+        return whole
+
+    def _proven(self, packet_id: str, sha256: str) -> bool:
+        if self._found is None:
             return False
-        if not same and self._found is not None:
-            self._found.set_apart(packet_id, "it differs from the backup's copy, which took its place")
-        return same
+        if self._found.recorded(packet_id, sha256):
+            return True
+        try:
+            return self._opens(packet_id, self._outbox.spool.path(packet_id).read_bytes())
+        except OSError:
+            return False
 
     def add_packets(self, sealed: Mapping[str, bytes]) -> None:
         """Write packets into the spool; they are durable before their rows are written.
 
         A file that a crash left half is found by :meth:`holds` when the restore goes on.
         """
+        if self._found is not None:
+            for packet_id in self._differing.intersection(sealed):
+                self._found.set_apart(
+                    packet_id, "it differs from the backup's whole copy, which took its place"
+                )
+                self._differing.discard(packet_id)
         self._outbox.spool.fill(sealed)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
@@ -76,6 +104,12 @@ class OutboxTarget:
         without a row such packets would be collected as garbage.
         """
         self._outbox.spool.sync()
+        if self._found is not None:
+            for packet_id in sorted(self._differing):
+                self._found.leave(
+                    packet_id,
+                    "its file differs from what the backup recorded, and the backup's copy is damaged",
+                )
         lacking: dict[str, None] = {}
         if next(self._outbox.packets(), None) is None:
             self._outbox.import_state(self._completed(records))
@@ -117,7 +151,8 @@ class OutboxTarget:
         """
         digest = self._digests.get(packet_id)
         facts: dict[str, object] = {"location": _SPOOL}
-        if digest is not None:
+        # The digest of what nobody could prove whole would make it look whole.
+        if digest is not None and packet_id not in self._differing:
             facts |= {
                 "sha256": digest.hex(),
                 "size": self._outbox.spool.path(packet_id).stat().st_size,

@@ -68,6 +68,7 @@ def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | 
         f"database still told the reference of {rebuilt.recognised} and {rebuilt.receipts} receipts and decisions."
     )
     problems = [f"{name}: {reason}; now in {rebuilt.quarantine}" for name, reason in rebuilt.quarantined]
+    problems += [f"{packet_id}: {reason}; it was left as it is" for packet_id, reason in rebuilt.doubtful]
     if restored is not None:
         problems += [
             *restored.problems,

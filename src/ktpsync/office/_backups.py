@@ -17,7 +17,6 @@ from ktpsync.backup import (
     note_recipients,
 )
 from ktpsync.errors import UnavailableError
-from ktpsync.keys import StationPublicKey
 from ktpsync.office._backup_places import BackupPlaces
 from ktpsync.office._offload import Offload
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
     from ktpsync.errors import DamagedBackupError
-    from ktpsync.keys import IndexKey, StationKey
+    from ktpsync.keys import IndexKey, StationKey, StationPublicKey
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import Outbox
     from ktpsync.plugins import Backend, PluginRegistry
@@ -275,8 +274,7 @@ class Backups:
 
     def trusted(self) -> list[StationPublicKey]:
         """Return the stations whose packets and snapshots are believed."""
-        earlier = sorted(self._data.earlier_stations.glob("*.pem"))
-        return [self._station.public, *(StationPublicKey.from_pem(path.read_bytes()) for path in earlier)]
+        return self._data.trusted_stations(self._station.public)
 
     def _destinations(self) -> tuple[Sequence[str], Callable[[str], Backend]]:
         return tuple(self._settings.destinations), self._destination

@@ -11,10 +11,12 @@ from ktpsync.backup import (
     continue_backups,
     ignore_progress,
     outbox_was_rebuilt,
+    packet_opener,
 )
 from ktpsync.backup import restore as restore_from
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ConfigError
+from ktpsync.errors import AgeError, ConfigError, KeyFileError, PacketError, RecordError
+from ktpsync.keys import StationKey
 from ktpsync.office._backup_places import storage_of
 from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
@@ -22,7 +24,7 @@ from ktpsync.outbox import Rebuilt, Spool, rebuild
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ktpsync.age import Identity
@@ -43,7 +45,8 @@ def rebuild_outbox(
 
     From the sealed packets in the spool and what can still be read of the database; with a backup and an
     identity also from there: bytes that the spool lacks, receipts, statuses and history up to the snapshot.
-    Nothing is deleted. Reconcile afterwards, so that nothing that the centre holds is sent again.
+    A file of the spool makes way only for a copy in the backup that is proven whole, and only if it is not proven whole
+    itself: it goes into quarantine then. Nothing is deleted. Reconcile afterwards, so that nothing that the centre holds is sent again.
 
     Args:
         config: The configuration file, or its folder.
@@ -75,7 +78,7 @@ def rebuild_outbox(
             outbox.import_state(found.records())
             return
         with storage_of(config, backup) as storage:
-            target = OutboxTarget(outbox, found=found)
+            target = OutboxTarget(outbox, found=found, opens=_opener(data, identities))
             report = restore_from(Repository.open(storage), target, identities=identities, progress=progress)
         continue_backups(outbox, report, memory=data.backup_memory)
         given.append(report)
@@ -89,3 +92,22 @@ def rebuild_outbox(
     )
     outbox_was_rebuilt(data.backup_memory)
     return rebuilt, given[0] if given else None
+
+
+def _opener(data: DataFolder, identities: Sequence[Identity]) -> Callable[[str, bytes], bool]:
+    """Return what tells whether a file of the spool is a whole packet of this office."""
+    try:
+        open_packet = packet_opener(
+            identities, data.trusted_stations(StationKey.load(data.station_key).public)
+        )
+    except KeyFileError:
+        return lambda _packet_id, _sealed: False
+
+    def opens(packet_id: str, sealed: bytes) -> bool:
+        try:
+            open_packet(packet_id, sealed)
+        except (AgeError, PacketError, RecordError):
+            return False
+        return True
+
+    return opens

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ktpsync.keys import StationPublicKey
+
 
 @frozen
 class DataFolder:
@@ -65,3 +67,12 @@ class DataFolder:
     def state(self, kind: str, name: str) -> Path:
         """The folder where a destination or backup may keep what it can do without."""
         return self.root / "state" / kind / name
+
+    def trusted_stations(self, own: StationPublicKey) -> list[StationPublicKey]:
+        """Return the stations whose packets and snapshots are believed: this one and those it goes on from.
+
+        Args:
+            own: This station's key.
+        """
+        earlier = sorted(self.earlier_stations.glob("*.pem"))
+        return [own, *(StationPublicKey.from_pem(path.read_bytes()) for path in earlier)]

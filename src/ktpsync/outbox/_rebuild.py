@@ -16,11 +16,12 @@ from attrs import frozen
 
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import OutboxInUseError, PacketError
-from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of, write_atomic
+from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
 from ktpsync.outbox._orphans import forget_mark
 from ktpsync.outbox._outbox import Outbox
+from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._remains import Remains
 from ktpsync.outbox._transfer import as_record
 from ktpsync.packet import parse_packet_id
@@ -49,8 +50,10 @@ class Rebuilt:
         from_spool: How many of these have their sealed file in the spool.
         recognised: Packets of which the damaged database still told the reference and the rest.
         receipts: Deliveries whose receipt or settling by a person could still be read.
-        quarantined: Files that cannot be packets, each with the reason, now in ``quarantine``.
+        quarantined: Files that cannot be packets, or that a backup's copy was better than, each with the reason, now in
+            ``quarantine``.
         quarantine: Their folder.
+        doubtful: Ids of packets with a file in the spool that is not proven whole and was left, each with the reason.
     """
 
     aside: Path | None
@@ -60,6 +63,7 @@ class Rebuilt:
     receipts: int
     quarantined: tuple[tuple[str, str], ...]
     quarantine: Path
+    doubtful: tuple[tuple[str, str], ...]
 
 
 def rebuild(
@@ -98,9 +102,8 @@ def rebuild(
         stack.callback(lock.release)
         spool.recover()
         spool.recover_rewrapped()
-        quarantine = spool.folder.with_name(f"{spool.folder.name}.quarantine")
         remains = stack.enter_context(Remains(database))
-        gathering = _Gathering(spool, remains, quarantine, clock)
+        gathering = _Gathering(spool, remains, Quarantine(spool, clock), clock)
         new = database.with_name(f"{database.name}.rebuilding")
         stack.callback(_clear, new)
         _clear(new)
@@ -113,6 +116,8 @@ def rebuild(
             else:
                 fill(outbox, found)
             packets = sum(1 for _ in outbox.packets())
+        # Not before: a backup may have had nothing better. Not after: the new database collects files without a row.
+        gathering.set_all_apart()
         aside = _set_aside(database, clock)
         for part in _PARTS:
             with contextlib.suppress(FileNotFoundError):
@@ -126,7 +131,8 @@ def rebuild(
         recognised=gathering.recognised,
         receipts=gathering.receipts,
         quarantined=tuple(gathering.quarantined),
-        quarantine=quarantine,
+        quarantine=gathering.quarantine.folder,
+        doubtful=tuple(gathering.doubtful),
     )
 
 
@@ -172,9 +178,21 @@ class Found:
             for line in file:
                 yield json.loads(line)
 
+    def recorded(self, packet_id: str, sha256: str) -> bool:
+        """Return whether the damaged database recorded these very bytes of a packet: then they are whole."""
+        return self._gathering.recorded(packet_id, sha256)
+
+    def trust(self, packet_id: str) -> None:
+        """Note that a packet's file is proven whole: it stays."""
+        self._gathering.trust(packet_id)
+
     def set_apart(self, packet_id: str, why: str) -> None:
-        """Move a packet's file into quarantine, because a better one takes its place."""
+        """Move a packet's file into quarantine, because a good copy is about to take its place."""
         self._gathering.set_apart(packet_id, why)
+
+    def leave(self, packet_id: str, why: str) -> None:
+        """Note that a packet's file, which is not proven whole, stays because there is nothing better."""
+        self._gathering.leave(packet_id, why)
 
 
 def _clear(new: Path) -> None:
@@ -185,20 +203,22 @@ def _clear(new: Path) -> None:
 class _Gathering:
     """Goes through the spool and the damaged database, and counts."""
 
-    def __init__(self, spool: Spool, remains: Remains, quarantine: Path, clock: Clock) -> None:
+    def __init__(self, spool: Spool, remains: Remains, quarantine: Quarantine, clock: Clock) -> None:
         self._spool = spool
         self._remains = remains
-        self._quarantine = quarantine
+        self.quarantine = quarantine
         self._clock = clock
+        self._bad: dict[Path, str] = {}
         self.from_spool = 0
         self.recognised = 0
         self.receipts = 0
         self.quarantined: list[tuple[str, str]] = []
+        self.doubtful: list[tuple[str, str]] = []
 
     def records(self) -> Iterator[Record]:
         at_ms = self._clock.now_ms()
         for path in list(self._spool.foreign_files()):
-            self._set_apart(path, "its name is not a packet's")
+            self._bad[path] = "its name is not a packet's"
         for page in self._spool.pages(500):
             for packet_id in page:
                 found = self._from_file(packet_id, at_ms)
@@ -206,7 +226,8 @@ class _Gathering:
                     yield found
         for packet_id in self._remains.elsewhere():
             known = self._remains.record(packet_id, at_ms=at_ms)
-            if known is not None and not self._spool.path(packet_id).exists():
+            path = self._spool.path(packet_id)
+            if known is not None and (path in self._bad or not path.exists()):
                 yield self._count(known, recovered(packet_id, "", 0, at_ms=at_ms))
 
     def _from_file(self, packet_id: str, at_ms: int) -> Record | None:
@@ -214,7 +235,7 @@ class _Gathering:
         try:
             parse_packet_id(packet_id)
         except PacketError:
-            self._set_apart(path, "its name is not a packet's")
+            self._bad[path] = "its name is not a packet's"
             return None
         with path.open("rb") as file:
             why = _not_sealed(file.read(_HEADER_LIMIT), path.stat().st_size)
@@ -230,7 +251,7 @@ class _Gathering:
                 return self._count(known, recovered(packet_id, sha256, size, at_ms=at_ms))
             why = why or "its bytes differ from what the damaged database recorded"
         if why is not None:
-            self._set_apart(path, why)
+            self._bad[path] = why
             return None
         self.from_spool += 1
         return recovered(packet_id, sha256, size, at_ms=at_ms)
@@ -244,23 +265,32 @@ class _Gathering:
         self.receipts += len(deliveries)
         return {**known, "audit": [*first, *told]}
 
+    def recorded(self, packet_id: str, sha256: str) -> bool:
+        known = self._remains.record(packet_id, at_ms=0)
+        packet = {} if known is None else known["packet"]
+        assert isinstance(packet, dict)
+        return packet.get("sha256") == sha256
+
+    def trust(self, packet_id: str) -> None:
+        self._bad.pop(self._spool.path(packet_id), None)
+
     def set_apart(self, packet_id: str, why: str) -> None:
-        self._set_apart(self._spool.path(packet_id), why)
+        path = self._spool.path(packet_id)
+        found = self._bad.pop(path, None)
+        self._set_apart(path, why if found is None else f"{found}; {why}")
+
+    def leave(self, packet_id: str, why: str) -> None:
+        if self._spool.path(packet_id) not in self._bad:
+            self.doubtful.append((packet_id, why))
+
+    def set_all_apart(self) -> None:
+        """Move what cannot be a packet, and was not replaced, out of the spool."""
+        while self._bad:
+            path = next(iter(self._bad))
+            self._set_apart(path, self._bad.pop(path))
 
     def _set_apart(self, path: Path, why: str) -> None:
-        """Move a file out of the spool, with the reason beside it; its bytes are kept."""
-        make_folder(self._quarantine, mode=0o700)
-        target = self._quarantine / path.name
-        number = 0
-        while target.exists():
-            number += 1
-            target = self._quarantine / f"{path.name}.{number}"
-        found = utc_from_ms(self._clock.now_ms()).isoformat(timespec="seconds")
-        reason = json.dumps({"file": str(path), "reason": why, "found": found}).encode()
-        write_atomic(target.with_name(f"{target.name}.reason.json"), reason, replace=True)
-        path.rename(target)
-        fsync_folder(path.parent)
-        fsync_folder(self._quarantine)
+        self.quarantine.put(path, why)
         self.quarantined.append((path.name, why))
 
 

@@ -23,6 +23,7 @@ from ktpsync.outbox._database import Database
 from ktpsync.outbox._migrate import migrate
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt
+from ktpsync.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,31 +68,6 @@ def new_postgresql(postgresql_server: object) -> Callable[[], str]:
         return str(postgresql_server.get_uri(database=name))  # type: ignore[attr-defined]
 
     return make
-
-
-@define
-class ManualClock:
-    """A clock that only the test moves."""
-
-    ms: int = 1_700_000_000_000
-    seconds: float = 0.0
-
-    def now_ms(self) -> int:
-        """The wall clock."""
-        return self.ms
-
-    def monotonic(self) -> float:
-        """The clock that never runs backwards."""
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.advance(seconds)
-
-    def advance(self, seconds: float) -> None:
-        """Let both clocks pass."""
-        self.ms += round(seconds * 1000)
-        self.seconds += seconds
 
 
 @pytest.fixture

@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktpsync import age, errors, packet, records
     from ktpsync.backends.disk import init_disk
-    from ktpsync.office import Office, extract_packets, init_office, list_snapshots, restore, verify_backup
-    from ktpsync.outbox import borrowed_connection
+    from ktpsync.office import (
+        Office,
+        SyncReport,
+        extract_packets,
+        init_office,
+        list_snapshots,
+        restore,
+        verify_backup,
+    )
+    from ktpsync.outbox import DeliveryState, PacketStatus, Submitted, borrowed_connection
     from ktpsync.records import Enrollment
 
 _HOME = {
+    "DeliveryState": "ktpsync.outbox",
     "Enrollment": "ktpsync.records",
     "Office": "ktpsync.office",
+    "PacketStatus": "ktpsync.outbox",
+    "Submitted": "ktpsync.outbox",
+    "SyncReport": "ktpsync.office",
     "age": "ktpsync.age",
     "borrowed_connection": "ktpsync.outbox",
     "errors": "ktpsync.errors",
@@ -33,8 +45,12 @@ _HOME = {
 """Public name to the module it lives in; a name that is itself a module maps to that module."""
 
 __all__ = [
+    "DeliveryState",
     "Enrollment",
     "Office",
+    "PacketStatus",
+    "Submitted",
+    "SyncReport",
     "age",
     "borrowed_connection",
     "errors",

@@ -7,6 +7,7 @@ Catch by what you want to do next, never by the text of a message::
     ├── RecordError
     │   ├── ValidationError         an enrollment has problems; all are listed
     │   ├── NikError                the text cannot be a NIK
+    │   ├── UnknownCodeError        a code that is not in the list that comes with ktpsync
     │   └── SchemaError             JSON that is not an enrollment of a known version
     ├── KeyFileError                a key file is missing, damaged or readable by others
     ├── AgeError                    (age v1, C2SP age.md)
@@ -111,6 +112,10 @@ class NikError(RecordError, ValueError):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnknownCodeError(RecordError, LookupError):
+    """The code is not in the list that comes with ktpsync. The message does not hold it."""
 
 
 class SchemaError(RecordError):

@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy.orm
 
 import ktpsync
-from ktpsync.errors import OfficeClosedError
+from ktpsync.errors import ConfigError, NikError, OfficeClosedError
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -165,3 +166,30 @@ def test_closed_office(config: Path) -> None:
     assert f"Office('{config}')" == repr(office)
     with pytest.raises(AttributeError, match="no attribute 'submitt'"):
         office.submitt  # type: ignore[attr-defined]  # noqa: B018 - the mistake that is meant
+
+
+@pytest.mark.parametrize("connection", [sqlalchemy.orm.Session(), object()])
+def test_connection_of_another_kind(config: Path, connection: object) -> None:
+    """A session or a driver's connection in place of a connection of SQLAlchemy is named, with the way to one."""
+    with (
+        ktpsync.Office.open(config) as office,
+        pytest.raises(
+            ConfigError, match=r"takes a connection of SQLAlchemy, not (sqlalchemy|builtins)\..*session\.con"
+        ),
+    ):
+        office.submit(make_enrollment(1, size=3000), connection=connection)  # type: ignore[arg-type]
+
+
+def test_what_a_form_has_is_text(config: Path) -> None:
+    """A NIK as it is typed and a state by its name are taken; what cannot be one is refused, not searched for."""
+    enrollment = make_enrollment(1, size=3000)
+    nik = str(enrollment.nik)
+    with ktpsync.Office.open(config) as office:
+        packet = office.submit(enrollment)
+        assert [packet.packet_id] == office.find(nik=nik)
+        assert [packet.packet_id] == office.find(nik=f"{nik[:6]} {nik[6:12]} {nik[12:]}")
+        with pytest.raises(NikError):
+            office.find(nik=nik[:15])
+        assert [] == list(office.deliveries(state="rejected"))
+        with pytest.raises(ValueError, match="'refused' is not a valid DeliveryState"):
+            office.deliveries(state="refused")

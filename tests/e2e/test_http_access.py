@@ -28,8 +28,9 @@ from ktpsync.testing import made_up_packet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import ManualClock
     from tests.e2e.conftest import BadLine
+
+    from ktpsync.testing import ManualClock
 
 NOW = datetime.now(UTC)
 PAST = (NOW - timedelta(days=20), NOW - timedelta(days=10))

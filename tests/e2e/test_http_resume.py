@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import ManualClock
     from tests.e2e.conftest import BadLine
+
+    from ktpsync.testing import ManualClock
 
 DROP = 200_000
 PACKET_SIZE = 1_300_000

@@ -21,15 +21,15 @@ from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._rotation import Rotation
 from ktpsync.office._upkeep import Upkeep
-from ktpsync.outbox import Outbox
+from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.plugins import PluginRegistry
+from ktpsync.records import Nik
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from ktpsync import records
     from ktpsync.age import Identity
     from ktpsync.backup import (
         Depth,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from ktpsync.office._reports import ReconcileReport, SyncReport
     from ktpsync.office._rotation import RotationReport
     from ktpsync.outbox import (
-        DeliveryState,
         DeliveryView,
         DestinationSummary,
         PacketStatus,
@@ -229,9 +228,17 @@ class Office:
         self._tell(results, connection)
         return results
 
-    def find(self, *, reference: str | None = None, nik: records.Nik | None = None) -> list[str]:
-        """Return the ids of packets with this reference, or of the person with this NIK."""
-        person = None if nik is None else self._intake.person(nik)
+    def find(self, *, reference: str | None = None, nik: Nik | str | None = None) -> list[str]:
+        """Return the ids of packets with this reference, or of the person with this NIK.
+
+        Args:
+            reference: The app's own id.
+            nik: The NIK, also as it is typed.
+
+        Raises:
+            NikError: The text cannot be a NIK.
+        """
+        person = None if nik is None else self._intake.person(Nik(nik) if isinstance(nik, str) else nik)
         return [view.packet_id for view in self.outbox.find(reference=reference, person=person)]
 
     # --- delivering ---
@@ -341,10 +348,18 @@ class Office:
         return self.outbox.registration_statuses()
 
     def deliveries(
-        self, destination: str | None = None, state: DeliveryState | None = None
+        self, destination: str | None = None, state: DeliveryState | str | None = None
     ) -> Iterator[DeliveryView]:
-        """Yield deliveries, oldest packet first: all, or those to one destination, or in one state."""
-        return self.outbox.deliveries(destination, state)
+        """Yield deliveries, oldest packet first: all, or those to one destination, or in one state.
+
+        Args:
+            destination: Its name.
+            state: The state, or its name, such as ``rejected``.
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        return self.outbox.deliveries(destination, None if state is None else DeliveryState(state))
 
     def rejected(self) -> Iterator[DeliveryView]:
         """Yield the deliveries that wait for a person."""

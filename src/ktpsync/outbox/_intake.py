@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import ConfigError, OutboxError, PacketError, ReferenceConflictError
@@ -16,8 +17,6 @@ from ktpsync.packet import parse_packet_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    from sqlalchemy.engine import Connection
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
@@ -44,9 +43,12 @@ SELECT packet_id, sha256, size, fingerprint FROM ktpsync_packet WHERE reference 
 """
 _SAME_PERSON = """
 SELECT p.packet_id FROM ktpsync_packet p
-WHERE p.person = :person AND p.packet_id <> :packet_id AND EXISTS (
+WHERE p.person = :person AND p.packet_id <> :packet_id AND (EXISTS (
   SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
   WHERE d.packet_id = p.packet_id AND d.state = 'open' AND t.kind = 'courier')
+ OR NOT EXISTS (
+  SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
+  WHERE d.packet_id = p.packet_id AND t.kind = 'courier'))
 ORDER BY p.packet_id LIMIT 10
 """
 
@@ -174,6 +176,12 @@ class Intake:
             "The given connection does not lead to this outbox: its tables with this outbox's id are not there. "
             "Nothing was submitted; open the outbox on the application's own database."
         )
+        if not isinstance(connection, Connection):
+            raise ConfigError(
+                f"connection= takes a connection of SQLAlchemy, not {type(connection).__module__}."
+                f"{type(connection).__qualname__}. Nothing was submitted. A session gives its own: "
+                "`session.connection()`; `ktpsync.borrowed_connection` lends the one of sqlite3, psycopg or Django."
+            )
         chained = self._database.kind == "sqlite"
         statement = _INSERT_IN_THIS_OUTBOX if chained else _INSERT
         try:
@@ -218,6 +226,7 @@ class Intake:
         deliveries: list[dict[str, str | int | None]] = []
         told: list[AuditEntry] = []
         persons: dict[bytes, list[str]] = {}
+        batch = {item.packet_id for item in submissions}
         for item, row in zip(submissions, rows, strict=True):
             if not together and change(connection, statement, row) == 0:
                 results.append(self._existing(connection, item))
@@ -237,7 +246,7 @@ class Intake:
                 )
             )
             packet = self._spool.packet(item.packet_id, item.sha256, size)
-            same_person = self._same_person(connection, item, persons)
+            same_person = self._same_person(connection, item, persons, batch)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
             change(connection, _DELIVERIES, deliveries)
@@ -260,15 +269,19 @@ class Intake:
         }
 
     def _same_person(
-        self, connection: Connection, item: Submission, persons: dict[bytes, list[str]]
+        self,
+        connection: Connection,
+        item: Submission,
+        persons: dict[bytes, list[str]],
+        batch: Collection[str],
     ) -> tuple[str, ...]:
-        """Return the person's packets that are on their way, those before it in this very batch included."""
+        """Return the person's packets that are not delivered, those before it in this very batch included."""
         if item.person is None:
             return ()
         bound = {"person": item.person, "packet_id": item.packet_id}
         found = self._database.run(connection, _SAME_PERSON, bound).scalars().all()
         before = persons.setdefault(item.person, [])
-        same_person = (*found, *before)
+        same_person = (*(packet_id for packet_id in found if packet_id not in batch), *before)
         before.append(item.packet_id)
         return same_person
 

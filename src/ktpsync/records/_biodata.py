@@ -6,6 +6,7 @@ from datetime import date
 
 from attrs import field, frozen
 
+from ktpsync.errors import UnknownCodeError
 from ktpsync.records._codes import occupations
 from ktpsync.records._entry import entry
 from ktpsync.records._nik import Nik
@@ -113,9 +114,16 @@ class Occupation:
         """Return the occupation with this code in the list that comes with ktpsync.
 
         Raises:
-            KeyError: There is none.
+            UnknownCodeError: There is none.
         """
-        return cls(text=occupations()[code], code=code, list_version=OCCUPATION_LIST)
+        text = occupations().get(code)
+        if text is None:
+            raise UnknownCodeError(
+                f"The occupation's code is not in the list {OCCUPATION_LIST} that comes with ktpsync, "
+                f"{min(occupations())} to {max(occupations())}. For a code of another list give text, code and "
+                "list_version."
+            )
+        return cls(text=text, code=code, list_version=OCCUPATION_LIST)
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from attrs import field, frozen
 
@@ -111,7 +111,14 @@ def _irises(entries: Mapping[Eye, Sample | Missing]) -> Mapping[Eye, Sample | Mi
 def _in_order(
     places: type[Place], entries: Mapping[Place, Sample | Missing]
 ) -> Mapping[Place, Sample | Missing]:
-    return {place: entries[place] for place in places if place in entries}
+    """Return the entries in the order of the places. What is no place is kept, to be told as a problem."""
+    if not isinstance(entries, Mapping):
+        return entries
+    named = {place.value: place for place in places if place not in entries}
+    # A program that uses no type checker writes the names as they stand in the JSON.
+    entries = {named.get(cast("str", place), place): entry for place, entry in entries.items()}
+    known = {place: entries[place] for place in places if place in entries}
+    return known | entries
 
 
 @frozen(kw_only=True)
@@ -119,8 +126,8 @@ class Biometrics:
     """All biometrics of one person.
 
     Args:
-        fingers: One entry for each of the ten.
-        irises: One entry for each of the two.
+        fingers: One entry for each of the ten, by :class:`Finger`; names as in the JSON (``"left-thumb"``) are taken too.
+        irises: One entry for each of the two, by :class:`Eye`, or its names.
         face: The face photograph.
         signature: The signature.
     """

@@ -77,11 +77,11 @@ def to_json(enrollment: Enrollment) -> tuple[bytes, dict[str, bytes]]:
 
 
 @discreet
-def from_json(data: bytes, read: Read) -> Enrollment:
+def from_json(data: bytes | str, read: Read) -> Enrollment:
     """Return the enrollment that the JSON describes. Rules beyond its structure are not checked here.
 
     Args:
-        data: The bytes of ``enrollment.json``.
+        data: The bytes of ``enrollment.json``, or its text.
         read: Returns the bytes of a named file, as the ``__getitem__`` of a dictionary does; raises FileNotFoundError
             or KeyError where there is none, ValueError where the name leaves the folder, OSError where it cannot be
             read.
@@ -90,6 +90,12 @@ def from_json(data: bytes, read: Read) -> Enrollment:
         SchemaError: It is not JSON, or not of a schema version that this release reads.
         ValidationError: Fields or files are missing, unknown or malformed; all of them are listed.
     """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    if not isinstance(data, bytes):
+        raise TypeError(
+            f"the JSON is bytes or text, not {type(data).__name__}; json.dumps makes it of a dictionary"
+        )
     return structured(_versions.upgraded(_parse(data)), read)
 
 

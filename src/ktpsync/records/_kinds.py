@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import types
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from attrs import frozen
 from ktpsync.records._biometrics import Missing
 from ktpsync.records._enrollment import Document
 from ktpsync.records._nik import Nik
+from ktpsync.records._problems import Perhaps
 from ktpsync.structure import choices
 
 if TYPE_CHECKING:
@@ -40,10 +42,12 @@ class _Kind:
     Args:
         kinds: Its types.
         inside: The types of its elements, where it has any.
+        places: What its elements are known by, where it is a mapping.
     """
 
     kinds: tuple[type, ...]
     inside: tuple[type, ...] = ()
+    places: type[Enum] | None = None
 
     def takes(self, value: object) -> bool:
         """Return whether the field takes a value."""
@@ -79,11 +83,19 @@ def _path(value: object, name: str, path: str) -> str:
 
 
 def _elements(found: Mapping[Enum, object] | tuple[object, ...], kind: _Kind, path: str) -> Iterator[Finding]:
-    pairs = (
-        [(f"{path}.{place.value}", one) for place, one in found.items()]
-        if isinstance(found, Mapping)
-        else [(f"{path}[{number}]", one) for number, one in enumerate(found)]
-    )
+    if isinstance(found, Mapping):
+        assert kind.places is not None  # every mapping of the models is from places
+        pairs = [(f"{path}.{place.value}", found[place]) for place in kind.places if place in found]
+        for key in found:
+            if not isinstance(key, kind.places):
+                close = difflib.get_close_matches(str(key), [str(place.value) for place in kind.places], n=1)
+                yield (
+                    f"{path}.{key}",
+                    "json.field-unknown",
+                    {"suggestion": Perhaps(close[0] if close else "")},
+                )
+    else:
+        pairs = [(f"{path}[{number}]", one) for number, one in enumerate(found)]
     for where, one in pairs:
         if not isinstance(one, kind.inside):
             yield where, *_told(kind.inside[0])
@@ -110,6 +122,7 @@ def _of(kind: object) -> _Kind:
         return _Kind(kinds=arguments)
     if isinstance(origin, type):
         inside = arguments[-1] if origin is not tuple else arguments[0]
-        return _Kind(kinds=(origin,), inside=get_args(inside) or (inside,))
+        places = arguments[0] if issubclass(origin, Mapping) else None
+        return _Kind(kinds=(origin,), inside=get_args(inside) or (inside,), places=places)
     assert isinstance(kind, type)
     return _Kind(kinds=(kind,))

@@ -1,4 +1,4 @@
-"""For the tests of apps and plugins: made-up enrollments, the conformance kit, and backends that fail on purpose.
+"""For the tests of apps and plugins: made-up enrollments, a clock to move, the conformance kit, and backends that fail on purpose.
 
 Made-up enrollments and samples need nothing but ktpsync. The strategies need Hypothesis, the conformance kit needs
 pytest: ``pip install "ktpsync[testing]"`` brings both. Names are loaded on first use.
@@ -12,6 +12,7 @@ from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
     from ktpsync.testing._central_contract import CentralContract
+    from ktpsync.testing._clock import ManualClock
     from ktpsync.testing._contract import BackendContract
     from ktpsync.testing._factory import make_enrollment, make_nik
     from ktpsync.testing._faulty import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "_central_contract": ("CentralContract",),
+    "_clock": ("ManualClock",),
     "_contract": ("BackendContract",),
     "_factory": ("make_enrollment", "make_nik"),
     "_faulty": (
@@ -56,6 +58,7 @@ __all__ = [
     "FaultyBackend",
     "FaultyCentral",
     "FaultyStorage",
+    "ManualClock",
     "StorageContract",
     "answer_lost",
     "enrollments",

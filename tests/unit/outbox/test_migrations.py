@@ -19,7 +19,7 @@ from ktpsync.outbox._database import Database
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import ManualClock
+    from ktpsync.testing import ManualClock
 
 SCHEMAS = Path(__file__).with_name("schemas")
 """One dump per earlier schema, made by the release that wrote it. None of them may ever be changed."""

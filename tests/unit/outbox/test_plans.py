@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import ManualClock
+    from ktpsync.testing import ManualClock
 
 _LARGE = re.compile(r"SCAN (?:ktpsync_)?(?:packet|delivery|audit|status|[pdca])\b(?!.*COVERING INDEX)")
 """A whole table of packets, deliveries, statuses or entries is read; the other tables are small."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ktpsync.errors import DigestError, ReferenceConflictError
-from ktpsync.outbox import Submission
+from ktpsync.outbox import Outbox, Submission
 from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
@@ -71,6 +71,18 @@ def test_second_packet_of_a_person_is_noticed_while_the_first_is_on_its_way(stat
     assert [b"1", b"2"] == [
         station.outbox.spool.path(view.packet_id).read_bytes() for view in station.outbox.find(person=b"hash")
     ]
+
+
+def test_second_packet_of_a_person_is_noticed_without_any_destination(tmp_path: Path) -> None:
+    """While no destination is configured every packet is still only here; a backup is none."""
+    with Outbox.open(tmp_path / "outbox.db", tmp_path / "spool") as outbox:
+        found = [
+            outbox.submit(
+                data, packet_id=new_packet_id(), sha256=hashlib.sha256(data).hexdigest(), person=b"hash"
+            )
+            for data in (b"1", b"2")
+        ]
+        assert (found[0].packet_id,) == found[1].same_person
 
 
 def test_second_packet_of_a_person_is_noticed_within_one_batch(station: Any) -> None:

@@ -230,6 +230,17 @@ def test_a_place_that_no_hand_has_is_named_with_a_suggestion() -> None:
     assert ["json.field-unknown"] == [problem.code for problem in caught.value.problems]
 
 
+def test_the_json_may_be_text_but_no_dictionary() -> None:
+    """Forms give text; what was taken apart already is named as the mistake that it is."""
+    document, files = records.to_json(make_enrollment(1))
+
+    assert make_enrollment(1) == records.from_json(document.decode(), reader(files))
+    with pytest.raises(TypeError, match="bytes or text, not dict"):
+        records.from_json(json.loads(document), reader(files))
+    with pytest.raises(SchemaError, match="not readable JSON"):
+        records.from_json('"\ud800"', reader(files))
+
+
 def test_the_same_enrollment_has_the_same_bytes() -> None:
     """Whatever the order in which an app fills it, the zone of its times, and which samples are one object."""
     first = make_enrollment(1, size=4000)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ktpsync import records
+from ktpsync.errors import RecordError, UnknownCodeError
 from ktpsync.records import Occupation, Term
 from ktpsync.records._regions import is_name_of, regions
 
@@ -77,8 +78,14 @@ def test_occupations_are_a_list_with_codes() -> None:
         Occupation.of(88).code,
         Occupation.of(88).list_version,
     )
-    with pytest.raises(KeyError):
-        Occupation.of(90)
+
+
+@pytest.mark.parametrize("code", [0, 90, 999])
+def test_a_code_that_is_in_no_list_says_what_to_do(code: int) -> None:
+    """It is an error of the record, and does not hold the code: that is of a person."""
+    with pytest.raises(UnknownCodeError, match="comes with ktpsync, 1 to 89") as caught:
+        Occupation.of(code)
+    assert isinstance(caught.value, RecordError)
 
 
 @pytest.mark.parametrize(

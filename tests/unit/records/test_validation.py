@@ -371,6 +371,54 @@ def test_values_of_another_type_are_told_like_any_problem(
     assert {(path, code)} == codes(enrollment)
 
 
+def test_places_may_be_named_as_in_the_json() -> None:
+    """A form's developer without a type checker gives names; they are the same places, in their order."""
+    biometrics = make_enrollment(1).biometrics
+    fingers = {finger.value: biometrics.fingers[finger] for finger in reversed(Finger)}
+    irises = {eye.value: biometrics.irises[eye] for eye in Eye}
+
+    named = evolve(biometrics, fingers=fingers, irises=irises)
+
+    assert biometrics == named
+    assert list(Finger) == list(named.fingers)
+
+
+@pytest.mark.parametrize(
+    ("fingers", "path", "code", "message"),
+    [
+        (
+            {"left-tumb": Missing(reason=MissingReason.WORN)},
+            "biometrics.fingers.left-tumb",
+            "json.field-unknown",
+            "perhaps 'left-thumb' is meant",
+        ),
+        (
+            {"left-thumb": Missing(reason=MissingReason.WORN)},  # beside the one that is there
+            "biometrics.fingers.left-thumb",
+            "json.field-unknown",
+            "perhaps 'left-thumb' is meant",
+        ),
+        (
+            {11: Missing(reason=MissingReason.WORN)},
+            "biometrics.fingers.11",
+            "json.field-unknown",
+            "not known.",
+        ),
+        (None, "biometrics.fingers", "json.not-an-object", "not an object"),
+    ],
+)
+def test_a_place_that_there_is_not_is_told(fingers: object, path: str, code: str, message: str) -> None:
+    """What is given under a wrong name is neither dropped nor reported as missing."""
+    enrollment = make_enrollment(1)
+    whole = fingers if fingers is None else {**enrollment.biometrics.fingers, **fingers}  # type: ignore[dict-item]
+    biometrics = evolve(enrollment.biometrics, fingers=whole)
+
+    found = records.problems(evolve(enrollment, biometrics=biometrics))
+
+    assert [(path, code)] == [(problem.path, problem.code) for problem in found]
+    assert message in found[0].message
+
+
 def test_what_is_no_enrollment_is_said_to_be_none() -> None:
     """And a sample is its bytes, not the path of its file."""
     with pytest.raises(TypeError, match="an Enrollment is needed, not dict"):

@@ -17,7 +17,8 @@ def exports(
 
     Args:
         package: Its name.
-        rooms: Its modules, each with the names that it gives; ``open_packet as open`` gives another name.
+        rooms: Its modules, each with the names that it gives; ``open_packet as open`` gives another name. What
+            ``""`` gives are modules themselves.
     """
     home = {}
     for room, names in rooms.items():
@@ -29,7 +30,8 @@ def exports(
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         room, inner = home[name]
-        value: object = getattr(importlib.import_module(f"{package}.{room}"), inner)
+        module = importlib.import_module(f"{package}.{room or inner}")
+        value: object = getattr(module, inner) if room else module
         setattr(sys.modules[package], name, value)
         return value
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 
+import pytest
+
 import ktpsync
+
+LAZY = ["age", "backup", "courier", "office", "outbox", "packet", "plugins"]
 
 
 def run(program: str) -> str:
@@ -18,13 +24,33 @@ def test_importing_ktpsync_loads_nothing_heavy() -> None:
     heavy = "{'boto3', 'sqlalchemy', 'alembic', 'urllib3', 'cattrs', 'cryptography', 'rich', 'click'}"
     program = f"import sys, ktpsync; print({heavy} & set(sys.modules)); print([m for m in sys.modules if 'ktpsync.' in m])"
 
-    assert ["set()", "[]"] == run(program).split("\n")[:2]
+    assert ["set()", "['ktpsync.lazy']"] == run(program).split("\n")[:2]
 
 
 def test_every_public_name_is_there() -> None:
     """The names in ``__all__`` load, and only they are public."""
     assert sorted(ktpsync.__all__) == ktpsync.__all__
     assert [] == [name for name in ktpsync.__all__ if getattr(ktpsync, name) is None]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_names_loaded_on_first_use_are_those_that_are_announced(package: str) -> None:
+    """Every name of ``__all__`` has a room that gives it, and no room gives another one."""
+    module = importlib.import_module(f"ktpsync.{package}")
+    given = [name.rpartition(" as ")[2] for names in module._ROOMS.values() for name in names]
+
+    assert sorted(module.__all__) == sorted(given)
+    assert [] == [name for name in module.__all__ if not hasattr(module, name)]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_lazy_package_loads_nothing_by_itself(package: str) -> None:
+    """Importing it costs nothing before one of its names is used."""
+    program = (
+        f"import sys, ktpsync.{package}; print(sorted(m for m in sys.modules if m.startswith('ktpsync.')))"
+    )
+
+    assert sorted({"ktpsync.lazy", f"ktpsync.{package}"}) == ast.literal_eval(run(program))
 
 
 def test_help_is_quick() -> None:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ktpsync import courier
 from ktpsync.config import DESTINATION_KEYS
-from ktpsync.courier import Courier, Task, poll_statuses, reconcile, throttled_ms
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
 from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
-    from ktpsync.courier import DrainReport
+    from ktpsync.courier import Courier, DrainReport, Task
     from ktpsync.errors import KtpsyncError
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import DestinationSummary, Outbox
@@ -143,18 +143,18 @@ class Destinations:
 
     def tasks(self) -> Iterator[Task]:
         """Yield what the service does for destinations besides delivering."""
-        yield Task(name="lines", every=_REMEMBER_SECONDS, run=self.remember_speeds)
+        yield courier.Task(name="lines", every=_REMEMBER_SECONDS, run=self.remember_speeds)
         for name in self._settings.destinations:
             with contextlib.suppress(*_UNUSABLE):
                 self.backend(name)
-                yield Task(
+                yield courier.Task(
                     name=f"statuses-{name}", every=_STATUS_SECONDS, run=partial(self._poll_if_open, name)
                 )
 
     def remember_speeds(self) -> None:
         """Keep how fast the destinations were, for estimates."""
-        for name, courier in list(self._couriers.items()):
-            self.lines.remember(name, courier.speed)
+        for name, one in list(self._couriers.items()):
+            self.lines.remember(name, one.speed)
 
     def poll_all(self) -> int:
         """Take the statuses that are new at all centres."""
@@ -167,7 +167,7 @@ class Destinations:
         if not centres:
             raise ConfigError('No destination is a centre that can be asked what it holds (backend "http").')
         for name, backend in centres:
-            applied = reconcile(self._outbox, name, backend)
+            applied = courier.reconcile(self._outbox, name, backend)
             marked += len(applied.delivered)
             requeued += len(applied.requeued)
             conflicts += len(applied.conflicts)
@@ -185,7 +185,7 @@ class Destinations:
         backend = self.backend(name)
         with self._lock:
             if name not in self._couriers:
-                self._couriers[name] = Courier(
+                self._couriers[name] = courier.Courier(
                     self._outbox,
                     name,
                     backend,
@@ -198,12 +198,12 @@ class Destinations:
 
     def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
         try:
-            courier = self._courier(name)
+            own = self._courier(name)
         except _UNUSABLE as error:
             return self._unusable(name, error)
         self._ask_now(name)
-        drained = self._drain_patiently(courier, _Counting(on_delivered))
-        self.lines.remember(name, courier.speed)
+        drained = self._drain_patiently(own, _Counting(on_delivered))
+        self.lines.remember(name, own.speed)
         trouble = ""
         try:
             if drained.stopped not in ("unreachable", "paused"):
@@ -212,15 +212,15 @@ class Destinations:
             trouble = str(error)
         return self._report(name, drained, trouble)
 
-    def _drain_patiently(self, courier: Courier, progress: _Counting) -> DrainReport:
+    def _drain_patiently(self, own: Courier, progress: _Counting) -> DrainReport:
         """Drain, and wait for packets that only stepped aside for a moment."""
-        drained = courier.drain(observers=(progress,))
+        drained = own.drain(observers=(progress,))
         patience = self._clock.monotonic() + _MOMENT_SECONDS
         while drained.stopped == "empty" and drained.retry_in is not None:
             if self._clock.monotonic() + drained.retry_in > patience:
                 break
             self._clock.sleep(drained.retry_in)
-            drained = drained.followed_by(courier.drain(observers=(progress,)))
+            drained = drained.followed_by(own.drain(observers=(progress,)))
         return drained
 
     def _ask_now(self, name: str) -> None:
@@ -232,7 +232,7 @@ class Destinations:
     def _poll_if_open(self, name: str) -> None:
         """Poll a centre that works: whether it is back, couriers find out."""
         state = self._outbox.destination(name)
-        throttled = throttled_ms(state, self._clock.now_ms())
+        throttled = courier.throttled_ms(state, self._clock.now_ms())
         if state.paused is None and state.breaker == "closed" and not throttled:
             self._poll(name)
 
@@ -240,7 +240,7 @@ class Destinations:
         backend = self.backend(name)
         if not isinstance(backend, CentralBackend) or Capability.STATUSES not in backend.capabilities:
             return 0
-        return poll_statuses(self._outbox, name, backend, (self._registry.notify,))
+        return courier.poll_statuses(self._outbox, name, backend, (self._registry.notify,))
 
     def _unusable(self, name: str, error: KtpsyncError) -> DestinationReport:
         line = self._summary(name)

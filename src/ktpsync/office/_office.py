@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from ktpsync import config as configuration
+from ktpsync import courier
 from ktpsync.clock import SystemClock
-from ktpsync.courier import Service
 from ktpsync.errors import ConfigError, KtpsyncError, OfficeClosedError
 from ktpsync.keys import IndexKey, StationKey
-from ktpsync.office._attention import attention, telling
-from ktpsync.office._backup_watch import BackupState, BackupWatch, backup_states
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations, destination_specs
 from ktpsync.office._forks import watch
 from ktpsync.office._intake import Intake
-from ktpsync.office._key_tests import KeyTests
 from ktpsync.office._layout import DataFolder
-from ktpsync.office._rotation import Rotation
 from ktpsync.office._upkeep import Upkeep
 from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.plugins import PluginRegistry
@@ -48,7 +44,8 @@ if TYPE_CHECKING:
     from ktpsync.courier import Estimate
     from ktpsync.errors import DamagedBackupError
     from ktpsync.keys import StationPublicKey
-    from ktpsync.office._key_tests import KeyState, KeyTestReport
+    from ktpsync.office._backup_watch import BackupState
+    from ktpsync.office._key_tests import KeyState, KeyTestReport, KeyTests
     from ktpsync.office._reports import ReconcileReport, SyncReport
     from ktpsync.office._rotation import RotationReport
     from ktpsync.outbox import (
@@ -257,6 +254,9 @@ class Office:
 
     def run(self, stop: threading.Event) -> None:
         """Serve all destinations until ``stop`` is set: deliver, poll statuses, make backups that are due."""
+        from ktpsync.office._attention import telling  # noqa: PLC0415 - only the service needs it
+        from ktpsync.office._backup_watch import BackupWatch  # noqa: PLC0415 - see above
+
         watch = BackupWatch(
             self._backups,
             clock=self._clock,
@@ -270,7 +270,7 @@ class Office:
             telling(self._attention, self._clock),  # backups are told of by their own watch
         ]
         try:
-            Service(
+            courier.Service(
                 self.outbox,
                 self._destinations.couriers(),
                 tasks=tasks,
@@ -487,6 +487,8 @@ class Office:
 
     def backup_states(self) -> list[BackupState]:
         """Return how each backup stands, also while its disk is away, with what a person must see to."""
+        from ktpsync.office._backup_watch import backup_states  # noqa: PLC0415 - rarely needed
+
         return backup_states(self._backups.places, self._backups.offload.awaited(), self._clock.now_ms())
 
     def verify(
@@ -631,6 +633,8 @@ class Office:
             OutboxError: Another process is rewrapping.
             BackupError: A backup is running; nothing was changed.
         """
+        from ktpsync.office._rotation import Rotation  # noqa: PLC0415 - rarely needed
+
         rotation = Rotation(
             self._settings.recipients(),
             places=self._backups.places,
@@ -699,10 +703,14 @@ class Office:
         return f"Office({str(self._settings.path)!r})"
 
     def _attention(self, backups: Sequence[str] = ()) -> list[str]:
+        from ktpsync.office._attention import attention  # noqa: PLC0415 - rarely needed
+
         lines = ((line, self.estimate(line)) for line in self.summary())
         return attention(lines, self.storage(), backups)
 
     def _key_tests(self) -> KeyTests:
+        from ktpsync.office._key_tests import KeyTests  # noqa: PLC0415 - rarely needed
+
         uses = {"packets": tuple(str(recipient) for recipient in self._settings.recipients())}
         uses |= {name: self._backups.places.recipients(name) for name in self._backups.places.names()}
         return KeyTests(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ktpsync.courier import Task
+from ktpsync import courier
 
 if TYPE_CHECKING:
     from ktpsync.outbox import Outbox
@@ -33,6 +33,6 @@ class Upkeep:
             return []
         return self._outbox.purge(timedelta(seconds=self._retention), who=_WHO)
 
-    def task(self) -> Task:
+    def task(self) -> courier.Task:
         """Return it as a task of the service."""
-        return Task(name="upkeep", every=_EVERY, run=self.run)
+        return courier.Task(name="upkeep", every=_EVERY, run=self.run)

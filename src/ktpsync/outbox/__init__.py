@@ -5,40 +5,82 @@ See ``docs/explanation/outbox.md`` for states, invariants and what is promised.
 
 from __future__ import annotations
 
-from ktpsync.outbox._audit import AuditReport, AuditTrail
-from ktpsync.outbox._borrowed import borrowed_connection
-from ktpsync.outbox._breaker import Breaker, BreakerPolicy
-from ktpsync.outbox._central import FINAL_STATUSES
-from ktpsync.outbox._deliveries import check_receipt
-from ktpsync.outbox._destinations import LONGEST_THROTTLE_MS
-from ktpsync.outbox._examine import Examination
-from ktpsync.outbox._outbox import Outbox
-from ktpsync.outbox._plain import plain
-from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
-from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
-from ktpsync.outbox._rewrap import RewrapReport
-from ktpsync.outbox._spool import Spool
-from ktpsync.outbox._states import DeliveryState, state_diagram
-from ktpsync.outbox._storage import Limits, StorageView
-from ktpsync.outbox._values import (
-    AuditEntry,
-    Delivered,
-    DeliveryView,
-    DestinationSpec,
-    DestinationState,
-    DestinationSummary,
-    Failed,
-    HoldingsApplied,
-    Lease,
-    Outcome,
-    PacketStatus,
-    PacketView,
-    Rejected,
-    Returned,
-    StatusApplied,
-    Submission,
-    Submitted,
-)
+from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
+
+if TYPE_CHECKING:
+    from ktpsync.outbox._audit import AuditReport, AuditTrail
+    from ktpsync.outbox._borrowed import borrowed_connection
+    from ktpsync.outbox._breaker import LONGEST_THROTTLE_MS, Breaker, BreakerPolicy
+    from ktpsync.outbox._central import FINAL_STATUSES
+    from ktpsync.outbox._deliveries import check_receipt
+    from ktpsync.outbox._examine import Examination
+    from ktpsync.outbox._limits import Limits
+    from ktpsync.outbox._outbox import Outbox
+    from ktpsync.outbox._plain import plain
+    from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
+    from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
+    from ktpsync.outbox._rewrap import RewrapReport
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._states import DeliveryState, state_diagram
+    from ktpsync.outbox._storage import StorageView
+    from ktpsync.outbox._values import (
+        AuditEntry,
+        Delivered,
+        DeliveryView,
+        DestinationSpec,
+        DestinationState,
+        DestinationSummary,
+        Failed,
+        HoldingsApplied,
+        Lease,
+        Outcome,
+        PacketStatus,
+        PacketView,
+        Rejected,
+        Returned,
+        StatusApplied,
+        Submission,
+        Submitted,
+    )
+
+_ROOMS = {
+    "_audit": ("AuditReport", "AuditTrail"),
+    "_borrowed": ("borrowed_connection",),
+    "_breaker": ("LONGEST_THROTTLE_MS", "Breaker", "BreakerPolicy"),
+    "_central": ("FINAL_STATUSES",),
+    "_deliveries": ("check_receipt",),
+    "_examine": ("Examination",),
+    "_limits": ("Limits",),
+    "_outbox": ("Outbox",),
+    "_plain": ("plain",),
+    "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
+    "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
+    "_rewrap": ("RewrapReport",),
+    "_spool": ("Spool",),
+    "_states": ("DeliveryState", "state_diagram"),
+    "_storage": ("StorageView",),
+    "_values": (
+        "AuditEntry",
+        "Delivered",
+        "DeliveryView",
+        "DestinationSpec",
+        "DestinationState",
+        "DestinationSummary",
+        "Failed",
+        "HoldingsApplied",
+        "Lease",
+        "Outcome",
+        "PacketStatus",
+        "PacketView",
+        "Rejected",
+        "Returned",
+        "StatusApplied",
+        "Submission",
+        "Submitted",
+    ),
+}
 
 __all__ = [
     "FINAL_STATUSES",
@@ -83,3 +125,5 @@ __all__ = [
     "recovered",
     "state_diagram",
 ]
+
+__getattr__, __dir__ = exports(__name__, _ROOMS)

@@ -13,6 +13,9 @@ CLOSED = "closed"
 OPEN = "open"
 HALF_OPEN = "half-open"
 
+LONGEST_THROTTLE_MS = 24 * 3_600_000
+"""The longest ``Retry-After`` that is obeyed to the end."""
+
 
 @frozen(kw_only=True)
 class BreakerPolicy:

@@ -12,6 +12,7 @@ from ktpsync.outbox._audit import entry
 from ktpsync.outbox._breaker import (
     CLOSED,
     HALF_OPEN,
+    LONGEST_THROTTLE_MS,
     OPEN,
     Breaker,
     BreakerPolicy,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 COURIER = "courier"
 COPY = "copy"
 COPY_PREFIX = "repository:"
-
-LONGEST_THROTTLE_MS = 24 * 3_600_000
-"""The longest ``Retry-After`` that is obeyed to the end."""
 
 _COLUMNS = (
     "dest, kind, required, active, paused, breaker, fail_run, opened, until_ms, throttled_ms, epoch, "

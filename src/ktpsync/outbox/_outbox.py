@@ -20,12 +20,13 @@ from ktpsync.outbox._destinations import Destinations
 from ktpsync.outbox._examine import Examiner
 from ktpsync.outbox._identity import outbox_id
 from ktpsync.outbox._intake import Intake
+from ktpsync.outbox._limits import Limits
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
 from ktpsync.outbox._rewrap import Rewrapping
 from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState
-from ktpsync.outbox._storage import Limits, Storage
+from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
 from ktpsync.outbox._values import (
     Delivered,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
+    from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._values import AuditEntry
     from ktpsync.packet import SealedPacket
@@ -72,28 +73,6 @@ _RECOUNT_SECONDS = 10.0
 _PAGE = 500
 _PROVEN_AT_ONCE = 50
 """Packets that are read back from a backup before they are dropped together."""
-
-
-@frozen(kw_only=True)
-class Limits:
-    """When to warn and when to stop.
-
-    Args:
-        reserve: Bytes that stay free on the spool's disk: a submission that would go below is refused.
-        warn: Bytes free below which :meth:`Outbox.storage` warns.
-        max_backlog: Sealed bytes waiting for one required destination above which submissions are refused;
-            ``None``: no limit.
-        max_age_days: Age of the oldest packet waiting for a required destination above which submissions are
-            refused; ``None``: no limit. The age is told by the station's clock, so a clock that is set years
-            ahead reaches the limit at once.
-        warn_age_days: Age of the oldest packet not yet delivered from which on :meth:`Outbox.storage` warns.
-    """
-
-    reserve: int = 200 << 20
-    warn: int = 2 << 30
-    max_backlog: int | None = None
-    max_age_days: float | None = None
-    warn_age_days: float = 30.0
 
 
 @frozen(kw_only=True)

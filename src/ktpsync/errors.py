@@ -31,6 +31,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── SchemaVersionError      the database is newer than this program
     │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
     │   ├── OutboxInUseError        another process works with the outbox
+    │   ├── OutboxUnavailableError  the database does not answer now; try again
     │   ├── OfficeClosedError       the office was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
     │   └── StationFullError        the station's disk has no room; nothing was stored
@@ -217,6 +218,10 @@ class OutboxDamagedError(OutboxError):
 
 class OutboxInUseError(OutboxError):
     """Another process works with the outbox, and what was asked needs it alone."""
+
+
+class OutboxUnavailableError(OutboxError):
+    """The outbox's database does not answer now, or another program keeps it locked. Try again."""
 
 
 class OfficeClosedError(OutboxError):

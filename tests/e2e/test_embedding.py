@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy.orm
 
 import ktpsync
-from ktpsync.errors import ConfigError, NikError, OfficeClosedError
+from ktpsync.errors import ConfigError, NikError, OfficeClosedError, OutboxUnavailableError
+from ktpsync.outbox import Outbox
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ RECIPIENT = str(ktpsync.age.generate_identity().recipient)
 _FORKED = """
 import os, sqlite3, subprocess, sys, threading
 import ktpsync
+from ktpsync.outbox import Outbox
 from ktpsync.testing import make_enrollment
 
 config, database = sys.argv[1:]
@@ -193,3 +195,17 @@ def test_what_a_form_has_is_text(config: Path) -> None:
         assert [] == list(office.deliveries(state="rejected"))
         with pytest.raises(ValueError, match="'refused' is not a valid DeliveryState"):
             office.deliveries(state="refused")
+
+
+def test_database_that_is_not_to_be_had(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that keeps its transaction open, and a server that does not run, are told as a class of ours."""
+    monkeypatch.setattr("ktpsync.outbox._database.LOCK_TIMEOUT", 0.05)
+    with ktpsync.Office.open(config) as office:
+        with (
+            office.outbox._database.write(),
+            pytest.raises(OutboxUnavailableError, match=r"locked\). Try again"),
+        ):
+            office.submit(make_enrollment(1, size=3000))
+        assert office.submit(make_enrollment(1, size=3000)).created
+    with pytest.raises(OutboxUnavailableError, match="refused"):
+        Outbox.open("postgresql://127.0.0.1:9/nowhere", config.parent / "spool")

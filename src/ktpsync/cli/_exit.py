@@ -46,7 +46,7 @@ def exit_code(error: errors.KtpsyncError) -> Exit:
             return Exit.DAMAGED
         case errors.AuthError() | errors.RejectedError() | errors.ConflictError() | errors.QuotaError():
             return Exit.PERSON
-        case errors.UnavailableError() | errors.ThrottledError():
+        case errors.UnavailableError() | errors.ThrottledError() | errors.OutboxUnavailableError():
             return Exit.WAITING
         case _:
             return Exit.FAILED

@@ -189,7 +189,10 @@ class Office:
             ValidationError: The enrollment has problems; all are listed, nothing was stored.
             ReferenceConflictError: Another enrollment was submitted under this reference.
             StationFullError: The station's disk has no room; nothing was stored.
-            ConfigError: No recipients are configured.
+            OutboxUnavailableError: The database does not answer. Submit again under the same reference.
+            OutboxDamagedError: The database is damaged; nothing was stored.
+            ConfigError: No recipients are configured, or ``connection`` does not lead to the outbox.
+            OSError: The disk failed; nothing was stored.
         """
         submitted = self._intake.submit(enrollment, urgent=urgent, connection=connection)
         self._tell([submitted], connection)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from ktpsync.errors import ConfigError, OutboxDamagedError, StationFullError
+from ktpsync.errors import ConfigError, OutboxDamagedError, OutboxUnavailableError, StationFullError
 from ktpsync.files import UseLock
 from ktpsync.outbox._forks import ForkedEngine
 
@@ -221,11 +221,12 @@ def use_lock(database: Path) -> Path:
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the database's words for a full disk and for damage into ours.
+    """Turn the database's words for a full disk, for damage and for no answer into ours.
 
     Raises:
         StationFullError: The database's disk has no room.
         OutboxDamagedError: The database is damaged.
+        OutboxUnavailableError: The database is not to be had now.
     """
     try:
         yield
@@ -242,7 +243,21 @@ def translated_errors() -> Iterator[None]:
                 "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
                 "anew from them and from a backup."
             ) from error
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or _no_answer(error):
+            raise OutboxUnavailableError(
+                f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
+                "reference nothing is stored twice. If it stays so, look whether a program keeps a transaction open, "
+                "and whether the database server runs."
+            ) from error
         raise
+
+
+def _no_answer(error: Exception) -> bool:
+    """Whether PostgreSQL cannot be reached, takes no connection, or went away (classes 08 and 57P, 53300)."""
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", "not of PostgreSQL")
+    return state is None or state.startswith(("08", "57P", "53300"))
 
 
 def _wal(driver: sqlite3.Connection) -> str:

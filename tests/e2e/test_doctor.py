@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ktpsync
-from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, USAGE, invoke
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, invoke
 from ktpsync import age, packet, records
 from ktpsync.testing import make_enrollment
 
@@ -225,3 +225,117 @@ def test_a_rebuild_that_cannot_open_the_backup_moves_nothing(office: Path) -> No
     assert "recovery recipients" in err
     assert b"no packet" == path.read_bytes()
     assert not (office / "data" / "spool.quarantine").exists()
+
+
+# --- repair ---
+
+
+def damage(path: Path) -> bytes:
+    """Flip a byte of a file; return what is left."""
+    data = path.read_bytes()
+    bad = data[:-1] + bytes([data[-1] ^ 1])
+    path.write_bytes(bad)
+    return bad
+
+
+def test_damaged_and_missing_packets_are_mended_in_one_step(office: Path) -> None:
+    """Good bytes come from the backup, the delivery goes on, the damaged bytes and the audit trail tell of it."""
+    first, second, _, fourth, _ = spooled(office)
+    good = {path: path.read_bytes() for path in spooled(office)}
+    assert DONE == run("backup", "usb-a")[0]
+    bad = damage(fourth)
+    second.unlink()
+    assert PERSON == run("sync")[0]
+
+    code, out, err = run("doctor", "--repair", "--who", "siti")
+
+    assert (DONE, "") == (code, err)
+    assert (
+        f"Packet {fourth.stem} was damaged: a good copy from usb-a is in its place now; it goes on to usb-a."
+        in out
+    )
+    assert f"Packet {second.stem} was missing: a good copy from usb-a is in its place now." in out
+    assert first.stem not in out
+    assert good == {path: path.read_bytes() for path in good}
+    assert bad == (office / "data" / "spool.quarantine" / fourth.name).read_bytes()
+    with ktpsync.Office.open(office) as opened:
+        (told,) = [entry for entry in opened.status(fourth.stem).history if entry.event == "mended"]
+        assert "siti" == told.who
+        assert {"source": "usb-a", "why": "ktpsync doctor --repair"}.items() <= json.loads(
+            told.detail
+        ).items()
+    assert DONE == run("sync")[0]
+    assert DONE == run("doctor", "--read")[0]
+    code, out, _ = run("doctor", "--repair", "--read", "--who", "siti", "--json")
+    assert (DONE, []) == (code, json.loads(out)["packets"])
+
+
+def test_a_destination_that_holds_the_packet_gives_it_back(office: Path) -> None:
+    """The backup's copy is damaged too; what was delivered is asked for."""
+    path = spooled(office)[0]
+    good = path.read_bytes()
+    flip_in_backup(office, good)
+    config = office / "ktpsync.toml"
+    config.write_text(config.read_text().replace("[backups.usb-a]", "[backups.usb-b]"))
+    damage(path)
+
+    code, out, err = run("doctor", "--repair", "--read", "--who", "siti")
+
+    assert (DONE, "") == (code, err)
+    assert f"Packet {path.stem} was damaged: a good copy from usb-a is in its place now." in out
+    assert good == path.read_bytes()
+
+
+def test_what_no_place_has_is_left_and_named(office: Path) -> None:
+    """Recorded after the backup and delivered nowhere; the backup that is away is named, and nothing is moved."""
+    path = spooled(office)[4]
+    bad = damage(path)
+    (office.parent / "usb-a").rename(office.parent / "away")
+
+    code, _, err = run("doctor", "--repair", "--read", "--who", "siti")
+
+    assert DAMAGED == code
+    assert f"Packet {path.stem} was damaged, and no good copy was found." in err
+    assert "usb-a could not be read" in err
+    assert bad == path.read_bytes()
+
+
+def test_bytes_that_a_person_put_back_by_hand_let_the_delivery_go_on(office: Path) -> None:
+    """Nothing is mended then; what was set aside because of the damage is delivered."""
+    path = spooled(office)[4]
+    good = path.read_bytes()
+    damage(path)
+    assert PERSON == run("sync")[0]
+    path.write_bytes(good)
+
+    code, out, _ = run("doctor", "--repair", "--who", "siti", "--why", "file put back")
+
+    assert DONE == code
+    assert f"Packet {path.stem} is whole; it goes on to usb-a." in out
+    assert DONE == run("sync")[0]
+
+
+def test_a_quarantined_packet_that_the_database_does_not_know_comes_back(office: Path) -> None:
+    """After a rebuild without the backup its row is gone; the backup has it whole, and it is delivered."""
+    path = spooled(office)[0]
+    good = path.read_bytes()
+    path.write_bytes(good[:60])
+    spoil(office)
+    assert DAMAGED == run("doctor", "--rebuild")[0]
+    assert not path.exists()
+
+    code, out, _ = run("doctor", "--repair", "--who", "siti")
+
+    assert DONE == code
+    assert f"Packet {path.stem} was in quarantine and unknown to the database: a good copy from usb-a" in out
+    assert good == path.read_bytes()
+    with ktpsync.Office.open(office) as opened:
+        assert 5 == len(list(opened.outbox.packets()))
+    assert DONE == run("sync")[0]
+    assert DONE == run("doctor", "--read")[0]
+
+
+def test_repair_asks_who_and_goes_with_nothing_else(office: Path) -> None:
+    """The command line says what is missing."""
+    for wrong in (["--repair"], ["--repair", "--rebuild", "--who", "siti"], ["--who", "siti"]):
+        assert USAGE == run("doctor", *wrong, "--config", office)[0]

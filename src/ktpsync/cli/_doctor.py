@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import click
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.cli._output import Output
+    from ktpsync.office import MendedPacket
+
+_PROBLEMS: Final = {
+    "damaged": "was damaged",
+    "missing": "was missing",
+    "quarantined": "was in quarantine and unknown to the database",
+    "": "is whole",
+}
 
 
 @click.command()
@@ -27,18 +35,44 @@ if TYPE_CHECKING:
     type=FILE,
     help="With --rebuild --backup: an identity file that opens the backup.",
 )
+@click.option("--repair", is_flag=True, help="Bring good copies of damaged and missing packets. Needs --who.")
+@click.option("--who", help="With --repair: who decides this; kept in the audit trail.")
+@click.option(
+    "--why", help="With --repair: why; kept in the audit trail.  [default: ktpsync doctor --repair]"
+)
 @config_option
 @command
 def doctor(
-    output: Output, *, read: bool, rebuild: bool, backup: str | None, identity: Path | None, config: Path
+    output: Output,
+    *,
+    read: bool,
+    rebuild: bool,
+    backup: str | None,
+    identity: Path | None,
+    repair: bool,
+    who: str | None,
+    why: str | None,
+    config: Path,
 ) -> Exit:
-    """Examine the outbox, or make a damaged one anew.
+    """Examine the outbox, mend damaged packets, or make a damaged database anew.
 
-    Without --rebuild nothing is changed: the database, the sealed packets and the audit trail are compared.
+    Without --repair and --rebuild nothing is changed: the database, the sealed packets and the audit trail are compared.
+    With --repair, packets whose files are damaged, missing or in quarantine get good bytes from a backup that is
+    plugged in, or from where they were delivered, and go on to where they were set aside; --read looks at every byte for it.
     With --rebuild the database is set aside, never deleted, and a new one is made from the sealed packets,
     from what can still be read of the old one, and from a backup. Stop the service first. Files that cannot
     be packets are put into quarantine, with the reason beside them.
     """
+    if repair:
+        if rebuild or backup or identity:
+            raise click.UsageError(
+                "--repair goes with --read, --who and --why alone. Rebuild first, then repair."
+            )
+        if not who:
+            raise click.UsageError("--repair needs --who: who decides this is kept in the audit trail.")
+        return _repair(output, config, read=read, who=who, why=why or "ktpsync doctor --repair")
+    if who or why:
+        raise click.UsageError("--who and --why go with --repair.")
     if rebuild:
         return _rebuild(output, config, backup, identity)
     if backup or identity:
@@ -52,6 +86,45 @@ def doctor(
     output.say(f"{found.packets} packets, {len(found.problems)} problems.")
     output.result({**attrs.asdict(found), "warnings": list(warnings)})
     return Exit.DAMAGED if found.problems else Exit.DONE
+
+
+def _repair(output: Output, config: Path, *, read: bool, who: str, why: str) -> Exit:
+    with ktpsync.Office.open(config) as office:
+        report = office.mend(read=read, who=who, why=why)
+    for mended in report.packets:
+        if mended.whole:
+            output.say(_mended(mended))
+    left = [mended for mended in report.packets if not mended.whole]
+    output.complain(
+        f"Packet {mended.packet_id} {_PROBLEMS[mended.problem]}, and no good copy was found."
+        if mended.source is None
+        else f"Packet {mended.packet_id} {_PROBLEMS[mended.problem]}, and the good copy from {mended.source} could not be "
+        f"put back: {mended.failure}"
+        for mended in left
+    )
+    if left:
+        asked = ", ".join(name for name in report.asked if name not in report.away) or "none"
+        output.complain([f"Looked into: {asked}."])
+        output.complain(
+            f"{name} could not be read: {reason} Plug it in, and run this again."
+            for name, reason in report.away.items()
+        )
+    output.say(f"{len(report.packets) - len(left)} packets are whole again, {len(left)} are not.")
+    output.result(
+        {
+            "packets": [{**attrs.asdict(mended), "whole": mended.whole} for mended in report.packets],
+            "asked": list(report.asked),
+            "away": dict(report.away),
+        }
+    )
+    return Exit.DONE if report.ok else Exit.DAMAGED
+
+
+def _mended(mended: MendedPacket) -> str:
+    done = f"Packet {mended.packet_id} {_PROBLEMS[mended.problem]}"
+    if mended.source is not None:
+        done += f": a good copy from {mended.source} is in its place now"
+    return f"{done}; it goes on to {', '.join(mended.requeued)}." if mended.requeued else f"{done}."
 
 
 def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | None) -> Exit:

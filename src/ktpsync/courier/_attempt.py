@@ -20,6 +20,7 @@ from ktpsync.errors import (
     UnsupportedError,
 )
 from ktpsync.outbox import (
+    DAMAGED,
     Delivered,
     Failed,
     Rejected,
@@ -100,7 +101,7 @@ class Attempts:
                 lease.packet if self._spool.glance(lease.packet) else self._spool.bring_back(lease.packet)
             )
         except SpoolError as error:
-            return Rejected(lease=lease, code="damaged", reason=str(error)), None
+            return Rejected(lease=lease, code=DAMAGED, reason=str(error)), None
         except Exception as error:  # noqa: BLE001 - whatever keeps the backup away keeps only this packet waiting
             shortest, longest = _BACKUP_AWAY_MS
             wait = shortest + int(self._random.random() * (longest - shortest))
@@ -172,7 +173,7 @@ class Attempts:
             try:
                 self._spool.verify(lease.packet)
             except SpoolError as damage:
-                return Rejected(lease=lease, code="damaged", reason=str(damage))
+                return Rejected(lease=lease, code=DAMAGED, reason=str(damage))
         for refusal, code in _REFUSALS.items():
             if isinstance(error, refusal):
                 return Rejected(lease=lease, code=code, reason=str(error))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ktpsync.office._check import PlaceCheck, check_places
     from ktpsync.office._doctor import rebuild_outbox
     from ktpsync.office._key_tests import KeyState, KeyTestReport
+    from ktpsync.office._mending import MendedPacket, MendReport
     from ktpsync.office._office import Office
     from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
     from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
@@ -24,6 +25,7 @@ _ROOMS = {
     "_check": ("PlaceCheck", "check_places"),
     "_doctor": ("rebuild_outbox",),
     "_key_tests": ("KeyState", "KeyTestReport"),
+    "_mending": ("MendReport", "MendedPacket"),
     "_office": ("Office",),
     "_reports": ("DestinationReport", "ReconcileReport", "SyncReport"),
     "_restore": ("extract_packets", "list_snapshots", "restore", "verify_backup"),
@@ -36,6 +38,8 @@ __all__ = [
     "DestinationReport",
     "KeyState",
     "KeyTestReport",
+    "MendReport",
+    "MendedPacket",
     "Office",
     "PlaceCheck",
     "ReconcileReport",

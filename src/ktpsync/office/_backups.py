@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ktpsync.errors import DamagedBackupError
     from ktpsync.keys import IndexKey, StationKey, StationPublicKey
     from ktpsync.office._layout import DataFolder
+    from ktpsync.office._mending import MendReport
     from ktpsync.outbox import Outbox
     from ktpsync.plugins import Backend, PluginRegistry
 
@@ -158,6 +159,12 @@ class Backups:
             mended = repair(repository, copies.sources(sources), memory=self._data.backup_memory)
             found = self._verify(name, repository, progress=progress or ignore_progress)
             return mended, found
+
+    def mend(self, *, read: bool, who: str, why: str) -> MendReport:
+        """Bring good copies of what is damaged in the spool."""
+        from ktpsync.office._mending import mend  # noqa: PLC0415 - rarely needed
+
+        return mend(self._outbox, self.places, self._destinations(), read=read, who=who, why=why)
 
     def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
         """Try a restore."""

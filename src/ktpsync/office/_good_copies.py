@@ -33,7 +33,10 @@ class GoodCopies:
         outbox: Its spool, and what it knows of deliveries.
         places: The backups.
         destinations: The names of the destinations, and what makes their backends.
-        missing_from: The backup for which copies are looked for.
+        missing_from: The backup, or the spool, for which copies are looked for.
+
+    Attributes:
+        away: Why each of the backups that cannot be read now was passed over, by its name.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class GoodCopies:
         self._places = places
         self._destinations, self._backend = destinations
         self._missing_from = missing_from
+        self.away: dict[str, str] = {}
         self._open = contextlib.ExitStack()
         self._finders: dict[str, PacketFinder | None] = {}
 
@@ -67,14 +71,29 @@ class GoodCopies:
             with contextlib.suppress(KtpsyncError):
                 if _is(self._source(name)(packet_id), sha256):
                     found.append(name)
-        with contextlib.suppress(UnknownPacketError):
-            status = self._outbox.status(packet_id)
-            found += [
-                delivery.destination
-                for delivery in status.deliveries
-                if delivery.receipt is not None and delivery.receipt.sha256 == sha256
-            ]
+        found += self._receipts(packet_id, sha256)
         return found
+
+    def whole(self, packet_id: str, sha256: str | None) -> tuple[str, bytes] | None:
+        """Return the bytes of a packet from the first place that has them whole, with its name.
+
+        Backups are asked first, then the destinations that gave a receipt for these very bytes. Without a digest, only
+        backups are asked: they know it.
+
+        Args:
+            packet_id: Which.
+            sha256: The digest that the bytes must have, where it is known.
+        """
+        for name in self._others():
+            sealed = self._from_backup(name, packet_id, sha256)
+            if sealed is not None:
+                return name, sealed
+        for name in self._receipts(packet_id, sha256) if sha256 is not None else ():
+            with contextlib.suppress(KtpsyncError):
+                sealed = self._from_destination(name, packet_id)
+                if sealed is not None and _is(sealed, sha256):
+                    return name, sealed
+        return None
 
     def sources(self, names: Sequence[str]) -> list[GoodCopy]:
         """Return the places of these names to repair from.
@@ -90,6 +109,18 @@ class GoodCopies:
                 f"there are: {', '.join(known)}."
             )
         return [self._source(name) for name in names]
+
+    def _receipts(self, packet_id: str, sha256: str | None) -> list[str]:
+        """Return the destinations that gave a receipt for these bytes."""
+        try:
+            status = self._outbox.status(packet_id)
+        except UnknownPacketError:
+            return []
+        return [
+            delivery.destination
+            for delivery in status.deliveries
+            if delivery.receipt is not None and delivery.receipt.sha256 == sha256
+        ]
 
     def _others(self) -> list[str]:
         return [name for name in self._places.names() if name != self._missing_from]
@@ -107,16 +138,17 @@ class GoodCopies:
         except OSError:
             return None
 
-    def _from_backup(self, name: str, packet_id: str) -> bytes | None:
+    def _from_backup(self, name: str, packet_id: str, sha256: str | None = None) -> bytes | None:
         if name not in self._finders:
             try:
                 repository = self._open.enter_context(self._places.opened(name))
                 self._finders[name] = PacketFinder(repository)
-            except (BackendError, BackupError):
+            except (BackendError, BackupError) as error:
                 self._finders[name] = None
+                self.away[name] = str(error)
         finder = self._finders[name]
         with contextlib.suppress(BackendError, BackupError, UnknownPacketError):
-            return finder.read(packet_id) if finder is not None else None
+            return finder.read(packet_id, sha256) if finder is not None else None
         return None
 
     def _from_destination(self, name: str, packet_id: str) -> bytes | None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ktpsync.keys import StationPublicKey
     from ktpsync.office._backup_watch import BackupState
     from ktpsync.office._key_tests import KeyState, KeyTestReport, KeyTests
+    from ktpsync.office._mending import MendReport
     from ktpsync.office._reports import ReconcileReport, SyncReport
     from ktpsync.office._rotation import RotationReport
     from ktpsync.outbox import (
@@ -540,6 +541,26 @@ class Office:
         """
         name = self._backups.places.resolve(name)
         return self._backups.repair(name, tuple(sources), progress=progress)
+
+    def mend(self, *, read: bool = False, who: str, why: str) -> MendReport:
+        """Bring good copies of packets that are damaged or missing on this station, or lie in its quarantine.
+
+        They come from the backups that are at hand, or from a destination that gave a receipt and gives the bytes back.
+        Each is checked against the packet's digest, put back durably, and goes on to the destinations where it was set
+        aside; the damaged bytes stay in quarantine. What is whole is not touched.
+
+        Args:
+            read: Also read every sealed file; else only sizes, and the files that a courier found damaged.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Returns:
+            What was done, packet by packet. A packet of which no good copy is at hand raises nothing.
+
+        Raises:
+            ConfigError: Nobody, or no reason, is named.
+        """
+        return self._backups.mend(read=read, who=who, why=why)
 
     def prune(
         self,

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from ktpsync.outbox._deliveries import check_receipt
     from ktpsync.outbox._examine import Examination
     from ktpsync.outbox._limits import Limits
+    from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._outbox import Outbox
     from ktpsync.outbox._plain import plain
     from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
     from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._spool import Spool
-    from ktpsync.outbox._states import DeliveryState, state_diagram
+    from ktpsync.outbox._states import DAMAGED, DeliveryState, state_diagram
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
         AuditEntry,
@@ -53,13 +54,14 @@ _ROOMS = {
     "_deliveries": ("check_receipt",),
     "_examine": ("Examination",),
     "_limits": ("Limits",),
+    "_mending": ("Suspect",),
     "_outbox": ("Outbox",),
     "_plain": ("plain",),
     "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
     "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
     "_rewrap": ("RewrapReport",),
     "_spool": ("Spool",),
-    "_states": ("DeliveryState", "state_diagram"),
+    "_states": ("DAMAGED", "DeliveryState", "state_diagram"),
     "_storage": ("StorageView",),
     "_values": (
         "AuditEntry",
@@ -83,6 +85,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "DAMAGED",
     "FINAL_STATUSES",
     "LONGEST_THROTTLE_MS",
     "AuditEntry",
@@ -116,6 +119,7 @@ __all__ = [
     "StorageView",
     "Submission",
     "Submitted",
+    "Suspect",
     "backoff_ms",
     "borrowed_connection",
     "check_receipt",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._orphans import Orphans
     from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._values import PacketView
     from ktpsync.outbox._views import Views
 
 _PAGE = 500
@@ -63,16 +64,9 @@ class Examiner:
         packets = 0
         for view in self._views.packets():
             packets += 1
-            if view.location != "spool":
-                continue
-            packet = self._spool.packet(view.packet_id, view.sha256, view.size)
-            try:
-                if not self._spool.glance(packet):
-                    problems.append(f"The sealed bytes of packet {view.packet_id} are not in the spool.")
-                elif read:
-                    self._spool.verify(packet)
-            except SpoolError as error:
-                problems.append(str(error))
+            if view.location == "spool":
+                wrong = wrong_with(self._spool, view, read=read)
+                problems += [] if wrong is None else [wrong[1]]
         problems += self._audit.verify().problems
         try:
             self._orphans.check()
@@ -104,3 +98,23 @@ class Examiner:
             yield f"{len(old)} files older than 24 hours have no row; the service removes them."
         for path in self._spool.foreign_files():
             yield f"{path} is not a packet's file."
+
+
+def wrong_with(spool: Spool, view: PacketView, *, read: bool) -> tuple[str, str] | None:
+    """Return what is wrong with the file of a packet in the spool, in a word (``missing``, ``damaged``) and a sentence.
+
+    Args:
+        spool: The spool.
+        view: The packet, as its row says.
+        read: Whether to read the file; else only its size is looked at.
+    """
+    packet = spool.packet(view.packet_id, view.sha256, view.size)
+    try:
+        if not spool.glance(packet):
+            told = f"The sealed bytes of packet {view.packet_id} are not in the spool."
+            return "missing", f"{told} `ktpsync doctor --repair` looks for a good copy."
+        if read:
+            spool.verify(packet)
+    except SpoolError as error:
+        return "damaged" if spool.path(view.packet_id).exists() else "missing", str(error)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from pathlib import Path
 from random import Random, SystemRandom
@@ -21,6 +22,7 @@ from ktpsync.outbox._examine import Examiner
 from ktpsync.outbox._identity import outbox_id
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._limits import Limits
+from ktpsync.outbox._mending import Mending
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
 from ktpsync.outbox._rewrap import Rewrapping
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.errors import PacketError
     from ktpsync.outbox._examine import Examination
+    from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
@@ -106,6 +109,7 @@ class Outbox:
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._rewrapping = Rewrapping(database, spool, self.audit, clock)
         self._views = Views(database, spool, self._destinations, clock)
+        self._mending = Mending(database, spool, self.audit, self._views, clock)
         self._orphans = Orphans(spool, self.audit, self._views, clock, outbox_id=self.outbox_id)
 
     @classmethod
@@ -657,6 +661,43 @@ class Outbox:
         return Examiner(
             self._database, self.spool, self.audit, self._views, self._clock, orphans=self._orphans
         ).examine(read=read)
+
+    def suspects(self, *, read: bool = False) -> Iterator[Suspect]:
+        """Yield the packets whose bytes are damaged, missing or in quarantine, or wait for a person because they were.
+
+        Args:
+            read: Also read every sealed file; else only sizes, and the files that a courier found damaged.
+        """
+        return self._mending.suspects(read=read)
+
+    def from_quarantine(self, packet_id: str, sha256: str) -> bytes | None:
+        """Return a packet's bytes from quarantine, if whole ones were put there."""
+        return self._mending.from_quarantine(packet_id, sha256)
+
+    def put_back(self, packet_id: str, sealed: bytes, *, source: str, who: str, why: str) -> None:
+        """Let good bytes take the place of damaged or missing ones in the spool, durably. Whole ones stay.
+
+        The damaged ones go into quarantine. A packet that the database does not know any more gets its rows again, and
+        goes to all destinations.
+
+        Args:
+            packet_id: Which.
+            sealed: Its bytes.
+            source: Where they are from, for the audit trail.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Raises:
+            DigestError: They are other bytes than the packet's; nothing was changed.
+            SpoolError: The packet's bytes are not to be in the spool; nothing was changed.
+            StationFullError: The disk has no room. Damaged bytes are in quarantine then.
+        """
+        if self.locate(packet_id) is None:
+            sha256 = hashlib.sha256(sealed).hexdigest()
+            self.submit(sealed, packet_id=packet_id, sha256=sha256)
+            self._mending.tell(packet_id, sha256, source=source, who=who, why=why)
+        else:
+            self._mending.put_back(packet_id, sealed, source=source, who=who, why=why)
 
     # --- inside ---
 

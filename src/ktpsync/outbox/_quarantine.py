@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ktpsync.clock import utc_from_ms
 from ktpsync.files import fsync_folder, make_folder, write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._spool import Spool
+
+_SEALED: Final = ".age"
+_REASON: Final = ".reason.json"
 
 
 class Quarantine:
@@ -40,8 +44,21 @@ class Quarantine:
             target = self.folder / f"{path.name}.{number}"
         found = utc_from_ms(self._clock.now_ms()).isoformat(timespec="seconds")
         reason = json.dumps({"file": str(path), "reason": why, "found": found}).encode()
-        write_atomic(target.with_name(f"{target.name}.reason.json"), reason, replace=True)
+        write_atomic(target.with_name(f"{target.name}{_REASON}"), reason, replace=True)
         path.rename(target)
         fsync_folder(path.parent)
         fsync_folder(self.folder)
         return target
+
+    def packet_ids(self) -> list[str]:
+        """Return the ids of the packets of which a file is here, as the files' names say."""
+        names = [path.name for path in self._files() if _SEALED in path.name]
+        return sorted({name.partition(_SEALED)[0] for name in names})
+
+    def copies(self, packet_id: str) -> list[Path]:
+        """Return the files of one packet that are here, damaged ones and others."""
+        return [path for path in self._files() if path.name.partition(_SEALED)[0] == packet_id]
+
+    def _files(self) -> Iterator[Path]:
+        if self.folder.is_dir():
+            yield from (path for path in sorted(self.folder.iterdir()) if not path.name.endswith(_REASON))

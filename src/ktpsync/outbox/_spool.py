@@ -71,7 +71,8 @@ class Spool:
             if self.fetch is not None:
                 return self.fetch(packet_id, sha256)
             raise SpoolError(
-                f"The sealed bytes of packet {packet_id} are not in the spool. Restore them from the backup."
+                f"The sealed bytes of packet {packet_id} are not in the spool. `ktpsync doctor --repair` brings a good "
+                "copy from a backup, or from where it was delivered."
             ) from None
 
     def packet(self, packet_id: str, sha256: str, size: int) -> SealedPacket:
@@ -274,8 +275,7 @@ class Spool:
     def _damaged(self, packet: SealedPacket) -> SpoolError:
         return SpoolError(
             f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. They were left as they are. "
-            f"Move {self.path(packet.packet_id)} to another folder, then `ktpsync requeue` the packet: a good copy is "
-            "fetched from a backup that has one."
+            "`ktpsync doctor --repair` brings a good copy from a backup, or from where it was delivered."
         )
 
     def _place(self, packet_id: str) -> Path:

@@ -27,6 +27,9 @@ class DeliveryState(Enum):
     """A person settled it in another way, such as by handing over a disk."""
 
 
+DAMAGED = "damaged"
+"""The code of a delivery that a person must see to because the station's own bytes are damaged."""
+
 OPEN = "open"
 """How the database writes pending and leased: they differ only by owner and time."""
 

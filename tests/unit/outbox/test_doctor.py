@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from ktpsync.errors import OutboxDamagedError, OutboxInUseError
+from ktpsync.errors import DigestError, OutboxDamagedError, OutboxInUseError, SpoolError
 from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox, Spool, rebuild
 
 if TYPE_CHECKING:
@@ -277,3 +277,75 @@ def test_a_new_database_on_a_spool_with_packets_is_refused(station: Any, tmp_pat
     with pytest.raises(OutboxDamagedError, match="missing"):
         Outbox.open(tmp_path / "other.db", station.spool)
     assert 1 == len(packets_of(station))
+
+
+# --- mending, on both stores ---
+
+
+def test_good_bytes_take_the_place_of_damaged_ones(station: Any) -> None:
+    """The damaged ones are kept in quarantine, the trail says who and where from; once more nothing happens."""
+    outbox = station.outbox
+    packet = station.submit(b"good bytes").packet
+    path = outbox.spool.path(packet.packet_id)
+    path.write_bytes(b"bad bytes!")
+    (suspect,) = outbox.suspects(read=True)
+    assert (packet.packet_id, packet.sha256, "damaged") == (suspect.packet_id, suspect.sha256, suspect.why)
+    assert [] == list(outbox.suspects())
+
+    for _ in range(2):
+        outbox.put_back(packet.packet_id, b"good bytes", source="usb-a", who="siti", why="test")
+
+    assert b"good bytes" == path.read_bytes()
+    (apart,) = (station.spool.parent / "spool.quarantine").glob("*.age")
+    assert b"bad bytes!" == apart.read_bytes()
+    told = [entry for entry in outbox.status(packet.packet_id).history if entry.event == "mended"]
+    assert ["siti"] == [entry.who for entry in told]
+    assert [] == list(outbox.suspects(read=True))
+    assert () == outbox.examine(read=True).problems
+
+
+def test_other_bytes_are_not_put_back(station: Any) -> None:
+    """Bytes with another digest, and those of a packet that is not to be in the spool, change nothing."""
+    outbox = station.outbox
+    packet = station.submit(b"good bytes").packet
+    path = outbox.spool.path(packet.packet_id)
+    path.write_bytes(b"bad bytes!")
+    with pytest.raises(DigestError):
+        outbox.put_back(packet.packet_id, b"others", source="usb-a", who="siti", why="test")
+    assert b"bad bytes!" == path.read_bytes()
+    outbox.register_copy_target("r")
+    outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
+    outbox.offload(1, who="siti", prove=lambda _: True)
+    with pytest.raises(SpoolError, match="offloaded"):
+        outbox.put_back(packet.packet_id, b"good bytes", source="usb-a", who="siti", why="test")
+    assert not path.exists()
+
+
+def test_a_mending_that_was_killed_goes_on(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the quarantine and the new file the packet is missing; the next run sees that and mends it."""
+    outbox = station.outbox
+    packet = station.submit(b"good bytes").packet
+    outbox.spool.path(packet.packet_id).write_bytes(b"bad bytes!")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox.spool, "write", die)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.put_back(packet.packet_id, b"good bytes", source="usb-a", who="siti", why="test")
+    (suspect,) = outbox.suspects()
+    assert "missing" == suspect.why
+    outbox.put_back(packet.packet_id, b"good bytes", source="usb-a", who="siti", why="test")
+    assert () == outbox.examine(read=True).problems
+
+
+def test_whole_bytes_in_quarantine_are_found(station: Any) -> None:
+    """A file that was set apart by mistake is as good as a backup's copy."""
+    outbox = station.outbox
+    packet = station.submit(b"good bytes").packet
+    apart = station.spool.parent / "spool.quarantine"
+    apart.mkdir()
+    outbox.spool.path(packet.packet_id).rename(apart / f"{packet.packet_id}.age.1")
+    assert b"good bytes" == outbox.from_quarantine(packet.packet_id, packet.sha256)
+    assert None is outbox.from_quarantine(packet.packet_id, "0" * 64)

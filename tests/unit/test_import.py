@@ -19,6 +19,7 @@ PARTS = [
     "ktpsync.outbox",
     "ktpsync.packet",
     "ktpsync.plugins",
+    "ktpsync.records",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Final
 
 from ktpsync.errors import KeyFormatError
@@ -9,6 +11,12 @@ from ktpsync.errors import KeyFormatError
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES: Final = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_REMAINDERS: Final = tuple(
+    functools.reduce(operator.xor, (mask for bit, mask in enumerate(_GENERATOR) if top >> bit & 1), 0)
+    for top in range(32)
+)
+"""What the generator leaves of each symbol that is shifted out."""
+
 _CHECKSUM_SYMBOLS: Final = 6
 _MAX_SYMBOLS: Final = 4096
 
@@ -17,11 +25,7 @@ def _checksum(prefix: str, values: list[int]) -> int:
     expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
     state = 1
     for value in expanded + values:
-        top = state >> 25
-        state = (state & 0x1FFFFFF) << 5 ^ value
-        for bit, mask in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                state ^= mask
+        state = (state & 0x1FFFFFF) << 5 ^ value ^ _REMAINDERS[state >> 25]
     return state
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from ktpsync import config as configuration
-from ktpsync import courier
+from ktpsync import courier, records
 from ktpsync.clock import SystemClock
 from ktpsync.errors import ConfigError, KtpsyncError, OfficeClosedError
 from ktpsync.keys import IndexKey, StationKey
@@ -19,7 +19,6 @@ from ktpsync.office._layout import DataFolder
 from ktpsync.office._upkeep import Upkeep
 from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.plugins import PluginRegistry
-from ktpsync.records import Nik
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -229,7 +228,7 @@ class Office:
         self._tell(results, connection)
         return results
 
-    def find(self, *, reference: str | None = None, nik: Nik | str | None = None) -> list[str]:
+    def find(self, *, reference: str | None = None, nik: records.Nik | str | None = None) -> list[str]:
         """Return the ids of packets with this reference, or of the person with this NIK.
 
         Args:
@@ -239,7 +238,9 @@ class Office:
         Raises:
             NikError: The text cannot be a NIK.
         """
-        person = None if nik is None else self._intake.person(Nik(nik) if isinstance(nik, str) else nik)
+        person = (
+            None if nik is None else self._intake.person(records.Nik(nik) if isinstance(nik, str) else nik)
+        )
         return [view.packet_id for view in self.outbox.find(reference=reference, person=person)]
 
     # --- delivering ---

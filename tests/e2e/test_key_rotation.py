@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ktpsync
+from command_line import DAMAGED, DONE, WAITING, run
 from ktpsync import age, packet
 from ktpsync.backup import Depth, recipient_history
 from ktpsync.central import CentralSettings, running
@@ -245,6 +246,53 @@ def test_what_is_on_its_way_keeps_its_bytes_until_it_arrived(station: Station) -
     station.settle([moving, resting])
     assert station.rewrap().done
     assert all(station.opens(sealed, NEW) for (sealed,) in station.in_backup().values())
+
+
+def test_what_is_not_yet_rewrapped_is_no_damage(station: Station) -> None:
+    """Whole, and sealed to the recipients from before: told apart, with words and an exit code of its own."""
+    moving, resting = station.record(1, 2)
+    station.office.backup("usb-a")
+    (lease,) = station.office.outbox.claim("carrier", 1, 60)
+    station.change_recipients()
+    station.office.backup("usb-a")
+    before = station.verify(NEW)
+    assert ((), 2, 1) == (before.problems, len(before.older), len(before.older_snapshots))
+    station.rewrap()
+    age.write_identity_file(station.folder / "new.key", NEW)
+    age.write_identity_file(station.folder / "old.key", OLD)
+    arguments = ("verify", "usb-a", "--config", station.config, "--open")
+
+    found = run(*arguments, station.folder / "new.key")
+
+    assert WAITING == found.code
+    assert "1 packets and 0 snapshots are whole and not yet rewrapped" in found.err
+    assert [moving] == run(*arguments, station.folder / "new.key", "--json").json()["not_yet_rewrapped"][
+        "packets"
+    ]
+    assert DAMAGED == run(*arguments, station.folder / "old.key").code
+
+    station.office.outbox.release(lease)
+    station.settle([moving, resting])
+    assert station.rewrap().done
+    assert DONE == run(*arguments, station.folder / "new.key").code
+
+
+def test_without_a_change_of_recipients_a_packet_that_does_not_open_is_a_problem(station: Station) -> None:
+    """A wrong key is not taken for a rotation that is under way; neither is a damaged packet in the middle of one."""
+    station.record(1)
+    station.office.backup("usb-a")
+    assert not station.verify(NEW).ok
+    station.change_recipients()
+    station.office.backup("usb-a")
+    for pack in (station.folder / "usb-a" / "packs").glob("*.tar"):
+        data = bytearray(pack.read_bytes())
+        data[len(data) // 2] ^= 1
+        pack.write_bytes(data)
+
+    found = station.verify(NEW)
+
+    assert 1 == len(found.damaged_packets)
+    assert () == found.older
 
 
 @pytest.mark.slow

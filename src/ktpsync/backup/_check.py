@@ -28,7 +28,7 @@ from ktpsync.backup._genuine import chain_problems, memory_problems, signer_prob
 from ktpsync.backup._memory import Knowledge
 from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback
-from ktpsync.backup._recipients import RECIPIENTS_PREFIX
+from ktpsync.backup._recipients import RECIPIENTS_PREFIX, recipient_history
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._sample import Sample, everything, sample
 from ktpsync.backup._source import BackupSource, mark_copied
@@ -38,6 +38,7 @@ from ktpsync.errors import (
     BackupError,
     CorruptError,
     DamagedBackupError,
+    NoMatchingIdentityError,
     NotFoundError,
     PacketError,
     RecordError,
@@ -72,6 +73,9 @@ class Check:
     replaced: dict[str, set[str]] = Factory(dict)
     own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
+    older: dict[str, None] = Factory(dict)
+    older_snapshots: list[str] = Factory(list)
+    changed: bool = False
     notes: list[str] = Factory(list)
     objects: dict[str, ObjectInfo] = Factory(dict)
     bytes_read: int = 0
@@ -98,6 +102,8 @@ class Check:
             for pack in snapshot.manifest.packs
             if pack.name not in dropped_packs
         }
+        if self.depth is Depth.OPEN:
+            self.changed = self._recipients_changed()
         part = self._part(packs, snapshots)
         self.cursor = part.cursor
         chosen = [pack for name, pack in packs.items() if name in part.packs]
@@ -121,6 +127,8 @@ class Check:
             packets=self.packets_total,
             bytes_read=self.bytes_read,
             problems=tuple(self.problems),
+            older=tuple(self.older),
+            older_snapshots=tuple(self.older_snapshots),
             notes=tuple(self.notes),
         )
 
@@ -201,6 +209,11 @@ class Check:
                 self._report(key, "It is the state of another snapshot.")
             for _ in state.records():
                 pass
+        except NoMatchingIdentityError as error:
+            if self.changed and not self._names_us(manifest.recipients):
+                self.older_snapshots.append(manifest.name)
+            else:
+                self._report(key, str(error))
         except (AgeError, DamagedBackupError) as error:
             self._report(key, str(error))
 
@@ -279,8 +292,25 @@ class Check:
         assert self.open_packet is not None
         try:
             self.open_packet(packet_id, sealed)
+        except NoMatchingIdentityError as error:
+            if self.changed:
+                self.older[packet_id] = None
+            else:
+                self._report(key, f"it does not open: {error}", packet_id)
         except (AgeError, PacketError, RecordError) as error:
             self._report(key, f"it does not open: {error}", packet_id)
+
+    def _recipients_changed(self) -> bool:
+        """Return whether the identities are those of the recipients that the station has now, and had others before.
+
+        A packet whose bytes are whole, and which they do not open, was then sealed before and not rewrapped yet.
+        """
+        stations = {"", *(station.key_id for station in self.trusted or ())}
+        history = [line for line in recipient_history(self.repository) if line.station in stations]
+        return len(history) > 1 and self._names_us(history[-1].recipients)
+
+    def _names_us(self, recipients: Collection[str]) -> bool:
+        return any(str(identity.recipient) in recipients for identity in self.identities)
 
     def _index(self, pack: PackEntry, key: str | None) -> tuple[PackIndex | None, bool]:
         """Return a pack's index, from the pack itself if the index is damaged, and whether it is the one recorded."""

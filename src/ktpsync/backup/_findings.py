@@ -65,6 +65,9 @@ class VerifyReport:
         bytes_read: Bytes of packs, indexes and states read back.
         problems: All that is wrong.
         notes: What is odd but no damage, such as files left by an interrupted backup.
+        older: Ids of packets that are whole and sealed to recipients that the station had before: those given here
+            do not open them until they are rewrapped.
+        older_snapshots: Names of snapshots whose state is sealed so.
     """
 
     repository: str
@@ -75,6 +78,8 @@ class VerifyReport:
     bytes_read: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    older: tuple[str, ...] = ()
+    older_snapshots: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

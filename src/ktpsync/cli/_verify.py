@@ -43,7 +43,8 @@ def verify(
 ) -> Exit:
     """Check the backup NAME, or the backup in the marked folder NAME of a disk.
 
-    By default every byte is read back from the medium and compared with its digest; no key is needed.
+    By default every byte is read back from the medium and compared with its digest; no key is needed. Ends with code 3 if
+    all is whole, and with --open some packets are still sealed to recipients from before.
     """
     from ktpsync.backup import Depth
 
@@ -76,6 +77,13 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
     for line in report.notes:
         output.say(line)
     output.complain(report.problems)
+    if report.older or report.older_snapshots:
+        told = (
+            f"{len(report.older)} packets and {len(report.older_snapshots)} snapshots are whole and not yet rewrapped: "
+            "they are sealed to the recipients from before, and open with the former key alone. Keep that key, and run "
+            "`ktpsync rewrap` until it ends with code 0."
+        )
+        output.warn([told])
     words = (
         "all good"
         if report.ok
@@ -98,10 +106,13 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
             "bytes_read": report.bytes_read,
             "problems": [str(problem) for problem in report.problems],
             "damaged_packets": list(report.damaged_packets),
+            "not_yet_rewrapped": {"packets": list(report.older), "snapshots": list(report.older_snapshots)},
             "repaired": [] if mended is None else list(mended.repaired),
             "unrepaired": [] if mended is None else list(mended.unrepaired),
         }
     )
     if empty:
         return Exit.PERSON
-    return Exit.DONE if report.ok else Exit.DAMAGED
+    if not report.ok:
+        return Exit.DAMAGED
+    return Exit.WAITING if report.older or report.older_snapshots else Exit.DONE

@@ -90,6 +90,31 @@ def test_every_contract_test_catches_something() -> None:
     assert tests == {name for caught_by in EXPECTED.values() for name in caught_by}
 
 
+def test_a_failing_contract_test_shows_the_values(tmp_path: Path) -> None:
+    """An author sees what was compared, as in tests of their own."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_broken.py").write_text((HERE / "broken_backends.py").read_text(encoding="utf-8"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "TestLosingTheEnd and is_read",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+
+    assert "AssertionError: assert b'" in done.stdout
+
+
 def test_a_deviation_that_names_no_test_is_refused() -> None:
     """A typing error must not switch anything off in silence."""
     with pytest.raises(

@@ -7,7 +7,9 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ import ktpsync
 from command_line import BAD_INPUT, DONE, FAILED, PERSON, USAGE, WAITING
 from command_line import invoke as run
 from ktpsync.central import CentralSettings, running
+from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 PLUGIN = """
 import sys
 from attrs import frozen
+from ktpsync.backends.disk.backend import DiskBackend
 from ktpsync.plugins import Backend, BackendSpec, Health, hookimpl
 
 @frozen(kw_only=True)
@@ -34,6 +38,8 @@ class Settings:
 
 class Moody(Backend):
     def __init__(self, settings, context):
+        if settings.mood == "angry":
+            raise RuntimeError("hush")
         self.mood = settings.mood
     def deliver(self, packet): ...
     def check(self):
@@ -41,10 +47,18 @@ class Moody(Backend):
             raise RuntimeError(self.mood)
         return Health(summary="All is well.", free=7, details={"colour": "blue"})
 
+class Broken(DiskBackend):
+    def put(self, key, source, *, size, sha256):
+        raise RuntimeError("hush")
+
 @hookimpl
 def ktpsync_backends():
     yield BackendSpec(name="moody", api_version=1, summary="x", config="ktpsync_test_moody:Settings",
                       factory="ktpsync_test_moody:Moody")
+    yield BackendSpec(name="misspelt", api_version=1, summary="x", config="ktpsync.no_such_module:Settings",
+                      factory="ktpsync_test_moody:Moody")
+    yield BackendSpec(name="broken", api_version=1, summary="x", factory="ktpsync_test_moody:Broken",
+                      config="ktpsync.backends.disk.backend:DiskSettings")
     yield BackendSpec(name="gone", api_version=1, summary="x", config="no_such_package:Settings",
                       factory="no_such_package:Gone")
 @hookimpl
@@ -102,7 +116,7 @@ def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
         "ktpsync-moody",
         "3.4",
         "1",
-        "backend moody, backend gone, observes delivered",
+        "backend moody, backend misspelt, backend broken, backend gone, observes delivered",
         "usable",
     ] == lines["mood"]
     assert "secrets keyring" == lines["keyring"][4]
@@ -112,7 +126,7 @@ def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
         "distribution": "ktpsync-moody",
         "version": "3.4",
         "api_version": 1,
-        "backends": ["moody", "gone"],
+        "backends": ["moody", "misspelt", "broken", "gone"],
         "secret_providers": [],
         "observes": ["ktpsync_delivered"],
         "rejected": None,
@@ -204,6 +218,12 @@ def free_port() -> int:
         ('backend = "http"\n', "url: this setting is missing", BAD_INPUT),
         ('backend = "dsik"\n', "Perhaps 'disk'", FAILED),
         ('backend = "gone"\n', "needs the package 'no_such_package', which is missing", FAILED),
+        (
+            'backend = "misspelt"\n',
+            "'ktpsync.no_such_module:Settings' names no module. Tell the plugin's",
+            FAILED,
+        ),
+        ('backend = "moody"\nmood = "angry"\n', "x cannot be used: RuntimeError in the plugin", FAILED),
         ('backend = "moody"\nmood = "sad"\n', "the backend failed with RuntimeError: sad", FAILED),
     ],
 )
@@ -224,6 +244,49 @@ def test_what_is_not_well_says_what_to_do(
     assert words in document["checks"][0]["error"]["message"]
     assert "hush" not in checked.stdout + checked.stderr
     assert len(checked.stdout.splitlines()) <= 3
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_plugin_that_cannot_be_made_stops_no_other(office: Path) -> None:
+    """Whatever its constructor raises: the service goes on with the others, `sync` says which one it is."""
+    configure(
+        office,
+        '[destinations.bad]\nbackend = "moody"\nmood = "angry"\n'
+        '[destinations.good]\nbackend = "disk"\npath = "../usb-a"\n',
+    )
+    stop = threading.Event()
+    with ktpsync.Office.open(office) as opened, ThreadPoolExecutor(1) as pool:
+        opened.submit(make_enrollment(1))
+        service = pool.submit(opened.run, stop)
+        while not service.done() and not opened.outbox.destination("good").delivered:
+            stop.wait(0.05)
+        delivered = opened.outbox.destination("good").delivered
+        stop.set()
+        service.result()
+
+    assert 1 == delivered
+    synced = run("sync")
+
+    assert FAILED == synced.exit_code
+    assert "bad cannot be used: RuntimeError in the plugin" in synced.stdout + synced.stderr
+    assert "hush" not in synced.stdout + synced.stderr
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_plugin_that_breaks_in_a_backup_is_told_in_a_sentence(
+    office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is for its author, who asks for it."""
+    configure(office, '[backups.b]\nbackend = "broken"\npath = "../usb-a"\n')
+
+    made = run("backup", "b")
+
+    assert FAILED == made.exit_code
+    assert made.stderr.startswith("ktpsync: RuntimeError in ktpsync_test_moody.")
+    assert "hush" not in made.stdout + made.stderr
+    monkeypatch.setenv("KTPSYNC_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="hush"):
+        run("backup", "b")
 
 
 def test_a_token_is_in_no_log(office: Path, centre: str, caplog: pytest.LogCaptureFixture) -> None:

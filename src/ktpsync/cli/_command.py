@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Concatenate
 
 P = ParamSpec("P")
+
+DEBUG_VARIABLE: Final = "KTPSYNC_DEBUG"
+"""Environment variable: show the traceback of an error that nobody expected."""
 
 FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 """A file that is there already."""
@@ -58,6 +63,32 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
             output.failure(
                 OSError(f"{where}{error.strerror or error}. Nothing that was stored is lost."), code
             )
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            code = Exit.FAILED
+            output.failure(_mistake(error), code)
         sys.exit(code)
 
     return run
+
+
+def _mistake(error: Exception) -> KtpsyncError:
+    """Say whose mistake an error is that nobody expected; its text may hold what must not be shown."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    module = next(
+        (
+            name
+            for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__)))
+            if (name := str(frame.f_globals.get("__name__", ""))).partition(".")[0]
+            not in sys.stdlib_module_names
+        ),
+        str(frame.f_globals.get("__name__")),
+    )
+    return KtpsyncError(
+        f"{type(error).__name__} in {module}. This is a mistake of the program or of a plugin, not yours; nothing "
+        f"that was stored is lost. Tell the author of {module.partition('.')[0]}; with {DEBUG_VARIABLE}=1 in the "
+        "environment the traceback is shown."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import os
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pluggy
 from attrs import evolve
 
-from ktpsync.errors import PluginError, UnknownBackendError
+from ktpsync.errors import KtpsyncError, PluginError, UnknownBackendError
 from ktpsync.plugins import _hookspecs
 from ktpsync.plugins._hookspecs import PROJECT
 from ktpsync.plugins._loading import PluginInfo, info_of, load_one
@@ -175,7 +176,7 @@ class PluginRegistry:
 
         Raises:
             UnknownBackendError: No usable plugin offers it.
-            PluginError: It cannot be imported, or what is imported is not usable.
+            PluginError: It cannot be imported, what is imported is not usable, or its constructor fails.
             ConfigError: The settings have problems; all of them are listed.
         """
         spec = self.spec(backend)
@@ -184,11 +185,29 @@ class PluginRegistry:
         )
         factory = backend_class(spec)
         try:
-            return factory(config, context)  # type: ignore[call-arg]  # the author's interface
+            inspect.signature(factory).bind(config, context)
         except TypeError as error:
             raise PluginError(
                 f"The backend {backend!r} cannot be made: {error}. Its class must take (config, context)."
             ) from error
+        try:
+            return factory(config, context)  # type: ignore[call-arg]  # the author's interface
+        except KtpsyncError:
+            raise
+        except Exception as error:
+            _log.debug("The backend %s of %s failed.", backend, context.name, exc_info=True)
+            # The text of such an error may hold a secret of the settings.
+            raise PluginError(
+                f"{context.name} cannot be used: {type(error).__name__} in {self._offering(backend)}. Tell its "
+                "author; the log has the traceback at level debug."
+            ) from error
+
+    def _offering(self, backend: str) -> str:
+        """Name the plugin that offers a backend, for a person."""
+        for info in self._plugins.values():
+            if info.rejected is None and backend in info.backends:
+                return f"the plugin {info.key}, version {info.version}"
+        return f"the plugin of the backend {backend!r}"
 
     def _settle(self, offers: Mapping[str, tuple[BackendSpec | SecretProvider, ...]]) -> None:
         """Take what is offered, and refuse all plugins that claim what another one claims too."""

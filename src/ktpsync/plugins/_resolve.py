@@ -40,10 +40,21 @@ def settings_class(spec: BackendSpec) -> type:
         settings_converter(_SOURCES).get_structure_hook(found)
     except Exception as error:
         raise PluginError(
-            f"The backend {spec.name!r} cannot be used: a field of its settings {spec.config} is of a kind that cannot "
-            f"be read from the file: {error}"
+            f"The backend {spec.name!r} cannot be used: {_unreadable(found)} of its settings {spec.config} is of a kind "
+            f"that cannot be read from the file: {error}"
         ) from error
     return found
+
+
+def _unreadable(settings: type) -> str:
+    """Name the field whose type nothing can read."""
+    converter = settings_converter(_SOURCES)
+    for attribute in attrs.fields(settings):
+        try:
+            converter.get_structure_hook(attribute.type)
+        except Exception:  # noqa: BLE001 - whatever it is, it is this field's
+            return f"the field {attribute.name!r}"
+    return "a field"
 
 
 def backend_class(spec: BackendSpec) -> type[Backend]:
@@ -85,6 +96,11 @@ def _resolve(spec: BackendSpec | SecretProvider, target: str) -> object:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         missing = error.name or module
+        if "." in missing and f"{module}.".startswith(f"{missing}."):
+            raise PluginError(
+                f"The {kind} {spec.name!r} cannot be used: {target!r} names no module. Tell the plugin's author; "
+                f"there is no {missing!r}."
+            ) from error
         extra = _EXTRAS.get(missing.partition(".")[0])
         hint = f'; run: pip install "ktpsync[{extra}]"' if extra else ""
         raise PluginError(

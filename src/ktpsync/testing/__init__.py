@@ -6,6 +6,7 @@ pytest: ``pip install "ktpsync[testing]"`` brings both. Names are loaded on firs
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from ktpsync.lazy import exports
@@ -74,6 +75,12 @@ __all__ = [
 
 
 _load, __dir__ = exports(__name__, _ROOMS)
+
+_KIT = ("_contract", "_storage_contract", "_central_contract")
+
+if "pytest" in sys.modules:
+    # Before they are imported, so that a failing test of the kit shows the values that it compared.
+    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{room}" for room in _KIT))
 
 
 def __getattr__(name: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from typing import TYPE_CHECKING
@@ -136,6 +137,24 @@ class StorageContract(BackendContract):
         self.put(backend, "a", content)
         assert content == self.get(backend, "a")
 
+    def test_one_of_several_writers_of_a_key_wins(self, backend: StorageBackend) -> None:
+        """Different bytes put under one key at one time: one is stored and stays, the others are told of it."""
+        contents = [bytes([65 + number]) * 1000 for number in range(4)]
+
+        for turn in range(3):
+            key = f"folder/{turn}"
+
+            def put(number: int, key: str = key) -> bool:
+                try:
+                    self.put(backend, key, contents[number])
+                except ConflictError:
+                    return False
+                return True
+
+            winners = [number for number, won in enumerate(self._at_once(4, put)) if won]
+            assert len(winners) == 1
+            assert self.get(backend, key) == contents[winners[0]]
+
     def test_an_unfinished_put_is_not_seen(self, backend: StorageBackend) -> None:
         """While bytes are still coming, nobody finds the object; a reader never gets half of it."""
         content = b"x" * 300_000
@@ -194,6 +213,18 @@ class StorageContract(BackendContract):
         assert [info.key for info in backend.list()] == ["ab"]
         self.put(backend, "a", b"second")
         assert self.get(backend, "a") == b"second"
+
+    def test_a_folder_is_no_object(self, backend: StorageBackend) -> None:
+        """What only looks like a key because others begin with it is not found, and removing it removes nothing."""
+        self.put(backend, "a/b", b"stays")
+
+        assert not backend.exists("a")
+        with pytest.raises(NotFoundError):
+            backend.open("a")
+        with contextlib.suppress(BackendError):  # some servers refuse; what counts is that nothing goes
+            backend.delete("a")
+        assert [info.key for info in backend.list()] == ["a/b"]
+        assert self.get(backend, "a/b") == b"stays"
 
     def test_a_folder_that_was_emptied_can_be_used_again(self, backend: StorageBackend) -> None:
         """Objects come and go in one folder, also at one time."""

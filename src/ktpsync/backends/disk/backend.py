@@ -176,6 +176,8 @@ class DiskBackend(StorageBackend):
         root, _ = self._binding.right_disk()
         path = root / key
         with self._speaking_of(key, root):
+            if path.is_dir():
+                return  # a folder is no object
             try:
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
 import stat
 import threading
@@ -172,3 +173,33 @@ def test_what_is_found_wrong_while_the_medium_writes_leaves_nothing(tmp_path: Pa
     with pytest.raises(ValueError, match="wrong digest"):
         files.write_atomic(path, b"sealed", meanwhile=refuse)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, (16 << 20) + 512])
+@pytest.mark.parametrize("offset", [0, 1])
+def test_what_is_written_steadily_is_whole(tmp_path: Path, size: int, offset: int) -> None:
+    """In whole blocks or not, from memory that begins at a page or not: all bytes arrive, and no other."""
+    memory = mmap.mmap(-1, size + 1)
+    memory[:] = os.urandom(len(memory))
+    data = memoryview(memory)[offset : offset + size]
+
+    with files.atomic_writer(tmp_path / "a") as file:
+        files.write_steadily(file, data)
+
+    assert data == (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="the system always writes into its page cache")
+def test_what_is_written_steadily_leaves_the_page_cache_alone(tmp_path: Path) -> None:
+    """A large backup does not push what the station works with out of its memory."""
+    path = tmp_path / "a"
+    path.touch()
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("this file system cannot write past the page cache")
+    with path.open("r+b") as file:
+        files.write_steadily(file, memoryview(mmap.mmap(-1, 1 << 20)))
+
+        with pytest.raises(BlockingIOError):
+            os.preadv(file.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT)

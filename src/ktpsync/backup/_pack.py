@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
 
 PACK_SIZE: Final = 64 << 20
-"""Bytes after which a pack is closed. Two packs are held in memory while a backup runs."""
+"""Bytes after which a pack is closed. Up to three packs are held in memory while a backup runs."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _LIST_SUFFIX: Final = ".sha256"
 _PACKET_SUFFIX: Final = ".age"
+
+
+def packed_size(size: int) -> int:
+    """Return how many bytes of a pack a packet of so many bytes takes."""
+    return _BLOCK + size + -size % _BLOCK
 
 
 @frozen(kw_only=True)

@@ -30,7 +30,7 @@ from ktpsync.backup._documents import (
 from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._progress import ProgressCallback
 from ktpsync.backup._repository import Repository, Snapshot, current_packs
-from ktpsync.backup._sending import PackSender, Tally, new_buffers
+from ktpsync.backup._sending import IN_FLIGHT, PackSender, Tally, new_buffers
 from ktpsync.backup._source import BackupSource, mark_copied
 from ktpsync.backup._state import SealedState, StateHead, seal_state
 from ktpsync.clock import Clock, utc_from_ms, utc_text
@@ -165,7 +165,7 @@ class SnapshotRun:
         Returns:
             What the station remembers now, the snapshot, and whether everything is in it.
         """
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-backup") as uploader:
+        with ThreadPoolExecutor(max_workers=IN_FLIGHT, thread_name_prefix="ktpsync-backup") as workers:
             sender = PackSender(
                 source=self.source,
                 repository=self.repository,
@@ -175,7 +175,7 @@ class SnapshotRun:
                 buffers=self.buffers,
                 tally=self.tally,
                 progress=self.progress,
-                uploader=uploader,
+                workers=workers,
             )
             return self._one(sender, known, head, full=full, rework=rework)
 
@@ -213,7 +213,7 @@ class SnapshotRun:
             station_key=self.station.to_pem().decode() if self.include_station_key else None,
             index_key=self.index_key,
         )
-        quiet = sender.idle and sequence == known.quiet_at
+        quiet = sequence == known.quiet_at and sender.idle()
         if head is not None and quiet and not full and rework is None:
             return known, None, True
         # The last packs are still on their way while the state is sealed.

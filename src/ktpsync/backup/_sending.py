@@ -1,8 +1,11 @@
-"""Packs on their way into the repository: one is built while the one before is written."""
+"""Packs on their way into the repository: some are built while one is written."""
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+import sys
+import threading
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +13,7 @@ from attrs import Factory, define
 
 from ktpsync.backup._documents import PackEntry, index_key, pack_key
 from ktpsync.backup._memory import BackupMemory
-from ktpsync.backup._pack import Pack, PackWriter
+from ktpsync.backup._pack import Pack, PackWriter, packed_size
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import BackupSource
@@ -21,13 +24,27 @@ if TYPE_CHECKING:
 
     from ktpsync.packet import SealedPacket
 
+IN_FLIGHT: Final = 3
+"""Packs that are built or written at a time: two processors are busy also while a third pack waits for the disk."""
+
 _SLACK: Final = 4 << 20
 """Bytes that a pack may be larger than its size, before its memory must grow."""
 
 
 def new_buffers(pack_size: int) -> tuple[mmap.mmap, ...]:
-    """Return the memory in which packs are built, in turns."""
-    return tuple(mmap.mmap(-1, pack_size + _SLACK) for _ in range(2))
+    """Return the memory in which packs are built, in turns. It is taken from the system as it is used."""
+    return tuple(_memory(pack_size + _SLACK) for _ in range(IN_FLIGHT))
+
+
+def _memory(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # Small pages would take as long as a third of the hashing. Kernels can be built without large ones.
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 @define
@@ -78,7 +95,7 @@ class PackSender:
         buffers: Memory to build packs in; nothing else may use it meanwhile.
         tally: Counts what is sent.
         progress: Called as packs are stored.
-        uploader: Writes packs, one after the other.
+        workers: Build packs side by side; one at a time is written.
     """
 
     source: BackupSource
@@ -89,19 +106,20 @@ class PackSender:
     buffers: tuple[mmap.mmap, ...]
     tally: Tally
     progress: ProgressCallback
-    uploader: Executor
+    workers: Executor
     _adopted: list[PackEntry] = Factory(list)
-    _sent: list[Future[PackEntry]] = Factory(list)
+    _sent: list[Future[PackEntry | None]] = Factory(list)
     _packed: dict[str, str] = Factory(dict)
+    _medium: threading.Lock = Factory(threading.Lock)
 
-    @property
     def idle(self) -> bool:
-        """Whether there is no pack."""
-        return not self._adopted and not self._sent
+        """Return whether there is no pack; waits for the first."""
+        return not self._adopted and all(future.result() is None for future in self._sent)
 
     def results(self) -> list[PackEntry]:
-        """Return all packs when the last is stored, in the order in which they were built."""
-        return [*self._adopted, *(future.result() for future in self._sent)]
+        """Return all packs when the last is stored, in the order of their names."""
+        sent = (future.result() for future in self._sent)
+        return [*self._adopted, *(entry for entry in sent if entry is not None)]
 
     def adopt(self) -> None:
         """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
@@ -129,29 +147,46 @@ class PackSender:
             Whether nothing is left to be sent.
         """
         complete = True
-        stored = 0
-        writer = self._new_writer()
+        sent = size = 0
+        packets: list[SealedPacket] = []
         for packet in self.source.uncopied(lineage):
             if self._packed.get(packet.packet_id) == packet.sha256:
                 continue
-            if stored + writer.size >= self.snapshot_size:
+            if sent + size >= self.snapshot_size:
                 complete = False
                 break
             self._packed[packet.packet_id] = packet.sha256
-            self._add(writer, packet)
-            if writer.size >= self.pack_size:
-                stored += writer.size
-                self._sent.append(self.uploader.submit(self.send, writer))
-                writer = self._new_writer()
-        if writer.packets:
-            self._sent.append(self.uploader.submit(self.send, writer))
+            packets.append(packet)
+            size += packed_size(packet.size)
+            if size >= self.pack_size:
+                self._begin(packets)
+                sent += size
+                packets, size = [], 0
+        if packets:
+            self._begin(packets)
         return complete
+
+    def _begin(self, packets: list[SealedPacket]) -> None:
+        """Have a pack built and stored as soon as there is memory for it."""
+        number = len(self._sent)
+        if number >= len(self.buffers):
+            # It is built in the memory of one that must be stored by then.
+            self._sent[-len(self.buffers)].result()
+        writer = PackWriter(buffer=self.buffers[number % len(self.buffers)])
+        self._sent.append(self.workers.submit(self._build, writer, packets))
+
+    def _build(self, writer: PackWriter, packets: list[SealedPacket]) -> PackEntry | None:
+        for packet in packets:
+            self._add(writer, packet)
+        return self.send(writer) if writer.packets else None
 
     def send(self, writer: PackWriter) -> PackEntry:
         """Finish a pack and store it, remembered before."""
         pack = writer.finish()
         self.memory.note_pack(pack.entry, pack.index)
-        self._put(pack)
+        # Several at a time would only make the heads of a disk jump, or share a thin line.
+        with self._medium:
+            self._put(pack)
         return pack.entry
 
     def _put(self, pack: Pack) -> None:
@@ -161,13 +196,6 @@ class PackSender:
         self.repository.put_bytes(index_key(entry.name), pack.index)
         self.tally.add_pack(entry)
         self.progress(self.tally.progress())
-
-    def _new_writer(self) -> PackWriter:
-        number = len(self._sent)
-        if number >= len(self.buffers):
-            # The next pack is built in the memory of one that must be stored by then.
-            self._sent[-len(self.buffers)].result()
-        return PackWriter(buffer=self.buffers[number % len(self.buffers)])
 
     def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
         try:

@@ -91,7 +91,7 @@ def backup(
         index_key: The key of the outbox's keyed hashes, to go into the sealed state: without it a restored
             outbox does not recognise what was submitted before.
         full: Whether to write the whole state even where a delta would do.
-        pack_size: Bytes after which a pack is closed; two are held in memory.
+        pack_size: Bytes after which a pack is closed; up to three are held in memory.
         snapshot_size: Bytes of new packets after which a snapshot is committed and another begun.
         clock: The clock to ask.
         progress: Called as packs are stored.
@@ -140,7 +140,7 @@ def _report(run: SnapshotRun, known: Knowledge, head: Snapshot | None, names: li
         lineage=known.lineage,
         snapshots=tuple(names),
         head=head.ref.name if head else None,
-        packs=tuple(run.tally.packs),
+        packs=tuple(sorted(run.tally.packs)),
         packets=run.tally.packets,
         bytes_written=run.tally.written,
         totals=head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0),

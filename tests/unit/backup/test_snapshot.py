@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tarfile
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import attrs
 import pytest
 
 from ktpsync.backup import Repository, Retention, prune, verify
-from ktpsync.errors import RepositoryError
+from ktpsync.errors import RepositoryError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_backup_then_restore_gives_the_same_bytes_and_state(bench: Any) -> None:
@@ -81,6 +86,122 @@ def test_a_long_backup_commits_snapshots_on_its_way(bench: Any) -> None:
     manifests = [bench.repository.snapshot(name).manifest for name in made.snapshots]
     assert [False, False, True] == [manifest.complete for manifest in manifests]
     assert verify(bench.repository, memory=bench.memory).ok
+
+
+def watch(bench: Any, monkeypatch: pytest.MonkeyPatch, before: Callable[[str, int], None]) -> None:
+    """Have something called with "open" and the number of a packet as it is read, and with "put" and that of a pack."""
+    uncopied, put = bench.source.uncopied, bench.storage.put
+    opened, stored = set[str](), set[str]()
+
+    def counted(packet: Any) -> BinaryIO:
+        opened.add(packet.packet_id)
+        before("open", len(opened))
+        file: BinaryIO = packet.open()
+        return file
+
+    def watched(target: str) -> Any:
+        for packet in uncopied(target):
+            yield attrs.evolve(packet, opener=lambda packet=packet: counted(packet))
+
+    def noted(key: str, source: BinaryIO, **options: Any) -> Any:
+        if key.endswith(".tar"):
+            stored.add(key)
+            before("put", len(stored))
+        return put(key, source, **options)
+
+    monkeypatch.setattr(bench.source, "uncopied", watched)
+    monkeypatch.setattr(bench.storage, "put", noted)
+
+
+def test_packs_are_named_in_order_whichever_is_ready_first(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack whose packets are slow to read is overtaken; the manifest still lists the oldest packets first."""
+    packets = [bench.source.add(1_000, seed=seed) for seed in range(8)]
+    overtaken = threading.Event()
+
+    def first_is_slow(what: str, number: int) -> None:
+        if what == "put":
+            overtaken.set()
+        elif number == 1:
+            assert overtaken.wait(60)
+
+    watch(bench, monkeypatch, first_is_slow)
+    made = bench.backup(pack_size=1)
+
+    packs = bench.repository.snapshot(made.head).manifest.packs
+    assert packets == [bench.repository.index(pack).packets[0].packet_id for pack in packs]
+    assert tuple(pack.name for pack in packs) == made.packs
+    assert bench.verify().ok
+
+
+def test_a_backup_holds_no_more_than_three_packs_in_memory(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not yet stored stays bounded, one is written at a time, and all of them arrive whole."""
+    for seed in range(30):
+        bench.source.add(1_000 + seed, seed=seed)
+    put, writing = bench.storage.put, threading.Lock()
+    stored, held = list[str](), list[int]()
+
+    def alone(key: str, source: BinaryIO, **options: Any) -> Any:
+        assert writing.acquire(blocking=False)
+        try:
+            made = put(key, source, **options)
+            if key.endswith(".index.json"):
+                stored.append(key)
+            return made
+        finally:
+            writing.release()
+
+    def count(what: str, number: int) -> None:
+        if what == "open":
+            held.append(number - len(stored))
+
+    monkeypatch.setattr(bench.storage, "put", alone)
+    watch(bench, monkeypatch, count)
+    bench.backup(pack_size=1)
+
+    assert max(held) <= 3
+    bench.restore()
+    assert bench.spool() == bench.restored()
+
+
+def test_a_disk_that_fails_in_the_middle_ends_the_backup_with_its_own_error(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes on in the background, and the next run sends only what had not arrived."""
+    for seed in range(10):
+        bench.source.add(1_000, seed=seed)
+
+    def fail_at_third(what: str, number: int) -> None:
+        if what == "put" and number >= 3:
+            raise UnavailableError("The disk was pulled out.")
+
+    with monkeypatch.context() as broken:
+        watch(bench, broken, fail_at_third)
+        with pytest.raises(UnavailableError, match="pulled out"):
+            bench.backup(pack_size=1)
+    assert [] == [t.name for t in threading.enumerate() if t.name.startswith("ktpsync-backup")]
+    bench.storage.puts.clear()
+
+    made = bench.backup(pack_size=1)
+
+    assert 8 == sum(1 for key, _ in bench.storage.puts if key.endswith(".tar"))
+    assert 10 == made.totals.packets
+    assert bench.verify().ok
+
+
+def test_packets_that_are_all_damaged_make_no_snapshot_again_and_again(bench: Any) -> None:
+    """What could not be copied is told at each run, but a run that has nothing to commit commits nothing."""
+    bench.source.add(500, seed=1)
+    bad = bench.source.add(500, seed=2)
+    (bench.folder / "spool" / f"{bad}.age").write_bytes(b"rotten")
+    bench.backup()
+
+    again = bench.backup()
+
+    assert ((), 1) == (again.snapshots, len(again.damaged))
 
 
 def test_a_damaged_packet_is_named_and_stops_nothing(bench: Any) -> None:

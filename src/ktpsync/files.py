@@ -200,21 +200,23 @@ def write_atomic(
 
 
 def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None:
-    """Write several new whole files so that all are there durably, or none of them.
+    """Write several new whole files and make all of them durable.
 
     Much faster than one after the other: the file system joins syncs that are asked for together,
     and each folder is synced once.
+
+    When it raises, some of the files may be there, each of them whole: what has its name may be in somebody else's
+    use already, so nothing is taken back.
 
     Args:
         files: The final names, whose folders must exist, and all of their bytes.
         mode: Permission bits of the new files, before the umask.
 
     Raises:
-        FileExistsError: One of the names is taken; nothing changed.
-        OSError: The medium did not take the bytes; nothing changed.
+        FileExistsError: One of the names is taken; that file was left as it is.
+        OSError: The medium did not take all the bytes or names.
     """
     temporary = {path: _temporary(path) for path in files}
-    renamed: list[Path] = []
 
     def write(path: Path) -> None:
         with _create(temporary[path], mode) as file:
@@ -226,10 +228,9 @@ def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None
             list(pool.map(write, files))
             for path in files:
                 _rename_new(temporary[path], path)
-                renamed.append(path)
             list(pool.map(fsync_folder, {path.parent for path in files}))
     except BaseException:
-        for path in (*temporary.values(), *renamed):
+        for path in temporary.values():
             with contextlib.suppress(OSError):
                 path.unlink()
         raise

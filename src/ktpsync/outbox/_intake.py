@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._storage import Storage
+    from ktpsync.outbox._unrecorded import Unrecorded
     from ktpsync.outbox._values import AuditEntry, Submission
 
 _COLUMNS = "packet_id, sha256, size, reference, fingerprint, person, urgent, created_ms, location"
@@ -36,6 +37,7 @@ _DELIVERIES = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
 SELECT :packet_id, dest, 'open', :urgent, :size, {now} FROM ktpsync_destination WHERE active = 1
 """
+_TAKE_BACK = "DELETE FROM ktpsync_packet WHERE packet_id = :packet_id"
 _EXISTING = """
 SELECT packet_id, sha256, size, fingerprint FROM ktpsync_packet WHERE packet_id = :packet_id
 UNION ALL
@@ -68,6 +70,7 @@ class Intake:
         clock: Clock,
         *,
         storage: Storage,
+        unrecorded: Unrecorded,
         outbox_id: str,
     ) -> None:
         self._database = database
@@ -75,6 +78,7 @@ class Intake:
         self._audit = audit
         self._clock = clock
         self._storage = storage
+        self._unrecorded = unrecorded
         self._outbox_id = outbox_id
 
     def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
@@ -133,18 +137,15 @@ class Intake:
                 pass
             else:
                 return
-            packet = self._spool.packet(submission.packet_id, submission.sha256, len(submission.sealed))
-            try:
-                with packet.open() as file:
-                    same = file.read() == submission.sealed
-                if not same:
-                    raise ReferenceConflictError(
-                        f"The spool holds other bytes under the packet id {submission.packet_id}. Nothing was stored; "
-                        "seal the enrollment again, which gives it an id of its own."
-                    )
-                self._spool.refresh(submission.packet_id)
-            except FileNotFoundError:
+            found = self._spool.read(submission.packet_id)
+            if found is None:
                 continue  # collected as an orphan between the two calls
+            if found != submission.sealed:
+                raise ReferenceConflictError(
+                    f"The spool holds other bytes under the packet id {submission.packet_id}. Nothing was stored; "
+                    "seal the enrollment again, which gives it an id of its own."
+                )
+            self._spool.settle(submission.packet_id)
             return
 
     def _record(
@@ -154,9 +155,10 @@ class Intake:
             results = self._insert_alone(submissions, now)
         else:
             results = self._join(connection, submissions, now)
-        for submission, result in zip(submissions, results, strict=True):
-            if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
-                self._forget(submission, connection)
+        if connection is None:  # what a caller's transaction leaves is collected later, as after its rollback
+            for submission, result in zip(submissions, results, strict=True):
+                if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
+                    self._unrecorded.remove(submission.packet_id)
         return results
 
     def _insert_alone(
@@ -249,11 +251,29 @@ class Intake:
             same_person = self._same_person(connection, item, persons, batch)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
+            self._hold_on(connection, submissions, {str(row["packet_id"]) for row in deliveries})
             change(connection, _DELIVERIES, deliveries)
             if chained:
                 self._storage.count(connection, sum(int(row["size"] or 0) for row in deliveries))
         self._audit.append(connection, told, chained=chained)
         return results
+
+    def _hold_on(
+        self, connection: Connection, submissions: Sequence[Submission], created: Collection[str]
+    ) -> None:
+        """Write bytes again that were removed before their row was there; from now on nobody does that."""
+        lacking = self._spool.lacking(created)
+        if not lacking:
+            return
+        try:
+            for item in submissions:
+                if item.packet_id in lacking:
+                    self._write(item)
+        except BaseException:
+            # A caller may commit its transaction all the same.
+            rows = [{"packet_id": packet_id} for packet_id in created]
+            self._database.change(connection, _TAKE_BACK, rows)
+            raise
 
     def _row(self, item: Submission, created_ms: int) -> dict[str, str | int | bytes | None]:
         return {
@@ -304,16 +324,3 @@ class Intake:
                 "Nothing was stored; a correction needs a reference of its own."
             )
         return Submitted(packet=self._spool.packet(row.packet_id, row.sha256, row.size), created=False)
-
-    def _forget(self, submission: Submission, connection: Connection | None) -> None:
-        """Remove the bytes of a submission that was not stored, unless a row needs them after all."""
-        statement = self._database.sql("SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id")
-        bound = {"packet_id": submission.packet_id}
-        if connection is not None:
-            found = connection.execute(statement, bound).scalar()
-        else:
-            with self._database.read() as own:
-                found = own.execute(statement, bound).scalar()
-        # A row with other bytes is of a packet that is not in the spool any more: this file is not its.
-        if found != submission.sha256:
-            self._spool.discard(submission.packet_id)

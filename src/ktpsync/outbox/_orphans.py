@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._unrecorded import Unrecorded
     from ktpsync.outbox._views import Views
 
 ORPHAN_AGE_MS: Final = 24 * 3_600_000
@@ -34,16 +35,25 @@ class Orphans:
         spool: Where.
         audit: The trail of the database that knows the packets.
         views: Says which packets it knows.
+        unrecorded: Removes bytes without a row.
         clock: The clock to ask.
         outbox_id: The outbox that the database is of.
     """
 
     def __init__(
-        self, spool: Spool, audit: AuditTrail, views: Views, clock: Clock, *, outbox_id: str
+        self,
+        spool: Spool,
+        audit: AuditTrail,
+        views: Views,
+        unrecorded: Unrecorded,
+        clock: Clock,
+        *,
+        outbox_id: str,
     ) -> None:
         self._spool = spool
         self._audit = audit
         self._views = views
+        self._unrecorded = unrecorded
         self._clock = clock
         self._outbox_id = outbox_id
 
@@ -57,9 +67,7 @@ class Orphans:
         while packet_ids := list(itertools.islice(old_files, _PAGE)):
             needed = self._views.spooled(packet_ids)
             removed += sum(
-                self._spool.discard_orphan(packet_id, before_ms=before_ms)
-                for packet_id in packet_ids
-                if packet_id not in needed
+                self._unrecorded.remove(packet_id) for packet_id in packet_ids if packet_id not in needed
             )
         return removed
 

@@ -30,6 +30,7 @@ from ktpsync.outbox._spool import Spool
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
+from ktpsync.outbox._unrecorded import Unrecorded
 from ktpsync.outbox._values import (
     Delivered,
     Failed,
@@ -100,8 +101,15 @@ class Outbox:
         self.outbox_id = outbox_id(database, spool, clock, recovering=recovering)
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
         self._storage = Storage(database, spool, self.audit, clock, limits)
+        unrecorded = Unrecorded(database, spool)
         self._intake = Intake(
-            database, spool, self.audit, clock, storage=self._storage, outbox_id=self.outbox_id
+            database,
+            spool,
+            self.audit,
+            clock,
+            storage=self._storage,
+            unrecorded=unrecorded,
+            outbox_id=self.outbox_id,
         )
         self._deliveries = Deliveries(database, spool, self.audit, self._destinations, clock)
         self._copies = Copies(database, spool, self.audit, self._destinations, clock)
@@ -110,7 +118,7 @@ class Outbox:
         self._rewrapping = Rewrapping(database, spool, self.audit, clock)
         self._views = Views(database, spool, self._destinations, clock)
         self._mending = Mending(database, spool, self.audit, self._views, clock)
-        self._orphans = Orphans(spool, self.audit, self._views, clock, outbox_id=self.outbox_id)
+        self._orphans = Orphans(spool, self.audit, self._views, unrecorded, clock, outbox_id=self.outbox_id)
 
     @classmethod
     def open(
@@ -160,7 +168,6 @@ class Outbox:
             )
             for spec in destinations:
                 opened._destinations.register(spec)
-            opened.spool.recover()
             opened._rewrapping.recover()
         except BaseException:
             store.close()

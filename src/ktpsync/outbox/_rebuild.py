@@ -100,7 +100,6 @@ def rebuild(
         ) from None
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
-        spool.recover()
         spool.recover_rewrapped()
         remains = stack.enter_context(Remains(database))
         gathering = _Gathering(spool, remains, Quarantine(spool, clock), clock)

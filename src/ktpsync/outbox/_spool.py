@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from ktpsync.errors import DigestError, SpoolError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
-    TEMPORARY_SUFFIX,
     can_sync_file_systems,
     fsync_folder,
     make_folder,
+    remove_leftovers,
     sha256_of,
     sync_file_system,
     write_atomic,
@@ -24,11 +23,10 @@ from ktpsync.files import (
 from ktpsync.packet import SealedPacket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 _SUFFIX = ".age"
-_ASIDE = ".orphans"
 REWRAPPED = ".rewrapped"
 """Ending of a packet's new bytes beside the old ones, before the change."""
 
@@ -52,7 +50,6 @@ class Spool:
         make_folder(folder, mode=0o700)
         self.folder = folder
         self.fetch = fetch
-        self._aside = folder / _ASIDE
         self._known_folders: set[Path] = set()
 
     def path(self, packet_id: str) -> Path:
@@ -144,11 +141,13 @@ class Spool:
             )
 
     def write_many(self, sealed: Mapping[str, bytes]) -> None:
-        """Store several packets' bytes durably, sharing the waits for the disk; all or none.
+        """Store several packets' bytes durably, sharing the waits for the disk.
+
+        When it raises, some of them may be there, whole; without a row they are collected as orphans.
 
         Raises:
-            FileExistsError: The spool has a file of one of these ids already; nothing was stored.
-            StationFullError: No room; nothing was stored.
+            FileExistsError: The spool has a file of one of these ids already; it was left as it is.
+            StationFullError: No room.
         """
         with _full_disk():
             write_many_atomic(
@@ -179,19 +178,28 @@ class Spool:
         if can_sync_file_systems():
             sync_file_system(self.folder)
 
-    def refresh(self, packet_id: str) -> None:
-        """Take over a file that another submission wrote: make it young, so that it is not collected as an orphan.
+    def read(self, packet_id: str) -> bytes | None:
+        """Return the bytes that the spool itself has under a packet's id, unverified; ``None`` if it has none."""
+        try:
+            return self.path(packet_id).read_bytes()
+        except FileNotFoundError:
+            return None
 
-        Raises:
-            FileNotFoundError: It has just been collected.
-        """
-        path = self.path(packet_id)
-        os.utime(path)
+    def settle(self, packet_id: str) -> None:
+        """Make a file durable that another submission has written."""
         # The other one may be between its rename and its sync of the folder; our row must not come first.
-        fsync_folder(path.parent)
+        fsync_folder(self.path(packet_id).parent)
+
+    def lacking(self, packet_ids: Iterable[str]) -> list[str]:
+        """Return those of these packets whose bytes are not here."""
+        return [packet_id for packet_id in packet_ids if not self.path(packet_id).exists()]
 
     def discard(self, packet_id: str) -> None:
-        """Remove a packet's bytes durably. Removing what is not there is no error."""
+        """Remove a packet's bytes durably. Removing what is not there is no error.
+
+        Only for packets whose row says that the bytes are not here any more; see :class:`Unrecorded` for those
+        without a row.
+        """
         path = self.path(packet_id)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -200,13 +208,10 @@ class Spool:
     def old_files(self, before_ms: int) -> Iterator[str]:
         """Yield the ids of packets whose files were written before a moment; clear away old temporaries."""
         for folder in self._folders():
+            remove_leftovers(folder, older_than=0, now=before_ms / 1000)
             for file in sorted(folder.iterdir()):
                 with contextlib.suppress(FileNotFoundError):
-                    if file.stat().st_mtime * 1000 >= before_ms:
-                        continue
-                    if file.name.endswith(TEMPORARY_SUFFIX):
-                        file.unlink()
-                    elif file.name.endswith(_SUFFIX):
+                    if file.name.endswith(_SUFFIX) and file.stat().st_mtime * 1000 < before_ms:
                         yield file.name.removesuffix(_SUFFIX)
 
     def pages(self, count: int) -> Iterator[list[str]]:
@@ -238,32 +243,6 @@ class Spool:
         return sorted(
             folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")
         )
-
-    def discard_orphan(self, packet_id: str, *, before_ms: int) -> bool:
-        """Remove a file that has no row, but only the old one, should a new one be written meanwhile."""
-        path = self.path(packet_id)
-        make_folder(self._aside, mode=0o700)
-        aside = self._aside / path.name
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            return False
-        if aside.stat().st_mtime * 1000 >= before_ms:
-            aside.rename(path)
-            return False
-        aside.unlink()
-        fsync_folder(path.parent)
-        return True
-
-    def recover(self) -> None:
-        """Put back what a crash in :meth:`discard_orphan` left in its folder. Does not look at the packets."""
-        for aside in self._aside.glob(f"*{_SUFFIX}"):
-            path = self.path(aside.name.removesuffix(_SUFFIX))
-            with contextlib.suppress(FileNotFoundError):
-                if path.exists():
-                    aside.unlink()
-                else:
-                    aside.rename(path)
 
     def recover_rewrapped(self) -> None:
         """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""

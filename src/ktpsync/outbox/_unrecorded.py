@@ -1,0 +1,60 @@
+"""Removing sealed bytes that no row names, and never those of a packet that is just being recorded.
+
+Whoever removes holds the packet's id in the database meanwhile, as a submission does. Whoever submits looks, once it
+holds the id, whether the bytes are still there, and writes them again if not. So one of the two always sees the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._spool import Spool
+
+_HOLD: Final = """
+INSERT INTO ktpsync_packet (packet_id, sha256, size, urgent, created_ms, location)
+VALUES (:packet_id, '', 0, 0, 0, 'spool') ON CONFLICT DO NOTHING
+"""
+_LOCATION: Final = "SELECT location FROM ktpsync_packet WHERE packet_id = :packet_id"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class Unrecorded:
+    """Removes bytes from a spool that the rows do not place there.
+
+    Args:
+        database: The rows.
+        spool: The bytes.
+    """
+
+    def __init__(self, database: Database, spool: Spool) -> None:
+        self._database = database
+        self._spool = spool
+
+    def remove(self, packet_id: str) -> bool:
+        """Remove a packet's bytes unless its row says that they are here; return whether they were removed.
+
+        Where somebody is just recording the packet on a database server, they stay.
+        """
+        bound = {"packet_id": packet_id}
+        try:
+            with self._database.write() as connection:
+                if self._database.kind == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+                if self._database.change(connection, _HOLD, bound):
+                    self._spool.discard(packet_id)
+                    connection.rollback()
+                    return True
+                location = self._database.run(connection, _LOCATION, bound).scalar()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                return False
+            raise
+        # Bytes never come back to the spool: what was purged or offloaded stays so.
+        if location in {None, "spool"}:
+            return False
+        self._spool.discard(packet_id)
+        return True

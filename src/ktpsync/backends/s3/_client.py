@@ -1,17 +1,24 @@
-"""The boto3 client of a bucket."""
+"""The boto3 client of a bucket, and the connections that all its requests go over."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import botocore.loaders
 import botocore.session
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from ktpsync.errors import AuthError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from types_boto3_s3.client import S3Client
 
     from ktpsync.backends.s3.settings import S3Settings
@@ -22,8 +29,8 @@ _DESCRIPTIONS: Final = botocore.loaders.Loader()
 """botocore reads megabytes of JSON to learn what S3 is; once is enough."""
 
 
-def new_client(settings: S3Settings, name: str) -> S3Client:
-    """Return a client for a bucket's service. Nothing is sent yet.
+def new_client(settings: S3Settings, name: str) -> tuple[S3Client, URLLib3Session]:
+    """Return a client for a bucket's service, and its connections. Nothing is sent yet.
 
     Args:
         settings: Where and how.
@@ -45,22 +52,44 @@ def new_client(settings: S3Settings, name: str) -> S3Client:
         region_name=settings.region,
         aws_access_key_id=settings.access_key.reveal() if settings.access_key else None,
         aws_secret_access_key=settings.secret_key.reveal() if settings.secret_key else None,
-        verify=str(settings.ca_file) if settings.ca_file else None,
         config=Config(
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
             # The courier retries; two retry loops would multiply.
             retries={"total_max_attempts": 1},
             s3={"addressing_style": settings.addressing},
             # By default botocore sends checksums in trailers, which many services answer with an error.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            max_pool_connections=_CONNECTIONS,
-            tcp_keepalive=True,
         ),
     )
     client.meta.events.register("before-call.s3", _follow_no_redirect)
-    return client
+    session = _new_session(settings, client.meta.endpoint_url, core.get_config_variable("ca_bundle"))
+    client.meta.events.register("before-send.s3", _sender(session))
+    return client, session
+
+
+def _new_session(settings: S3Settings, endpoint: str, configured_ca: str | None) -> URLLib3Session:
+    """Return connections with the settings that boto3 would give its own."""
+    trusted = settings.ca_file or configured_ca or os.environ.get("REQUESTS_CA_BUNDLE")
+    options: dict[str, Any] = {
+        "verify": str(trusted) if trusted else True,
+        "proxies": get_environ_proxies(endpoint),
+        "timeout": (settings.connect_timeout, settings.read_timeout),
+        "max_pool_connections": _CONNECTIONS,
+        "socket_options": [
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        ],
+    }
+    return URLLib3Session(**options)
+
+
+def _sender(session: URLLib3Session) -> Callable[..., Any]:
+    """Return what sends the client's own requests over these connections."""
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        return session.send(request)
+
+    return send
 
 
 def _follow_no_redirect(context: dict[str, dict[str, object]], **_: object) -> None:

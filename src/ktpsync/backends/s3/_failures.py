@@ -90,6 +90,13 @@ class ThereAlreadyError(Exception):
     """The storage refused to replace an object."""
 
 
+class WrongSourceError(Exception):
+    """The source does not give the bytes that were announced."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"the bytes given are not those with SHA-256 {sha256}; nothing was stored.")
+
+
 def error_code(error: ClientError) -> str:
     """Return the code that the service gave; for answers without a body it is the status."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -146,6 +153,11 @@ def no_bucket(place: Place, said: str) -> AuthError:
         f"{said}: there is no bucket {place.bucket!r}. Create it or correct the setting bucket, then resume the "
         "destination."
     )
+
+
+def no_object(place: Place, key: str) -> NotFoundError:
+    """Return the error for an object that is not there."""
+    return NotFoundError(f"{place.name}: {key}: there is no such object.")
 
 
 def not_storage(place: Place, what: str) -> UnavailableError:
@@ -222,7 +234,7 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
     if status >= 500 or not status:  # noqa: PLR2004 - the server's fault
         return UnavailableError(f"{said}: the storage has trouble of its own. It is tried again by itself.")
     if status in (404, 410):
-        return NotFoundError(f"{said}: there is no such object.")
+        return no_object(place, what)
     if status in (409, 412):
         return UnavailableError(
             f"{said}: somebody else is changing it at the moment. It is tried again by itself."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from attrs import frozen
 from botocore.exceptions import ClientError
 
-from ktpsync.backends.s3._failures import ThereAlreadyError, error_code, status_of
+from ktpsync.backends.s3._failures import ThereAlreadyError, WrongSourceError, error_code, status_of
 from ktpsync.backends.s3._probe import etag_of
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 _MOST_PARTS: Final = 10_000
 _PRECONDITION_FAILED: Final = 412
 _GIVEN_UP: Final = timedelta(days=7)
-
-
-class WrongSourceError(Exception):
-    """The source does not give the bytes that were announced."""
 
 
 @frozen(kw_only=True)
@@ -63,9 +59,7 @@ class Source:
                 break
             yield part
         if (found, digest.hexdigest()) != (self.size, self.sha256):
-            raise WrongSourceError(
-                f"the bytes given are not those with SHA-256 {self.sha256}; nothing was stored."
-            )
+            raise WrongSourceError(self.sha256)
 
 
 def read_fully(file: BinaryIO, size: int) -> bytes:

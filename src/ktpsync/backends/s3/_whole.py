@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
-from ktpsync.backends.s3._failures import ThereAlreadyError, not_storage, status_of
+from ktpsync.backends.s3._failures import ThereAlreadyError, WrongSourceError, not_storage, status_of
 from ktpsync.backends.s3._probe import etag_of
 
 if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import PutObjectOutputTypeDef
 
+    from ktpsync.backends.s3._direct import Direct
     from ktpsync.backends.s3._failures import Place
     from ktpsync.backends.s3._probe import Endpoint
 
@@ -23,11 +25,11 @@ _PRECONDITION_FAILED = 412
 
 @frozen(kw_only=True)
 class Body:
-    """The bytes of a small object. They were hashed before they leave, so damaged ones never arrive anywhere.
+    """The bytes of a small object.
 
     Args:
         data: The bytes.
-        sha256: Their SHA-256 in hexadecimal.
+        sha256: What their SHA-256 should be, in hexadecimal.
         md5: Gives their MD5 in hexadecimal; computed in another thread meanwhile.
     """
 
@@ -35,9 +37,18 @@ class Body:
     sha256: str
     md5: Callable[[], str]
 
+    def check(self) -> None:
+        """Hash the bytes.
+
+        Raises:
+            WrongSourceError: They are others.
+        """
+        if hashlib.sha256(self.data).hexdigest() != self.sha256:
+            raise WrongSourceError(self.sha256)
+
 
 def send_whole(
-    client: S3Client,
+    direct: Direct,
     body: Body,
     options: dict[str, object],
     *,
@@ -49,7 +60,7 @@ def send_whole(
     """Store a small object with one request.
 
     Args:
-        client: The client.
+        direct: The way to the bucket.
         body: The bytes.
         options: What the object is stored with, such as metadata and retention.
         place: Where.
@@ -62,6 +73,7 @@ def send_whole(
 
     Raises:
         ThereAlreadyError: The object is there, and the endpoint does not replace it.
+        WrongSourceError: The bytes are not those announced; none was sent.
         ClientError: The storage refused.
         BotoCoreError: The line broke.
         UnavailableError: Something else than S3 answered.
@@ -74,12 +86,7 @@ def send_whole(
     if endpoint.conditional_put:
         options["IfNoneMatch"] = "*"
     try:
-        answer = client.put_object(
-            Bucket=place.bucket,
-            Key=key,
-            Body=body.data,
-            **options,  # type: ignore[arg-type]  # checked by boto3
-        )
+        answer = _answer(direct, key, body, options, ask=endpoint.conditional_put)
     except ClientError as error:
         if status_of(error) == _PRECONDITION_FAILED:
             raise ThereAlreadyError from error
@@ -88,6 +95,19 @@ def send_whole(
     if not etag:
         raise not_storage(place, key)
     return checked or etag == body.md5()
+
+
+def _answer(
+    direct: Direct, key: str, body: Body, options: dict[str, object], *, ask: bool
+) -> PutObjectOutputTypeDef:
+    """Send the bytes. Where the storage was asked just now whether the key is there, it is not asked again."""
+    try:
+        return direct.put(key, body, options, ask=ask)
+    except ConnectionClosedError:
+        if ask:
+            raise
+    # Some storages hang up on a body that they refuse, and their reason is lost. Asked before the body, they tell it.
+    return direct.put(key, body, options, ask=True)
 
 
 def _base64(hexadecimal: str) -> str:

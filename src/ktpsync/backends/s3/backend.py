@@ -20,15 +20,18 @@ from botocore.exceptions import ClientError
 
 from ktpsync import files
 from ktpsync.backends.s3._client import new_client
+from ktpsync.backends.s3._direct import Direct
 from ktpsync.backends.s3._failures import (
     Place,
     ThereAlreadyError,
+    WrongSourceError,
     no_bucket,
+    no_object,
     not_storage,
     status_of,
     translated,
 )
-from ktpsync.backends.s3._parts import PartsUpload, Source, WrongSourceError, give_up_leftovers, read_fully
+from ktpsync.backends.s3._parts import PartsUpload, Source, give_up_leftovers, read_fully
 from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remembered
 from ktpsync.backends.s3._reader import reader
 from ktpsync.backends.s3._whole import Body, send_whole
@@ -69,7 +72,7 @@ class S3Backend(StorageBackend):
         self._place = Place(name=context.name, bucket=settings.bucket, clock=context.clock)
         self._folder = context.state_folder
         self._lock = threading.Lock()
-        self._made: S3Client | None = None
+        self._made: tuple[S3Client, Direct] | None = None
         self._known: Endpoint | None = None
         self._busy: set[str] = set()
         self._less_busy = threading.Condition()
@@ -90,9 +93,11 @@ class S3Backend(StorageBackend):
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         """See the base class."""
         self._full(key)
-        if size > self._settings.part_size:
-            return self._put_large(key, source, size, sha256)
-        return self._put_small(key, source, size, sha256)
+        put = self._put_large if size > self._settings.part_size else self._put_small
+        try:
+            return put(key, source, size, sha256)
+        except WrongSourceError as error:
+            raise CorruptError(f"{self._name}: {key}: {error}") from None
 
     def open(self, key: str) -> BinaryIO:
         """See the base class."""
@@ -128,6 +133,8 @@ class S3Backend(StorageBackend):
     def stat(self, key: str) -> ObjectInfo:
         """See the base class."""
         answer = self._head(key)
+        if answer is None:
+            raise no_object(self._place, key)
         return ObjectInfo(key=key, size=answer["ContentLength"], modified=_stored_at(answer))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -166,13 +173,24 @@ class S3Backend(StorageBackend):
         self._hashing.shutdown()
         with self._lock:
             if self._made is not None:
-                self._made.close()
+                client, direct = self._made
+                client.close()
+                direct.close()
 
     @property
     def _client(self) -> S3Client:
+        return self._line()[0]
+
+    @property
+    def _direct(self) -> Direct:
+        return self._line()[1]
+
+    def _line(self) -> tuple[S3Client, Direct]:
         with self._lock:
             if self._made is None:
-                self._made = new_client(self._settings, self._name)
+                client, session = new_client(self._settings, self._name)
+                with self._translated("settings"):
+                    self._made = client, Direct(client, session, self._settings.bucket)
             return self._made
 
     def _endpoint(self, what: str) -> Endpoint:
@@ -230,16 +248,14 @@ class S3Backend(StorageBackend):
         known = self._known
         wanted = known is None or not known.checks_sha256
         md5 = self._hashing.submit(_md5, data).result if wanted else partial(_md5, data)
-        if len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
-            raise CorruptError(
-                f"{self._name}: the bytes given for {key} are not those with SHA-256 {sha256}; nothing was sent."
-            )
+        if len(data) != size:
+            raise WrongSourceError(sha256)
         body = Body(data=data, sha256=sha256, md5=md5)
         endpoint = self._endpoint(key)
 
         def send(options: dict[str, object]) -> bool:
             return send_whole(
-                self._client,
+                self._direct,
                 body,
                 options,
                 place=self._place,
@@ -251,8 +267,10 @@ class S3Backend(StorageBackend):
         if endpoint.conditional_put:
             return self._create(key, size, sha256, md5, send)
         with self._alone(key):
-            with contextlib.suppress(NotFoundError):
-                return self._same(key, size, sha256, md5)
+            there = self._same(key, size, sha256, md5)
+            if there is not None:
+                body.check()
+                return there
             return self._create(key, size, sha256, md5, send)
 
     def _put_large(self, key: str, source: BinaryIO, size: int, sha256: str) -> ObjectInfo:
@@ -263,12 +281,7 @@ class S3Backend(StorageBackend):
             return PartsUpload(self._client, self._settings.bucket, self._full(key), options).send(parts)
 
         with self._alone(key):
-            with contextlib.suppress(NotFoundError):
-                return self._same(key, size, sha256, None)
-            try:
-                return self._create(key, size, sha256, None, send)
-            except WrongSourceError as error:
-                raise CorruptError(f"{self._name}: {key}: {error}") from None
+            return self._same(key, size, sha256, None) or self._create(key, size, sha256, None, send)
 
     def _create(
         self,
@@ -284,13 +297,13 @@ class S3Backend(StorageBackend):
             with self._translated(key):
                 proven = send(self._options(stored_at))
         except ThereAlreadyError:
-            try:
-                return self._same(key, size, sha256, md5)
-            except NotFoundError as error:
+            there = self._same(key, size, sha256, md5)
+            if there is None:
                 raise UnavailableError(
                     f"{self._name}: {key}: the storage says that it is there, and then that it is not. "
                     "It is tried again by itself."
-                ) from error
+                ) from None
+            return there
         if not proven:
             self._read_back(key, size, sha256, existing=False)
         return ObjectInfo(key=key, size=size, modified=stored_at, sha256=sha256)
@@ -305,21 +318,22 @@ class S3Backend(StorageBackend):
         with contextlib.suppress(ClientError):
             give_up_leftovers(self._client, bucket, prefix, but=full, now_ms=self._clock.now_ms())
 
-    def _head(self, key: str) -> HeadObjectOutputTypeDef:
+    def _head(self, key: str) -> HeadObjectOutputTypeDef | None:
         with self._translated(key):
-            answer = self._client.head_object(Bucket=self._settings.bucket, Key=self._full(key))
-        if not etag_of(answer):
+            answer = self._direct.head(self._full(key))
+        if answer is not None and not etag_of(answer):
             raise not_storage(self._place, key)
         return answer
 
-    def _same(self, key: str, size: int, sha256: str, md5: Callable[[], str] | None) -> ObjectInfo:
-        """Return what is there if it is the same.
+    def _same(self, key: str, size: int, sha256: str, md5: Callable[[], str] | None) -> ObjectInfo | None:
+        """Return what is there if it is the same, or ``None`` if nothing is there.
 
         Raises:
-            NotFoundError: Nothing is there.
             ConflictError: Other bytes are there.
         """
         answer = self._head(key)
+        if answer is None:
+            return None
         if answer["ContentLength"] != size or md5 is None or etag_of(answer) != md5():
             self._read_back(key, size, sha256, existing=True)
         return ObjectInfo(key=key, size=size, modified=_stored_at(answer), sha256=sha256)

@@ -97,9 +97,8 @@ class ValidationError(RecordError):
     def __init__(self, problems: Sequence[object]) -> None:
         self.problems = tuple(problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        count = len(self.problems)
-        noun = "problem" if count == 1 else "problems"
-        super().__init__(f"The enrollment has {count} {noun}; correct and submit again:\n{lines}")
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"The enrollment has {count}; correct and submit again:\n{lines}")
 
 
 class NikError(RecordError, ValueError):

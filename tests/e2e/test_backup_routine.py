@@ -458,7 +458,7 @@ def test_a_full_station_drops_what_a_present_disk_holds_and_delivers_it_from_the
     assert 0 == delivery.attempts
     assert 0 == delivery.failures
     assert PERSON == status.exit_code
-    assert "3 packets that are to be delivered are only on usb-a: plug it in" in status.stderr
+    assert "usb-a alone holds 3 packets still to be delivered: plug it in" in status.stderr
 
     place.plug_in("usb-a")
     assert 3 == place.office.sync().delivered
@@ -801,7 +801,7 @@ def test_programs_get_events_and_people_a_summary(place: Place) -> None:
     assert event["bytes_per_second"] > 0
     assert 0 == event["seconds_left"]
     assert 3 == json.loads(as_json.stdout)["packets"]
-    assert "Backed up 1 new packets, " in in_words.stdout
+    assert "Backed up 1 new packet, " in in_words.stdout
     assert "The backup holds 4 packets, " in in_words.stdout
 
 

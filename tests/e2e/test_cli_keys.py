@@ -110,7 +110,7 @@ def test_keys_change(office: Path) -> None:
     answer = run("rewrap", "--identity", "../recovery.key", "--who", "wati")
 
     assert DONE == answer.code
-    assert "Spool: 2 packets have new headers." in answer.out
+    assert "Spool: 2 packets have a new header." in answer.out
     assert "destroy those disks" in answer.out
     assert DONE == run("keys", "test", "--identity", "../new.key").code
     assert DONE == run("verify", "usb-a", "--open", "../new.key").code

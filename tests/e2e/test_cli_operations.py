@@ -116,7 +116,10 @@ def test_a_destination_goes_for_good_once_it_is_not_configured(packet_ids: list[
         orphaned.code,
         "3 packets wait for usb, which is not in the configuration" in orphaned.err,
     )
-    assert "3 packets" in run("destination", "retire", "usb", "--who", "ana", "--why", "disk broke").out
+    assert (
+        "3 packets do not go there"
+        in run("destination", "retire", "usb", "--who", "ana", "--why", "disk broke").out
+    )
     assert DONE == run("status").code
     decided = [line for line in trail() if line["event"] == "cancelled"]
     assert {(packet_id, "ana") for packet_id in packet_ids} == {
@@ -162,7 +165,10 @@ def test_all_rejected_packets_are_requeued_at_once(packet_ids: list[str]) -> Non
     some = run("requeue-rejected", "usb", "--code", "quota", "--who", "ana", "--why", "quota raised")
     assert "2 packets wait for usb again" in some.out
     assert PERSON == run("rejected").code
-    assert "1 packets" in run("requeue-rejected", "usb", "--who", "ana", "--why", "asked the centre").out
+    assert (
+        "1 packet waits for usb again."
+        in run("requeue-rejected", "usb", "--who", "ana", "--why", "asked the centre").out
+    )
     assert (DONE, DONE, DONE) == (run("rejected").code, run("sync").code, run("status").code)
 
 

@@ -265,7 +265,7 @@ def test_what_is_not_yet_rewrapped_is_no_damage(station: Station) -> None:
     found = run(*arguments, station.folder / "new.key")
 
     assert WAITING == found.code
-    assert "1 packets and 0 snapshots are whole and not yet rewrapped" in found.err
+    assert "1 packet and 0 snapshots are whole and not yet rewrapped" in found.err
     assert [moving] == run(*arguments, station.folder / "new.key", "--json").json()["not_yet_rewrapped"][
         "packets"
     ]

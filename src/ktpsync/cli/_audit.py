@@ -11,6 +11,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,10 @@ def verify(output: Output, config: Path) -> Exit:
     with ktpsync.Office.open(config) as office:
         report = office.outbox.audit.verify()
     output.complain(report.problems)
-    words = "nothing was changed or removed" if not report.problems else f"{len(report.problems)} problems"
-    output.say(f"{report.entries} entries: {words}.")
+    words = "nothing was changed or removed"
+    if report.problems:
+        words = counted(len(report.problems), "problem", "problems")
+    output.say(f"{counted(report.entries, 'entry', 'entries')} in the audit trail: {words}.")
     output.result({"entries": report.entries, "problems": list(report.problems)})
     return Exit.DAMAGED if report.problems else Exit.DONE
 

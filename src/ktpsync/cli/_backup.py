@@ -12,8 +12,9 @@ import ktpsync
 from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
-from ktpsync.cli._long_work import amount, duration, long_work
+from ktpsync.cli._long_work import long_work
 from ktpsync.errors import KtpsyncError
+from ktpsync.units import amount, counted, duration
 
 if TYPE_CHECKING:
     from ktpsync.backup import SnapshotReport
@@ -83,13 +84,13 @@ def list_(output: Output, name: str, config: Path) -> Exit:
     good = [one for one in found if not isinstance(one, KtpsyncError)]
     output.table(
         "Snapshots",
-        ["snapshot", "made", "packets", "bytes", "complete", "station key"],
+        ["snapshot", "made", "packets", "size", "complete", "station key"],
         [
             [
                 one.ref.name,
                 one.manifest.created_at,
                 one.manifest.totals.packets,
-                one.manifest.totals.bytes,
+                amount(one.manifest.totals.bytes),
                 "yes" if one.manifest.complete else "no",
                 one.signer.key_id,
             ]
@@ -121,12 +122,12 @@ def list_(output: Output, name: str, config: Path) -> Exit:
 
 def _in_words(report: SnapshotReport, seconds: float) -> str:
     totals = report.totals
-    holds = f"The backup holds {totals.packets} packets, {amount(totals.bytes)}."
+    holds = f"The backup holds {counted(totals.packets, 'packet', 'packets')}, {amount(totals.bytes)}."
     if not report.snapshots:
         return f"Nothing is new since the last backup. {holds}"
     return (
-        f"Backed up {report.packets} new packets, {amount(report.bytes_written)} in {duration(seconds)}: "
-        f"snapshot {report.head}. {holds}"
+        f"Backed up {counted(report.packets, 'new packet', 'new packets')}, {amount(report.bytes_written)} in "
+        f"{duration(seconds)}: snapshot {report.head}. {holds}"
     )
 
 
@@ -146,9 +147,10 @@ def drill(output: Output, name: str, identity: Path, sample: int, config: Path) 
     with ktpsync.Office.open(config) as office:
         report = office.drill(name, read_identities(identity), sample=sample)
     output.complain(report.problems)
-    words = "a restore would work" if report.ok else f"{len(report.problems)} problems"
+    words = "a restore would work" if report.ok else counted(len(report.problems), "problem", "problems")
     output.say(
-        f"Snapshot {report.snapshot}: {report.records} records, {len(report.opened)} packets opened: {words}."
+        f"Snapshot {report.snapshot}: {counted(report.records, 'record', 'records')} read, "
+        f"{counted(len(report.opened), 'packet', 'packets')} opened: {words}."
     )
     output.result(
         {
@@ -195,17 +197,19 @@ def prune(
         retention = Retention(last=last, daily=daily, weekly=weekly, monthly=monthly)
     with ktpsync.Office.open(config) as office, long_work(output, "Pruning") as progress:
         report = office.prune(name, retention, dry_run=dry_run, progress=progress)
-    would = "Would drop" if dry_run else "Dropped"
     output.table(
         "Snapshots",
         ["snapshot", "what becomes of it"],
         [[snapshot, "dropped"] for snapshot in report.dropped]
         + [[snapshot, "kept"] for snapshot in report.kept],
     )
-    output.say(
-        f"{would} {len(report.dropped)} snapshots and {report.packets_dropped} packets, "
-        f"{amount(report.bytes_freed)}; kept {len(report.kept)} snapshots."
-    )
+    snapshots = counted(len(report.dropped), "snapshot", "snapshots")
+    packets = counted(report.packets_dropped, "packet", "packets")
+    freed, kept = amount(report.bytes_freed), counted(len(report.kept), "snapshot", "snapshots")
+    if dry_run:
+        output.say(f"Would drop {snapshots} and {packets}, {freed}; {kept} would be kept.")
+    else:
+        output.say(f"Dropped {snapshots} and {packets}, {freed}; {kept} kept.")
     output.complain(report.notes)
     output.result(
         {

@@ -51,7 +51,11 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
     @json_option
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        output = Output(as_json=bool(kwargs.pop("as_json")))
+        config = kwargs.get("config")
+        output = Output(
+            as_json=bool(kwargs.pop("as_json")), config=config if isinstance(config, Path) else None
+        )
+        click.get_current_context().obj = output
         try:
             code = function(output, *args, **kwargs)
         except KtpsyncError as error:

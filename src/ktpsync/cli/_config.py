@@ -9,6 +9,7 @@ import click
 
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +33,17 @@ def config_check(output: Output, config: Path) -> Exit:
     problems = check(config, PluginRegistry.load())
     for problem in problems:
         output.say(f"- {problem}")
-    output.say(
-        f"{config}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}."
-        if problems
-        else f"{config} is right. `ktpsync plugins --check NAME` opens a destination or backup."
-    )
+    if problems:
+        output.say(f"{config}: {counted(len(problems), 'problem', 'problems')}.")
+    else:
+        output.say(f"{config} is right. `ktpsync plugins --check NAME` opens a destination or backup.")
     output.result({"problems": problems})
     return Exit.BAD_INPUT if problems else Exit.DONE
 
 
 @config.command("schema")
-def config_schema() -> None:
+@command
+def config_schema(output: Output) -> Exit:
     """Print the JSON Schema of the whole file, with the settings of all installed backends, for editors.
 
     Save it beside the file and put `#:schema ktpsync.schema.json` on the file's first line: editors that know
@@ -53,5 +54,5 @@ def config_schema() -> None:
 
     found = schema(PluginRegistry.load())
     click.echo(json.dumps(found.document, indent=2))
-    for line in found.left_out:
-        click.echo(f"ktpsync: left out: {line}", err=True)
+    output.complain(f"left out: {line}" for line in found.left_out)
+    return Exit.DONE

@@ -14,6 +14,7 @@ import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
 from ktpsync.cli._output import NO_DESTINATIONS
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     import logging
@@ -114,11 +115,13 @@ def reconcile(output: Output, config: Path) -> Exit:
     """Ask the centre which packets it holds and mark them, as after a restore. Sends no packet."""
     with ktpsync.Office.open(config) as office:
         report = office.reconcile()
-    output.say(f"The centre holds {report.held} packets; {report.marked} of them were not marked here yet.")
+    output.say(
+        f"The centre holds {counted(report.held, 'packet', 'packets')}. Not marked here before: {report.marked}."
+    )
     if report.requeued:
-        output.say(f"{report.requeued} that were marked as delivered are not there; they wait again.")
+        output.say(f"Marked as delivered and not there: {report.requeued}. They wait again.")
     if report.conflicts:
-        output.say(f"{report.conflicts} are there with other bytes; see `ktpsync rejected`.")
+        output.say(f"There with other bytes: {report.conflicts}. See `ktpsync rejected`.")
     output.result(
         {
             "held": report.held,

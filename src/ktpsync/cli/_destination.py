@@ -9,6 +9,7 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option, who_option
 from ktpsync.cli._exit import Exit
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,6 +129,6 @@ def retire(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
     """Stop NAME for good, after it was taken out of the configuration: what it has not got is cancelled."""
     with ktpsync.Office.open(config) as office:
         cancelled = office.retire(name, who=who, why=why)
-    output.say(f"{name} is retired; {cancelled} packets that it did not have do not go there any more.")
+    output.say(f"{name} is retired; {counted(cancelled, 'packet does', 'packets do')} not go there any more.")
     output.result({"destination": name, "cancelled": cancelled})
     return Exit.DONE

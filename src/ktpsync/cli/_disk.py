@@ -9,12 +9,11 @@ import click
 
 from ktpsync.cli._command import command
 from ktpsync.cli._exit import Exit
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from ktpsync.backends.disk import MountedDisk
     from ktpsync.cli._output import Output
-
-_GB = 1_000_000_000
 
 
 @click.group()
@@ -60,7 +59,7 @@ def disk_list(output: Output) -> Exit:
                     one.path,
                     (one.marker.label if one.marker else "") or one.volume or "-",
                     one.file_system,
-                    f"{one.free / _GB:.1f} of {one.size / _GB:.1f} GB",
+                    f"{amount(one.free)} of {amount(one.size)}",
                     _state(one),
                     one.marker.uuid if one.marker else "-",
                 ]

@@ -11,6 +11,7 @@ import ktpsync
 from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,8 @@ def doctor(
     output.complain(found.problems)
     for notice in (*found.notices, *warnings):
         output.say(notice)
-    output.say(f"{found.packets} packets, {len(found.problems)} problems.")
+    problems = counted(len(found.problems), "problem", "problems")
+    output.say(f"{counted(found.packets, 'packet', 'packets')} looked at, {problems}.")
     output.result({**attrs.asdict(found), "warnings": list(warnings)})
     return Exit.DAMAGED if found.problems else Exit.DONE
 
@@ -137,8 +139,8 @@ def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | 
     if rebuilt.aside is not None:
         output.say(f"The damaged database is in {rebuilt.aside}.")
     output.say(
-        f"{rebuilt.packets} packets are in the new one, {rebuilt.from_spool} with their sealed file here; the old "
-        f"database still told the reference of {rebuilt.recognised} and {rebuilt.receipts} receipts and decisions."
+        f"Packets in the new one: {rebuilt.packets}, of them with their sealed file here: {rebuilt.from_spool}. The "
+        f"old database still told references: {rebuilt.recognised}, receipts and decisions: {rebuilt.receipts}."
     )
     problems = [f"{name}: {reason}; now in {rebuilt.quarantine}" for name, reason in rebuilt.quarantined]
     problems += [f"{packet_id}: {reason}; it was left as it is" for packet_id, reason in rebuilt.doubtful]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ktpsync.cli._output import Output
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -29,7 +31,7 @@ def ask_for(path: Path) -> Callable[[], str]:
     """Return a function that asks for the passphrase of an identity file."""
 
     def ask() -> str:
-        text: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+        text: str = click.prompt(_words(f"Passphrase of {path}"), hide_input=True, err=True)
         return text
 
     return ask
@@ -38,6 +40,15 @@ def ask_for(path: Path) -> Callable[[], str]:
 def new_passphrase(path: Path) -> str:
     """Ask for a new passphrase, twice."""
     text: str = click.prompt(
-        f"New passphrase for {path}", hide_input=True, confirmation_prompt=True, err=True
+        _words(f"New passphrase for {path}"),
+        hide_input=True,
+        confirmation_prompt=_words("The same once more"),
+        err=True,
     )
     return text
+
+
+def _words(text: str) -> str:
+    """Return a question in the language that the command that asks has chosen."""
+    output = click.get_current_context().find_object(Output)
+    return text if output is None else output.words(text)

@@ -12,6 +12,7 @@ from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
 from ktpsync.cli._output import utc_text_of
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,20 +122,25 @@ def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, c
 
 def _show(output: Output, report: RotationReport) -> None:
     spool = report.spool
-    output.say(f"Spool: {spool.rewrapped} packets have new headers.")
+    output.say(f"Spool: {counted(spool.rewrapped, 'packet has', 'packets have')} a new header.")
     if spool.moving:
         output.say(
-            f"Spool: {len(spool.moving)} packets are on their way, or may be asked for again; run this again later."
+            f"Spool: {counted(len(spool.moving), 'packet is', 'packets are')} on the way, or may be asked for again; "
+            "run this again later."
         )
     if spool.offloaded:
-        output.say(f"Spool: {spool.offloaded} packets are in a backup alone, and stay there as they are.")
+        output.say(
+            f"Spool: {counted(spool.offloaded, 'packet is', 'packets are')} in a backup alone, and left as they are there."
+        )
     if spool.closed:
-        output.say(f"Spool: {len(spool.closed)} packets are not for this identity, and stay as they are.")
+        output.say(
+            f"Spool: {counted(len(spool.closed), 'packet is', 'packets are')} not for this identity, and left as is."
+        )
     output.warn(spool.damaged)
     for name, made in report.backups.items():
         output.say(
-            f"{name}: {made.rewrapped} packets have new headers, besides those from the spool; {made.kept} keep "
-            f"theirs until they are delivered; {len(made.closed)} are not for this identity."
+            f"{name}: packets with new headers, besides those from the spool: {made.rewrapped}. With the former one until "
+            f"they are delivered: {made.kept}. Not for this identity: {len(made.closed)}."
         )
         output.warn(made.notes)
     output.warn(f"{name} is left for later: {reason}" for name, reason in report.away.items())

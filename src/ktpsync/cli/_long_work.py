@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from ktpsync.units import amount, counted, duration
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 _EVENT_SECONDS: Final = 1.0
 _LINE_SECONDS: Final = 30.0
-_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
-_THOUSAND: Final = 1000
 
 
 @contextlib.contextmanager
@@ -33,13 +33,16 @@ def long_work(output: Output, what: str) -> Iterator[ProgressCallback]:
         what: What is being done.
     """
     if output.for_a_person:
-        with _bar(what) as show:
+        with _bar(output.words(what), output.words) as show:
             yield show
     elif output.as_json:
         yield _Regularly(tell=_event, every=_EVENT_SECONDS)
     else:
         output.say(f"{what} ...")
-        yield _Regularly(tell=lambda pace: output.say(f"{what}: {pace}"), every=_LINE_SECONDS)
+        yield _Regularly(
+            tell=lambda pace: output.say(f"{output.words(what)}: {output.words(str(pace))}"),
+            every=_LINE_SECONDS,
+        )
 
 
 class Pace:
@@ -68,10 +71,18 @@ class Pace:
 
     def __str__(self) -> str:
         news = self.news
-        total = "" if news.bytes_total is None else f" of {amount(news.bytes_total)}"
-        packets = "" if news.packets_total is None else f" of {news.packets_total}"
-        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
-        return f"{amount(news.bytes_done)}{total}, {news.packets_done}{packets} packets, {amount(self.rate)}/s{left}"
+        done = amount(news.bytes_done)
+        if news.bytes_total is not None:
+            done = f"{done} of {amount(news.bytes_total)}"
+        left = "" if self.seconds_left is None else f" {duration(self.seconds_left)} left."
+        return f"{done}; {packets_done(news)}; {amount(self.rate)}/s.{left}"
+
+
+def packets_done(news: Progress) -> str:
+    """Return how many packets are done, and of how many where that is known."""
+    if news.packets_total is None:
+        return counted(news.packets_done, "packet", "packets")
+    return f"{news.packets_done} of {counted(news.packets_total, 'packet', 'packets')}"
 
 
 class _Regularly:
@@ -106,7 +117,7 @@ def _event(pace: Pace) -> None:
 
 
 @contextlib.contextmanager
-def _bar(what: str) -> Iterator[ProgressCallback]:
+def _bar(what: str, words: Callable[[str], str]) -> Iterator[ProgressCallback]:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -128,30 +139,11 @@ def _bar(what: str) -> Iterator[ProgressCallback]:
         task = bar.add_task(what, total=None, packets="")
 
         def show(news: Progress) -> None:
-            total = "" if news.packets_total is None else f" of {news.packets_total}"
             bar.update(
                 task,
                 completed=news.bytes_done,
                 total=news.bytes_total,
-                packets=f"{news.packets_done}{total} packets",
+                packets=words(packets_done(news)),
             )
 
         yield show
-
-
-def amount(size: float) -> str:
-    """Return a number of bytes for a person to read."""
-    power = 0
-    while size >= _THOUSAND and power < len(_UNITS) - 1:
-        size /= _THOUSAND
-        power += 1
-    return f"{size:.{min(power, 1)}f} {_UNITS[power]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time for a person to read."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

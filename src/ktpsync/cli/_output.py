@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 import click
 
 from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.language import reader_language, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     class Advance(Protocol):
         """Called with how much more is done, and with the total once it is known."""
@@ -21,6 +24,22 @@ if TYPE_CHECKING:
 
 
 NO_DESTINATIONS: Final = "No destinations are configured: packets stay on this machine. Name one under [destinations.NAME] in ktpsync.toml."
+
+_NAMES: Final = frozenset(
+    {
+        "backup",
+        "destination",
+        "label",
+        "packet",
+        "path",
+        "recipient",
+        "snapshot",
+        "station key",
+        "uuid",
+        "who",
+    }
+)
+"""Columns of what people and machines have named; everything else in a table is words."""
 
 
 def utc_text_of(moment_ms: int | None) -> str | None:
@@ -31,12 +50,26 @@ def utc_text_of(moment_ms: int | None) -> str | None:
 class Output:
     """Where a command's words go.
 
+    Sentences are given in English and shown in the reader's language. What programs read is never translated.
+
     Args:
-        as_json: Print one JSON document at the end, and nothing else, on standard output.
+        as_json: Print one JSON document at the end, and nothing else, on standard output; on standard error one
+            JSON document a line.
+        config: The configuration file, which may name the reader's language.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, config: Path | None = None) -> None:
         self.as_json = as_json
+        self._config = config
+
+    @functools.cached_property
+    def language(self) -> str:
+        """The reader's language."""
+        return reader_language(self._config)
+
+    def words(self, what: object) -> str:
+        """Return a sentence, or what an error says, in the reader's language."""
+        return str(what) if self.language == "en" else translated(what, self.language)
 
     @property
     def for_a_person(self) -> bool:
@@ -46,12 +79,12 @@ class Output:
     def say(self, sentence: str) -> None:
         """Print a sentence for a person."""
         if not self.as_json:
-            click.echo(sentence)
+            click.echo(self.words(sentence))
 
     def note(self, sentence: str) -> None:
         """Print a sentence for a person on standard error, where standard output is something to keep."""
         if not self.as_json:
-            click.echo(sentence, err=True)
+            click.echo(self.words(sentence), err=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """Print what a person must see to, on standard error; a program finds it in the result."""
@@ -61,12 +94,38 @@ class Output:
     def complain(self, problems: Iterable[object]) -> None:
         """Print what is wrong on standard error, whoever reads the result."""
         for problem in problems:
-            click.echo(f"ktpsync: {problem}", err=True)
+            self._remark("ktpsync: ", problem, {})
+
+    def remark(self, what: object, *, path: str | None = None) -> None:
+        """Print a sentence on standard error, whoever reads the result; for a program as JSON.
+
+        Args:
+            what: The sentence, or an error.
+            path: The file or folder that it is about.
+        """
+        if path is None:
+            self._remark("", what, {})
+        else:
+            self._remark(f"{path}: ", what, {"path": path})
+
+    def _remark(self, prefix: str, what: object, facts: Mapping[str, str]) -> None:
+        if self.as_json:
+            click.echo(json.dumps({"event": "remark", "message": str(what), **facts}), err=True)
+        else:
+            click.echo(f"{prefix}{self.words(what)}", err=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table: framed on a terminal, tab-separated lines elsewhere."""
         if self.as_json:
             return
+        rows = [
+            [
+                cell if column in _NAMES else self.words(cell)
+                for column, cell in zip(columns, row, strict=True)
+            ]
+            for row in rows
+        ]
+        title, columns = self.words(title), [self.words(column) for column in columns]
         if not self.for_a_person:
             click.echo("\t".join(columns))
             for row in rows:
@@ -100,7 +159,7 @@ class Output:
             A function to call with how much more is done.
         """
         if not self.for_a_person:
-            self.say(f"{what} ...")
+            self.say(f"{self.words(what)} ...")
             yield lambda _amount, _total=None: None
             return
         from rich.progress import (
@@ -115,7 +174,7 @@ class Output:
         counter = DownloadColumn() if in_bytes else MofNCompleteColumn()
         columns = (TextColumn("{task.description}"), BarColumn(), counter, TimeRemainingColumn())
         with Progress(*columns) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(self.words(what), total=total)
             yield lambda amount, total=None: bar.update(task, advance=amount, total=total)
 
     def failure(self, error: BaseException, code: int) -> None:
@@ -125,5 +184,5 @@ class Output:
                 json.dumps({"error": {"class": type(error).__name__, "message": str(error), "exit": code}})
             )
         else:
-            click.echo(f"ktpsync: {error}", err=True)
+            click.echo(f"ktpsync: {self.words(error)}", err=True)
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from ktpsync.cli._command import command, config_option, who_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._output import NO_DESTINATIONS
 from ktpsync.clock import utc_text
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def requeue_rejected(
     """Deliver all packets that DESTINATION rejected again, as after a mistake was corrected there."""
     with ktpsync.Office.open(config) as office:
         found = office.requeue_rejected(destination, who=who, why=why, code=code)
-    output.say(f"{len(found)} packets wait for {destination} again.")
+    output.say(f"{counted(len(found), 'packet waits', 'packets wait')} for {destination} again.")
     output.result({"destination": destination, "packets": found})
     return Exit.DONE
 

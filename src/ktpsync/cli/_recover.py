@@ -13,7 +13,8 @@ import ktpsync
 from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
-from ktpsync.cli._long_work import amount, duration, long_work
+from ktpsync.cli._long_work import long_work
+from ktpsync.units import amount, counted, duration
 
 if TYPE_CHECKING:
     from ktpsync.backup import RestoreReport, Selection
@@ -81,7 +82,7 @@ def restore(
         )
     output.complain(_complaints(report))
     output.say(
-        f"Restored {len(report.packet_ids)} packets into {into}: {amount(report.bytes_restored)} in "
+        f"Restored {counted(len(report.packet_ids), 'packet', 'packets')} into {into}: {amount(report.bytes_restored)} in "
         f"{duration(time.monotonic() - began)}, from snapshot {report.head.name}."
     )
     if report.station_key is None:

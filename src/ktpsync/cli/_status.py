@@ -15,6 +15,7 @@ from ktpsync.cli._keys import keys_document, show_keys
 from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import ConfigError
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estima
             "waiting",
             "delivered",
             "rejected",
-            "bytes to send",
+            "to send",
             "oldest",
             "all sent by",
             "state",
@@ -98,7 +99,7 @@ def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estima
                 line.pending + line.leased,
                 line.delivered,
                 line.rejected,
-                line.open_bytes,
+                amount(line.open_bytes) if line.open_bytes else "-",
                 _when(line.oldest_at),
                 _all_sent(estimate, line),
                 _destination_state(line),
@@ -138,11 +139,11 @@ def _all_sent(estimate: Estimate | None, line: DestinationSummary) -> str:
 
 
 def _disk(storage: StorageView) -> str:
-    room = f"Disk: {storage.free >> 20} MiB free"
+    room = f"Disk: {amount(storage.free)} free."
     if storage.days_left is None:
-        return f"{room}."
+        return room
     days = f"{storage.days_left:.0f}" if storage.days_left < 10_000 else "more than 10000"  # noqa: PLR2004 - decades
-    return f"{room}, {storage.per_day >> 10} KiB a day are recorded: {days} days left."
+    return f"{room} In a day {amount(storage.per_day)} are recorded: {days} days left."
 
 
 def _duration(seconds: float) -> str:
@@ -157,9 +158,9 @@ def _duration(seconds: float) -> str:
 
 def _show_packet(output: Output, found: PacketStatus) -> Exit:
     packet = found.packet
-    output.say(f"Packet {packet.packet_id}: {packet.size} bytes, SHA-256 {packet.sha256}")
-    output.say(f"submitted {utc_text(packet.created_at)}; bytes: {packet.location}")
-    output.say(f"registration status: {found.registration_status or 'not known yet'}")
+    output.say(f"Packet {packet.packet_id}: {amount(packet.size)}, SHA-256 {packet.sha256}")
+    output.say(f"Submitted: {utc_text(packet.created_at)}; where its bytes are: {packet.location}")
+    output.say(f"Registration status: {found.registration_status or 'not known yet'}")
     output.table(
         "Deliveries",
         ["destination", "state", "attempts", "settled", "reason"],

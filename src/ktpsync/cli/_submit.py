@@ -10,7 +10,8 @@ import click
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
-from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError, ValidationError
+from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError
+from ktpsync.language import LANGUAGES, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ktpsync.office import Office
     from ktpsync.outbox import Submitted
     from ktpsync.records import Problem, Source
-    from ktpsync.records._problems import Language
 
 
 def _print_template(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
@@ -42,12 +42,8 @@ def _print_template(context: click.Context, _: click.Parameter, wanted: bool) ->
 @click.option("--skip-bad", is_flag=True, help="Submit the good ones even if others have problems.")
 @click.option(
     "--language",
-    type=click.Choice(["en", "id"]),
-    default="en",
-    show_default=True,
-    envvar="KTPSYNC_LANGUAGE",
-    show_envvar=True,
-    help="The language of the problems' messages.",
+    type=click.Choice(LANGUAGES),
+    help="The language of the problems' messages; that of everything else if not given.",
 )
 @config_option
 @command
@@ -57,7 +53,7 @@ def submit(
     *,
     urgent: bool,
     skip_bad: bool,
-    language: Language,
+    language: str | None,
     config: Path,
 ) -> Exit:
     """Submit each PATH: a folder with `enrollment.json`, a folder of such folders, or a CSV file.
@@ -67,6 +63,7 @@ def submit(
     are listed and none is submitted, unless --skip-bad is given. Every enrollment needs a reference of its own: with
     it, the same command can be run again and stores nobody twice.
     """
+    language = language or ("en" if output.as_json else output.language)
     with ktpsync.Office.open(config) as office:
         sources = [source for path in paths for source in ktpsync.records.find_sources(path)]
         with output.progress("Checking", len(sources)) as advance:
@@ -76,13 +73,18 @@ def submit(
             if one.error is not None:
                 run.refuse(one.source, one.error)
             elif not output.as_json:
-                _show(one.source.name, one.warnings, language)
+                for warning in one.warnings:
+                    output.remark(_warning(warning, language), path=one.source.name)
         if not run.refused or skip_bad:
             run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
     if run.refused:
-        none = "none was submitted; --skip-bad submits the good ones"
-        left = f"{len(run.stored)} stored" if run.stored or skip_bad else none
-        click.echo(f"{len(run.refused)} of {len(sources)} have problems; {left}.", err=True)
+        bad, of = len(run.refused), len(sources)
+        if run.stored or skip_bad:
+            output.remark(f"{bad} of {of} have problems; {len(run.stored)} stored.")
+        else:
+            output.remark(
+                f"{bad} of {of} have problems; none was submitted; --skip-bad submits the good ones."
+            )
     output.result(
         {
             "submitted": run.stored,
@@ -105,7 +107,7 @@ class _Run:
         language: The language of the problems.
     """
 
-    def __init__(self, output: Output, language: Language) -> None:
+    def __init__(self, output: Output, language: str) -> None:
         self._output = output
         self._language = language
         self.stored: list[Mapping[str, object]] = []
@@ -114,8 +116,8 @@ class _Run:
 
     def refuse(self, source: Source, error: KtpsyncError) -> None:
         """Tell why a source is not stored."""
-        words = _in_words(error, self._language)
-        click.echo(f"{source.name}: {words}", err=True)
+        words = translated(error, self._language)
+        self._output.remark(words, path=source.name)
         self.refused.append({"path": source.name, "error": words})
         self.exit = max(self.exit, Exit.BAD_INPUT)
 
@@ -134,7 +136,7 @@ class _Run:
                     self.refuse(source, error)
                     self.exit = exit_code(error)
                     left = len(sources) - number
-                    click.echo(f"{left} not stored; correct this and run the same command again.", err=True)
+                    self._output.remark(f"{left} not stored; correct this and run the same command again.")
                     return
                 else:
                     self._tell(source, submitted)
@@ -142,7 +144,7 @@ class _Run:
 
     def _tell(self, source: Source, submitted: Submitted) -> None:
         packet = submitted.packet
-        words = "stored" if submitted.created else "already stored"
+        words = self._output.words("stored" if submitted.created else "already stored")
         self._output.say(f"{words} {packet.packet_id}  {source.name}")
         self.stored.append(
             {
@@ -154,17 +156,5 @@ class _Run:
         )
 
 
-def _in_words(error: KtpsyncError, language: Language) -> str:
-    if isinstance(error, ValidationError) and language != "en":
-        lines = [
-            found.translated(language)
-            for found in error.problems
-            if isinstance(found, ktpsync.records.Problem)
-        ]
-        return "\n".join(["Ada masalah; perbaiki lalu kirim lagi:", *(f"  - {line}" for line in lines)])
-    return str(error)
-
-
-def _show(name: str, warnings: tuple[Problem, ...], language: Language) -> None:
-    for found in warnings:
-        click.echo(f"{name}: warning: {found.translated(language)}", err=True)
+def _warning(found: Problem, language: str) -> str:
+    return f"{translated('warning', language)}: {translated(found, language)}"

@@ -11,7 +11,8 @@ import ktpsync
 from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
-from ktpsync.cli._long_work import amount, long_work
+from ktpsync.cli._long_work import long_work
+from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
     from ktpsync.backup import RepairReport, VerifyReport
@@ -79,16 +80,16 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
     output.complain(report.problems)
     if report.older or report.older_snapshots:
         told = (
-            f"{len(report.older)} packets and {len(report.older_snapshots)} snapshots are whole and not yet rewrapped: "
+            f"{counted(len(report.older), 'packet', 'packets')} and "
+            f"{counted(len(report.older_snapshots), 'snapshot', 'snapshots')} are whole and not yet rewrapped: "
             "they are sealed to the recipients from before, and open with the former key alone. Keep that key, and run "
             "`ktpsync rewrap` until it ends with code 0."
         )
         output.warn([told])
-    words = (
-        "all good"
-        if report.ok
-        else f"{len(report.problems)} problems, {len(report.damaged_packets)} packets damaged"
-    )
+    words = "all good"
+    if not report.ok:
+        problems = counted(len(report.problems), "problem", "problems")
+        words = f"{problems}, {counted(len(report.damaged_packets), 'packet', 'packets')} damaged"
     empty = report.ok and not report.snapshots
     if empty:
         output.say(
@@ -96,7 +97,8 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
         )
     else:
         output.say(
-            f"{report.snapshots} snapshots, {report.packets} packets, {amount(report.bytes_read)} read: {words}."
+            f"{counted(report.snapshots, 'snapshot', 'snapshots')}, {counted(report.packets, 'packet', 'packets')}, "
+            f"{amount(report.bytes_read)} read: {words}."
         )
     output.result(
         {

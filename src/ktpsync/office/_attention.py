@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ktpsync.courier import Said, Task
+from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,21 +58,18 @@ def attention(
                 f"{name} is stopped: {line.state.paused.rstrip('.')}. Then run `ktpsync resume {name} --who YOU`."
             )
         if line.rejected:
-            what = "1 packet was" if line.rejected == 1 else f"{line.rejected} packets were"
+            what = counted(line.rejected, "packet was", "packets were")
             found.append(f"{what} rejected at {name}: see `ktpsync rejected`.")
         if estimate is None and line.pending + line.leased:
             found.append(
-                f"{line.pending + line.leased} packets wait for {name}, which is not in the configuration any more: "
+                f"{counted(line.pending + line.leased, 'packet waits', 'packets wait')} for {name}, which is not in the "
+                "configuration any more: "
                 f"put it back, or run `ktpsync destination retire {name}`."
             )
         if estimate is not None and estimate.per_day is not None and storage.per_day > estimate.per_day:
             found.append(
-                f"More is recorded in a day ({_amount(storage.per_day)}) than {name} takes "
-                f"({_amount(estimate.per_day)}): its backlog grows. Widen its hours or its rate, or bring packets "
+                f"More is recorded in a day ({amount(storage.per_day)}) than {name} takes "
+                f"({amount(estimate.per_day)}): its backlog grows. Widen its hours or its rate, or bring packets "
                 "there on a disk."
             )
     return [*found, *storage.warnings, *backups]
-
-
-def _amount(size: int) -> str:
-    return f"{size >> 20} MiB" if size >= 10 << 20 else f"{size >> 10} KiB"

@@ -12,6 +12,7 @@ from ktpsync.backup import due
 from ktpsync.courier import Task
 from ktpsync.errors import UnavailableError
 from ktpsync.office._backup_places import when
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) ->
                 )
             if count := awaited.get(name, 0):
                 warnings.append(
-                    f"{count} packets that are to be delivered are only on {name}: plug it in, and they go on."
+                    f"{name} alone holds {counted(count, 'packet', 'packets')} still to be delivered: plug it in, and it goes on."
                 )
             states.append(
                 BackupState(

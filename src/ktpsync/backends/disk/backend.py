@@ -29,6 +29,7 @@ from ktpsync.errors import (
     WrongDiskError,
 )
 from ktpsync.plugins import ByteSize, Health, ObjectInfo, StorageBackend, valid_key
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,8 +278,8 @@ class DiskBackend(StorageBackend):
 
     def _full(self, root: Path, free: int, size: int) -> DiskFullError:
         return DiskFullError(
-            f"{self._name}: {self._disk(root)} is full: {free} bytes free, {size} needed and {self._reserve} "
-            "kept in reserve. Free some room or plug in another disk; nothing was lost."
+            f"{self._name}: {self._disk(root)} is full: {amount(free)} free, {amount(size)} needed and "
+            f"{amount(self._reserve)} kept in reserve. Free some room or plug in another disk; nothing was lost."
         )
 
     def _not_found(self, key: str, root: Path) -> NotFoundError:

@@ -18,6 +18,7 @@ from ktpsync.backends.http._failures import (
 )
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
 from ktpsync.files import sha256_of
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -163,8 +164,8 @@ class Uploader:
         limit = _MAX_SIZE.search(answer.headers.get("Upload-Limit", ""))
         if limit is not None and int(limit[1]) < packet.size:
             raise RejectedError(
-                f"{self._line.peer.name}: packet {packet.packet_id} has {packet.size} bytes and is larger than the "
-                f"centre takes ({limit[1]} bytes). Ask the centre."
+                f"{self._line.peer.name}: packet {packet.packet_id} has {amount(packet.size)} and is larger than the "
+                f"centre takes ({amount(int(limit[1]))}). Ask the centre."
             )
         complete = answer.headers.get("Upload-Complete", "?0").strip() == "?1"
         theirs = answer.headers.get("Repr-Digest")

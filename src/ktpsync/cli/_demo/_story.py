@@ -16,6 +16,7 @@ from ktpsync.errors import KtpsyncError
 from ktpsync.files import sha256_of
 from ktpsync.office import init_office
 from ktpsync.testing import make_enrollment
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +133,7 @@ def _back_up_and_verify(output: Output, config: Path, usb: Path, copy: Path) -> 
     with ktpsync.Office.open(config) as office:
         snapshot = office.backup("usb-a")
         output.say(
-            f"6. Backed up to the external disk: {snapshot.packets} packets, {snapshot.bytes_written} bytes."
+            f"6. Backed up to the external disk: {snapshot.packets} packets, {amount(snapshot.bytes_written)}."
         )
         if not office.verify("usb-a").ok:
             raise KtpsyncError("The new backup does not verify.")

@@ -1,0 +1,199 @@
+"""Translates a message where it is shown, by finding the template that it was made from.
+
+A message of ktpsync is an f-string, wherever it arises; some are kept in the outbox for months and shown then. The
+catalogue holds such templates (``{host} refuses connections.``) with their translations. To translate, the template
+that fits is found, the values are read out of the message, and the translation is filled with them. Values that are
+messages themselves are translated in the same way. Nothing is decided by this: what no template fits stays English.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import re
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from ktpsync.language._choice import ENGLISH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    class _Tells(Protocol):
+        """A problem of a record, which has its own translations."""
+
+        def translated(self, language: str) -> object: ...
+
+
+DOMAIN: Final = "ktpsync"
+LOCALE: Final = Path(__file__).with_name("locale")
+
+_PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)", re.DOTALL)
+_BULLET: Final = re.compile(r"(\s*- )(.*)")
+_COUNT: Final = re.compile(r"([0-9][0-9.,]*) (.+)")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?:;]) (?=\S)")
+
+
+def translated(what: object, language: str) -> str:
+    """Return a message in another language: of an error, a problem, or a sentence that ktpsync gave.
+
+    Args:
+        what: The error or the text. What is not known, such as a plugin's message, stays as it is.
+        language: ``en`` or ``id``.
+    """
+    if language == ENGLISH:
+        return str(what)
+    if hasattr(what, "translated"):
+        return str(cast("_Tells", what).translated(language))
+    problems = getattr(what, "problems", ())
+    if problems and all(hasattr(one, "translated") for one in problems):
+        # The records' problems were found with their codes and values.
+        head = translator(language).translate(str(what).partition("\n")[0])
+        return "\n".join([head, *(f"  - {one.translated(language)}" for one in problems)])
+    return translator(language).translate(str(what))
+
+
+@functools.cache
+def translator(language: str) -> Translator:
+    """Return the translator into a language, with its catalogue loaded."""
+    return Translator(messages(LOCALE / language / "LC_MESSAGES" / f"{DOMAIN}.mo"))
+
+
+def messages(path: Path) -> Mapping[str, str]:
+    """Return the catalogue in a ``.mo`` file: English to translation."""
+    with path.open("rb") as file:
+        catalogue = gettext.GNUTranslations(file)
+    known: Mapping[str, str] = vars(catalogue)["_catalog"]
+    return {english: words for english, words in known.items() if english}
+
+
+def fields_of(template: str) -> tuple[str, ...]:
+    """Return the names of a template's values, in order, each once."""
+    return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(template) if name))
+
+
+class Template:
+    """A message with values to be filled in, and the other way round.
+
+    Args:
+        english: The English template.
+        other: Its translation, with the same values.
+    """
+
+    def __init__(self, english: str, other: str) -> None:
+        self._english = english
+        self._other = other
+        literals = [literal for literal, _, _, _ in string.Formatter().parse(english)]
+        self.anchor = max(literals, key=len)
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        seen: set[str] = set()
+        parts = []
+        for literal, name, _, _ in string.Formatter().parse(self._english):
+            parts.append(re.escape(literal))
+            if name in seen:
+                parts.append(f"(?P={name})")
+            elif name:
+                seen.add(name)
+                parts.append(f"(?P<{name}>.*?)")
+        return re.compile("".join(parts), re.DOTALL)
+
+    def values(self, text: str) -> Mapping[str, str] | None:
+        """Return the values in a message; ``None`` if it was not made from this template."""
+        if self.anchor not in text:
+            return None
+        found = self._pattern.fullmatch(text)
+        return None if found is None else found.groupdict()
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """Return the translation with these values."""
+        return self._other.format_map(values)
+
+
+class Translator:
+    """Translates messages by a catalogue.
+
+    Args:
+        known: English to translation; ``{name}`` stands for a value.
+    """
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        plain = {english: other for english, other in known.items() if not fields_of(english)}
+        self._exact = {_text(english): _text(other) for english, other in plain.items()}
+        self._templates = sorted(
+            (Template(english, other) for english, other in known.items() if english not in plain),
+            key=lambda template: -len(template.anchor),
+        )
+
+    def translate(self, text: str) -> str:
+        """Return a message in the language; what is not known stays as it is."""
+        found = self._found(text)
+        return text if found is None else found
+
+    def _found(self, text: str) -> str | None:
+        whole = self._whole(text)
+        if whole is None and "\n" in text:
+            return _joined("\n", text.split("\n"), (self._line(line) for line in text.split("\n")))
+        return whole if whole is not None else self._line(text)
+
+    def _line(self, text: str) -> str | None:
+        bullet = _BULLET.fullmatch(text)
+        if bullet is not None:
+            return _with_prefix(bullet[1], self._line(bullet[2]))
+        whole = self._whole(text)
+        if whole is not None:
+            return whole
+        count = _COUNT.fullmatch(text)
+        if count is not None and count[2] in self._exact:
+            return f"{count[1]} {self._exact[count[2]]}"
+        prefix = _PREFIX.fullmatch(text)
+        if prefix is not None:
+            rest = self._line(prefix[2])
+            if rest is not None:
+                return f"{prefix[1]}: {rest}"
+        return self._sentences(text)
+
+    def _whole(self, text: str) -> str | None:
+        exact = self._exact.get(text)
+        if exact is not None:
+            return exact
+        for template in self._templates:
+            values = template.values(text)
+            if values is not None:
+                return template.filled({name: self._value(value) for name, value in values.items()})
+        return None
+
+    def _value(self, value: str) -> str:
+        # One word may be a name that somebody gave.
+        return self.translate(value) if " " in value.strip() else value
+
+    def _sentences(self, text: str) -> str | None:
+        """Translate a row of sentences: the longest beginning that is known, then the rest."""
+        for end in reversed([found.start() for found in _SENTENCE_END.finditer(text)]):
+            head, rest = text[:end], text[end + 1 :]
+            first = self._whole(head)
+            if first is not None:
+                return f"{first} {self.translate(rest)}"
+        for end in [found.start() for found in _SENTENCE_END.finditer(text)]:
+            tail = self._whole(text[end + 1 :])
+            if tail is not None:
+                return f"{text[:end]} {tail}"
+        return None
+
+
+def _text(template: str) -> str:
+    """Return a template without values as the text that it is."""
+    return template.format()
+
+
+def _with_prefix(prefix: str, found: str | None) -> str | None:
+    return None if found is None else prefix + found
+
+
+def _joined(between: str, parts: Iterable[str], found: Iterator[str | None]) -> str | None:
+    pairs = list(zip(parts, found, strict=True))
+    if all(other is None for _, other in pairs):
+        return None
+    return between.join(part if other is None else other for part, other in pairs)

@@ -1,0 +1,33 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_THOUSAND: Final = 1000
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes for a person to read."""
+    if size == 1:
+        return "1 byte"
+    power = 0
+    while size >= _THOUSAND and power < len(_UNITS) - 1:
+        size /= _THOUSAND
+        power += 1
+    return f"{size:.{min(power, 1)}f} {_UNITS[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for a person to read."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with its noun, such as ``1 packet`` and ``3 packets``."""
+    return f"{number} {one if number == 1 else many}"

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ktpsync.errors import UnknownDestinationError
 from ktpsync.outbox._audit import entry
+from ktpsync.outbox._backfill import FILLING, backfill
 from ktpsync.outbox._breaker import (
     CLOSED,
     HALF_OPEN,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 COURIER = "courier"
 COPY = "copy"
 COPY_PREFIX = "repository:"
+_ACTIVE = 1
 
 _COLUMNS = (
     "dest, kind, required, active, paused, breaker, fail_run, opened, until_ms, throttled_ms, epoch, "
@@ -46,22 +48,9 @@ _COLUMNS = (
 _REGISTER = """
 INSERT INTO ktpsync_destination
   (dest, kind, required, active, breaker, fail_run, opened, until_ms, throttled_ms, epoch, settings, delivered)
-VALUES (:dest, :kind, :required, 1, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLICT DO NOTHING
+VALUES (:dest, :kind, :required, 0, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLICT DO NOTHING
 """
-_LACKING = """
-INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
-SELECT p.packet_id, :dest, 'open', p.urgent, p.size,
-  CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
-FROM ktpsync_packet p
-WHERE p.location <> 'purged'
-  AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = :dest)
-"""
-_ORDER = "ORDER BY p.created_ms, p.packet_id"
-_BACKFILL = _LACKING + _ORDER
-_BACKFILL_PART = f"{_LACKING} AND p.rowid > :low AND p.rowid <= :high {_ORDER}"
-_BACKFILL_REST = f"{_LACKING} AND p.rowid > :high {_ORDER}"
-_PART = 1000
-"""Packets that are given to a new destination in one transaction: nobody who records waits for longer."""
+_FILLED = f"UPDATE ktpsync_destination SET active = {FILLING} WHERE dest = :dest AND active = 0"
 
 _UPDATE = """
 UPDATE ktpsync_destination SET breaker = :breaker, fail_run = :run, opened = :opened, until_ms = :until_ms,
@@ -99,21 +88,18 @@ class Destinations:
             row = connection.execute(
                 sql("SELECT required, active FROM ktpsync_destination WHERE dest = :dest"), bound
             ).first()
-        if row is not None and (bool(row.required), bool(row.active)) == (spec.required, True):
+        if row is not None and (bool(row.required), row.active) == (spec.required, _ACTIVE):
             return False
-        high = self._backfill_in_parts(bound) if self._database.kind == "sqlite" else None
+        if row is None or row.active != _ACTIVE:
+            with self._database.write() as connection:
+                connection.execute(sql(_REGISTER), bound)
+                connection.execute(sql(_FILLED), bound)
+            backfill(self._database, spec.name, self._clock)
         with self._database.write() as connection:
-            if high is None:
-                # Waits for submissions under way and holds up new ones: each packet is either seen by
-                # the backfill below or sees the new destination.
-                connection.execute(sql("LOCK TABLE ktpsync_packet IN SHARE MODE"))
-            connection.execute(sql(_REGISTER), bound)
             connection.execute(
                 sql("UPDATE ktpsync_destination SET required = :required, active = 1 WHERE dest = :dest"),
                 bound,
             )
-            rest = _BACKFILL if high is None else _BACKFILL_REST
-            connection.execute(sql(rest), bound | {"now": self._clock.now_ms(), "high": high})
             told = entry(
                 "destination-registered",
                 at_ms=self._clock.now_ms(),
@@ -122,25 +108,6 @@ class Destinations:
             )
             self._audit.append(connection, [told])
         return True
-
-    def _backfill_in_parts(self, bound: Mapping[str, object]) -> int:
-        """Give a destination that is not active yet the packets there are, and return the last one's row.
-
-        Killed meanwhile it is still not active, and is filled again.
-        """
-        sql = self._database.sql
-        inactive = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND active = 1"
-        with self._database.write() as connection:
-            if connection.execute(sql(_REGISTER), bound).rowcount:
-                connection.execute(sql(inactive), bound)
-            high: int = connection.execute(
-                sql("SELECT COALESCE(MAX(rowid), 0) FROM ktpsync_packet")
-            ).scalar_one()
-        for low in range(0, high, _PART):
-            part = {"now": self._clock.now_ms(), "low": low, "high": min(low + _PART, high)}
-            with self._database.write() as connection:
-                connection.execute(sql(_BACKFILL_PART), {**bound, **part})
-        return high
 
     def retire(self, dest: str, *, who: str, why: str) -> int:
         """Stop a destination for good: what it has not got yet is cancelled.

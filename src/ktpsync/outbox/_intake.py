@@ -35,7 +35,7 @@ WHERE EXISTS (SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id) ON CONF
 """
 _DELIVERIES = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
-SELECT :packet_id, dest, 'open', :urgent, :size, {now} FROM ktpsync_destination WHERE active = 1
+SELECT :packet_id, dest, 'open', :urgent, :size, {now} FROM ktpsync_destination WHERE active > 0
 """
 _TAKE_BACK = "DELETE FROM ktpsync_packet WHERE packet_id = :packet_id"
 _EXISTING = """

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ktpsync.errors import OutboxError
 from ktpsync.outbox._audit import entry, from_row
+from ktpsync.outbox._backfill import backfill_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,13 +70,6 @@ WHERE a.seq > :after AND a.packet_id IS NOT NULL
   AND a.seq = (SELECT MAX(b.seq) FROM ktpsync_audit b WHERE b.packet_id = a.packet_id)
 ORDER BY a.seq LIMIT :count
 """
-_BACKFILL = """
-INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
-SELECT p.packet_id, t.dest, 'open', p.urgent, p.size, CASE WHEN p.created_ms < :now THEN p.created_ms ELSE :now END
-FROM ktpsync_packet p CROSS JOIN ktpsync_destination t
-WHERE t.active = 1 AND p.location <> 'purged'
-  AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = t.dest)
-"""
 _PAGE = 500
 
 
@@ -136,7 +130,7 @@ class Transfer:
             connection.execute(sql("DELETE FROM ktpsync_audit"))
             self._take_all(connection, records)
             count: int = connection.execute(sql("SELECT COUNT(*) FROM ktpsync_packet")).scalar_one()
-            connection.execute(sql(_BACKFILL), {"now": self._clock.now_ms()})
+            backfill_all(self._database, connection, self._clock.now_ms())
             connection.execute(
                 sql(
                     "UPDATE ktpsync_destination SET delivered = (SELECT COUNT(*) FROM ktpsync_delivery d "
@@ -277,7 +271,9 @@ class Transfer:
         bound = {name: record[name] for name in names}
         known = connection.execute(
             sql(
-                "UPDATE ktpsync_destination SET cursor = :cursor, paused = :paused, settings = :settings WHERE dest = :dest"
+                "UPDATE ktpsync_destination SET cursor = :cursor, paused = :paused, settings = :settings, "
+                # Couriers are as this outbox's configuration says; copies that were given up stay so.
+                "active = CASE WHEN kind = 'copy' THEN :active ELSE active END WHERE dest = :dest"
             ),
             bound,
         ).rowcount

@@ -306,6 +306,11 @@ class LosingTheEnd(Memory):
         return io.BytesIO(super().open(key).read().rstrip(b"\xff"))
 
 
+class GivingAPart(Memory):
+    def fetch(self, packet_id: str) -> BinaryIO:
+        return io.BytesIO(super().fetch(packet_id).read()[:-1])
+
+
 class WithoutDigest(Memory):
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
         return evolve(super().put(key, source, size=size, sha256=sha256), sha256=None)
@@ -447,6 +452,7 @@ for _caught_by, _made in (
     ("test_an_unreachable_place_is_unavailable", NotAvailable),
     ("test_refused_credentials_are_told", MisjudgingCredentials),
     ("test_what_was_put_is_read", LosingTheEnd),
+    ("test_a_delivered_packet_is_given_back", GivingAPart),
     ("test_put_tells_what_is_stored", WithoutDigest),
     ("test_stat_and_list_tell_the_same", ListingAnotherTime),
     ("test_delivered_packets_are_stored_under_their_key", NamingItsOwnWay),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -99,8 +100,21 @@ def test_an_answer_is_lost_after_the_work(disk: DiskBackend) -> None:
     assert packet.packet_id == backend.deliver(packet).packet_id
 
 
+@pytest.mark.parametrize("kind", [FaultyBackend, FaultyStorage])
+def test_what_is_given_back_passes_through(disk: DiskBackend, kind: type[FaultyBackend]) -> None:
+    """Through a fault of its own, whatever the kind of backend does to give it."""
+    packet = made_up_packet(b"sealed")
+    backend = kind(disk, [unreachable(on=("fetch",))])  # type: ignore[arg-type]  # a disk is both
+    backend.deliver(packet)
+
+    with pytest.raises(UnavailableError):
+        backend.fetch(packet.packet_id)
+    with backend.fetch(packet.packet_id) as file:
+        assert b"sealed" == file.read()
+
+
 def test_a_centre_passes_through() -> None:
-    """Feed and reconciling too, with what the centre claims."""
+    """Feed, reconciling and what is given back too, with what the centre claims."""
 
     class Centre(CentralBackend):
         """A centre that only tells statuses, and here not even these."""
@@ -113,8 +127,15 @@ def test_a_centre_passes_through() -> None:
         def check(self) -> None:  # type: ignore[override]  # not called
             """Do nothing."""
 
-    backend = FaultyCentral(Centre(), [unreachable(on=("statuses",))])
+        def fetch(self, packet_id: str) -> BinaryIO:
+            """Give something back."""
+            return BytesIO(packet_id.encode())
 
+    backend = FaultyCentral(Centre(), [unreachable(on=("fetch",)), unreachable(on=("statuses",))])
+
+    with pytest.raises(UnavailableError):
+        backend.fetch("a")
+    assert b"a" == backend.fetch("a").read()
     with pytest.raises(UnavailableError):
         backend.statuses(None)
     with pytest.raises(UnsupportedError):

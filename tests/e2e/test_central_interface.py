@@ -230,7 +230,8 @@ def test_the_client_speaks_the_document(
             assert interrupted.sha256 == client.deliver(interrupted).sha256
             with pytest.raises(ConflictError):
                 client.deliver(clash)
-            assert b"l" * 5000 == client.fetch(large.packet_id)
+            with client.fetch(large.packet_id) as file:
+                assert b"l" * 5000 == file.read()
             list(client.reconcile([small, large, *[made_up_packet() for _ in range(12)]]))
             page = client.statuses(None)
             while page.changes:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins import Backend
 
 SPOOL = "spool"
+_LARGER_THAN_ANY = 256 << 20
 
 
 class GoodCopies:
@@ -152,9 +153,17 @@ class GoodCopies:
         return None
 
     def _from_destination(self, name: str, packet_id: str) -> bytes | None:
-        with contextlib.suppress(BackendError):
-            return self._backend(name).fetch(packet_id)
+        # One byte more than it should be shows that it is another; more would only fill the memory.
+        with contextlib.suppress(BackendError, OSError), self._backend(name).fetch(packet_id) as file:
+            return file.read(self._size(packet_id) + 1)
         return None
+
+    def _size(self, packet_id: str) -> int:
+        """Return the size of a packet in bytes, or more than any has where the outbox does not know it."""
+        try:
+            return self._outbox.status(packet_id).packet.size
+        except UnknownPacketError:
+            return _LARGER_THAN_ANY
 
 
 def _is(sealed: bytes | None, sha256: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
 from attrs import field, frozen
 
@@ -95,11 +95,15 @@ class Backend(ABC):
             BackendError: It would not; the class and the message say why.
         """
 
-    def fetch(self, packet_id: str) -> bytes:
-        """Return the sealed bytes of a packet that was delivered here, to mend a damaged copy elsewhere.
+    def fetch(self, packet_id: str) -> BinaryIO:
+        """Return a file object over the sealed bytes of a packet that was delivered here.
+
+        They mend a damaged copy elsewhere. The caller closes the file, and checks the digest of what it
+        gets. What breaks later, while it is read, is raised as :class:`OSError` or a
+        :class:`ktpsync.errors.BackendError`.
 
         Args:
-            packet_id: Which. The caller checks the digest of what it gets.
+            packet_id: Which.
 
         Raises:
             UnsupportedError: This kind of place gives nothing back; the default.

@@ -133,10 +133,9 @@ class StorageBackend(Backend):
             return False
         return True
 
-    def fetch(self, packet_id: str) -> bytes:
-        """Return the bytes under the packet's own key; see :meth:`Backend.fetch`."""
-        with self.open(packet_key(packet_id)) as file:
-            return file.read()
+    def fetch(self, packet_id: str) -> BinaryIO:
+        """Open the object under the packet's own key; see :meth:`Backend.fetch`."""
+        return self.open(packet_key(packet_id))
 
     def deliver(self, packet: SealedPacket) -> Receipt:
         """Store the packet under its own key; see :meth:`Backend.deliver`."""

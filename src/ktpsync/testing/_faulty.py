@@ -120,6 +120,10 @@ class FaultyBackend(Backend):
         """See the base class."""
         return self._through("check", self._inner.check)
 
+    def fetch(self, packet_id: str) -> BinaryIO:
+        """See the base class."""
+        return self._through("fetch", lambda: self._inner.fetch(packet_id))
+
     def close(self) -> None:
         """Close the real backend."""
         self._inner.close()

@@ -79,6 +79,7 @@ class Line:
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None = None,
         accepted: Collection[int] = (200, 201),
+        streamed: bool = False,
     ) -> BaseHTTPResponse:
         """Send one request and return its answer. A fetched token that is refused is fetched anew, once.
 
@@ -88,18 +89,24 @@ class Line:
             headers: Headers beside the credentials.
             body: Bytes, or what opens a file that is sent from where it stands to its end, and closed.
             accepted: The statuses to return; others are raised.
+            streamed: Leave the body of the answer on the line; whoever reads it closes it.
 
         Raises:
             BackendError: There is no answer, or another one.
         """
+        send = partial(self._send, method, path, headers=headers, body=body, streamed=streamed)
         token = self._credentials.current()
-        answer, peer = self._send(method, path, headers=headers, body=body, token=token)
+        answer, peer = send(token=token)
         if answer.status == _UNAUTHORIZED and self._credentials.replace(token):
-            answer, peer = self._send(
-                method, path, headers=headers, body=body, token=self._credentials.current()
-            )
+            answer.close()
+            answer, peer = send(token=self._credentials.current())
         if answer.status not in accepted:
-            refuse(peer, answer, self._clock)
+            try:
+                refuse(peer, answer, self._clock)
+            except HTTPError as error:
+                raise failure_of(peer, error) from error
+            finally:
+                answer.close()
         return answer
 
     def close(self) -> None:
@@ -118,6 +125,7 @@ class Line:
         *,
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None,
+        streamed: bool,
         token: str | None,
     ) -> tuple[BaseHTTPResponse, Peer]:
         peer = self.peer
@@ -127,16 +135,25 @@ class Line:
             if self._settings.oauth is not None:
                 peer = evolve(peer, secrets=(token, *peer.secrets))
         if body is None or isinstance(body, bytes):
-            return self._ask(peer, method, self._base + path, sent, body), peer
+            return self._ask(peer, method, self._base + path, sent, body, streamed=streamed), peer
         with body() as file:
-            return self._ask(peer, method, self._base + path, sent, file), peer
+            return self._ask(peer, method, self._base + path, sent, file, streamed=streamed), peer
 
     def _ask(
-        self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+        self,
+        peer: Peer,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | BinaryIO | None,
+        *,
+        streamed: bool = False,
     ) -> BaseHTTPResponse:
         pool = self._pool(url)
         try:
-            return pool.urlopen(method, url, body=body, headers=headers, redirect=False)
+            return pool.urlopen(
+                method, url, body=body, headers=headers, redirect=False, preload_content=not streamed
+            )
         except HTTPError as error:
             raise failure_of(peer, error) from error
 

@@ -6,12 +6,13 @@ import gzip
 import itertools
 import json
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 from ktpsync.backends.http._documents import holdings_of, receipt_of, status_page_of
 from ktpsync.backends.http._failures import document_of, not_understood
 from ktpsync.backends.http._line import Line
+from ktpsync.backends.http._reader import reader
 from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
 from ktpsync.backends.http._upload import Uploader
 from ktpsync.errors import NotFoundError
@@ -95,17 +96,20 @@ class HttpBackend(CentralBackend):
             )
             yield from self._understood(answer, partial(holdings_of, [packet.packet_id for packet in page]))
 
-    def fetch(self, packet_id: str) -> bytes:
+    def fetch(self, packet_id: str) -> BinaryIO:
         """See the base class."""
+        peer = self._line.peer
         answer = self._line.request(
             "GET",
             f"/v1/packets/{packet_id}/sealed",
             headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
             accepted=(200, _NOT_FOUND),
+            streamed=True,
         )
         if answer.status == _NOT_FOUND:
-            raise NotFoundError(f"{self._line.peer.name}: the centre does not hold packet {packet_id}.")
-        return bytes(answer.data)
+            answer.close()
+            raise NotFoundError(f"{peer.name}: the centre does not hold packet {packet_id}.")
+        return reader(answer, peer, packet_id)
 
     def close(self) -> None:
         """See the base class."""

@@ -241,23 +241,28 @@ def can_sync_file_systems() -> bool:
     return _libc is not None
 
 
-def write_many_for_now(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None:
-    """Write several whole files that :func:`sync_file_system` makes durable later.
+def write_for_now(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a whole file that :func:`sync_file_system` makes durable later; the medium begins at once.
 
-    Only where a crash before that costs nothing: it may leave files that are not whole. Existing ones are replaced.
+    Only where a crash before that costs nothing: it may leave a file that is not whole. An existing one is replaced.
 
     Args:
-        files: The names, whose folders are made if missing, and all of their bytes.
-        mode: Permission bits of the files, before the umask.
+        path: The name, whose folder is made if missing.
+        data: All of its bytes.
+        mode: Permission bits of the file, before the umask.
 
     Raises:
         OSError: The medium did not take the bytes.
     """
-    for path, data in files.items():
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        descriptor = os.open(path, flags, mode)
+    except FileNotFoundError:
         path.parent.mkdir(mode=mode | 0o100, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        descriptor = os.open(path, flags, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        begin_writing_out(file)
 
 
 def sync_file_system(folder: Path) -> None:

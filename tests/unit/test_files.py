@@ -203,3 +203,14 @@ def test_what_is_written_steadily_leaves_the_page_cache_alone(tmp_path: Path) ->
 
         with pytest.raises(BlockingIOError):
             os.preadv(file.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT)
+
+
+def test_what_is_written_for_now_replaces_what_an_interrupted_run_left(tmp_path: Path) -> None:
+    """The folder is made if missing, and of an older file, longer and half written, nothing is left."""
+    path = tmp_path / "a" / "b"
+    files.write_for_now(path, b"x" * 5000, mode=0o600)
+
+    files.write_for_now(path, b"new", mode=0o600)
+
+    assert b"new" == path.read_bytes()
+    assert (0o600, 0o700) == tuple(stat.S_IMODE(p.stat().st_mode) for p in (path, path.parent))

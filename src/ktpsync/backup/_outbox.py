@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ktpsync import files
@@ -84,18 +85,15 @@ class OutboxTarget:
         except OSError:
             return False
 
-    def add_packets(self, sealed: Mapping[str, bytes]) -> None:
-        """Write packets into the spool; they are durable before their rows are written.
+    def add_packet(self, packet_id: str, sealed: bytes) -> None:
+        """Write a packet into the spool; all are durable before their rows are.
 
         A file that a crash left half is found by :meth:`holds` when the restore goes on.
         """
-        if self._found is not None:
-            for packet_id in self._differing.intersection(sealed):
-                self._found.set_apart(
-                    packet_id, "it differs from the backup's whole copy, which took its place"
-                )
-                self._differing.discard(packet_id)
-        self._outbox.spool.fill(sealed)
+        if self._found is not None and packet_id in self._differing:
+            self._found.set_apart(packet_id, "it differs from the backup's whole copy, which took its place")
+            self._differing.discard(packet_id)
+        self._outbox.spool.fill(packet_id, sealed)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
         """Write the rows, and make new ones for packets that the state does not know.
@@ -103,7 +101,13 @@ class OutboxTarget:
         A backup may hold packets that were recorded after its state was read, and a state may be damaged:
         without a row such packets would be collected as garbage.
         """
-        self._outbox.spool.sync()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as syncer:
+            durable = syncer.submit(self._outbox.spool.sync)
+            lacking = self._import(records, durable)
+            durable.result()
+        return lacking
+
+    def _import(self, records: Iterable[Mapping[str, object]], durable: Future[None]) -> Sequence[str]:
         if self._found is not None:
             for packet_id in sorted(self._differing):
                 self._found.leave(
@@ -112,13 +116,15 @@ class OutboxTarget:
                 )
         lacking: dict[str, None] = {}
         if next(self._outbox.packets(), None) is None:
-            self._outbox.import_state(self._completed(records))
+            self._outbox.import_state(self._completed(records, durable))
         for packet in self._outbox.packets():
             if packet.location != _PURGED and not self._outbox.spool.path(packet.packet_id).exists():
                 lacking[packet.packet_id] = None
         return tuple(lacking)
 
-    def _completed(self, records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+    def _completed(
+        self, records: Iterable[Mapping[str, object]], durable: Future[None]
+    ) -> Iterator[Mapping[str, object]]:
         known: set[str] = set()
         for record in records:
             packet = record.get("packet")
@@ -135,6 +141,8 @@ class OutboxTarget:
             (packet,) = _packets([record])
             if packet["packet_id"] not in known:
                 yield record
+        # The rows are committed when this ends: no row before its bytes.
+        durable.result()
 
     def _unknown(self, known: Collection[str]) -> Iterator[Mapping[str, object]]:
         for path in sorted(self._outbox.spool.folder.glob("*/*.age")):

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define, field, frozen
+from attrs import field, frozen
 
-from ktpsync.backup._documents import (
-    PackEntry,
-    PacketEntry,
-    PackIndex,
-    SnapshotRef,
-    pack_key,
-    pack_of_key,
-    state_key,
-)
-from ktpsync.backup._pack import index_from_pack, read_packets
-from ktpsync.backup._progress import Progress, ProgressCallback, ignore_progress
+from ktpsync.backup._documents import SnapshotRef, state_key
+from ktpsync.backup._fetching import PacketFetcher
+from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._repository import Repository, current_packs
-from ktpsync.backup._source import RestoreTarget
 from ktpsync.backup._state import OpenedState
 from ktpsync.errors import (
     AgeError,
     BackupError,
     DamagedBackupError,
     NoMatchingIdentityError,
-    NotFoundError,
     RestoreError,
 )
 
 if TYPE_CHECKING:
     from ktpsync.age import Identity
     from ktpsync.backup._repository import Snapshot
+    from ktpsync.backup._source import RestoreTarget
     from ktpsync.backup._state import StateHead
 
 
@@ -127,25 +117,25 @@ def restore(
             states.append(link)
             opened = found
     wanted = target.plan(_records(repository, states, identities, problems))
-    run = _Run(
+    fetcher = PacketFetcher(
         repository=repository,
         target=target,
         wanted=wanted if select is None else lambda packet_id: select(packet_id) and wanted(packet_id),
         progress=progress,
         problems=problems,
     )
-    run.all(current_packs(links), broken=len(problems) > 0)
+    fetcher.fetch(current_packs(links), broken=len(problems) > 0)
     missing = target.import_state(_records(repository, states, identities, []))
     return RestoreReport(
         repository=repository.uuid,
         lineage=head.manifest.lineage,
         head=head.ref,
-        packet_ids=tuple(run.restored),
-        digests=run.restored,
-        bytes_restored=run.bytes_restored,
+        packet_ids=tuple(fetcher.restored),
+        digests=fetcher.restored,
+        bytes_restored=fetcher.size,
         state_restored=len(states) == len(links) and not problems,
-        damaged=tuple(packet_id for packet_id in run.damaged if packet_id not in run.restored),
-        missing=tuple(packet_id for packet_id in missing if packet_id not in run.damaged),
+        damaged=tuple(packet_id for packet_id in fetcher.damaged if packet_id not in fetcher.restored),
+        missing=tuple(packet_id for packet_id in missing if packet_id not in fetcher.damaged),
         problems=tuple(problems),
         station_key=opened.station_key if opened else None,
         index_key=opened.index_key if opened else None,
@@ -255,112 +245,3 @@ def _records(
             yield from open_state(repository, link, identities).records()
         except DamagedBackupError as error:
             problems.append(str(error))
-
-
-@define(kw_only=True)
-class _Run:
-    """The packets of one restore."""
-
-    repository: Repository
-    target: RestoreTarget
-    wanted: Callable[[str], bool]
-    progress: ProgressCallback
-    problems: list[str]
-    restored: dict[str, str] = Factory(dict)
-    damaged: dict[str, None] = Factory(dict)
-    bytes_restored: int = 0
-    writer: Executor | None = None
-    batch: Future[None] | None = None
-
-    def all(self, packs: Sequence[PackEntry], *, broken: bool) -> None:
-        """Restore packs, one being read while the packets of the one before are made durable."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as self.writer:
-            self._all(packs, broken=broken)
-            self._finish_batch()
-
-    def _all(self, packs: Sequence[PackEntry], *, broken: bool) -> None:
-        named = {pack.name: pack for pack in packs}
-        bytes_total = sum(pack.size for pack in named.values())
-        packets_total = sum(pack.packets for pack in named.values())
-        bytes_done = packets_done = 0
-        # Of a packet that is in two packs, the newer copy is the one that the state knows.
-        for pack in reversed(named.values()):
-            self._pack(pack.name, self._index(pack))
-            bytes_done += pack.size
-            packets_done += pack.packets
-            self.progress(
-                Progress(
-                    stage="restore",
-                    bytes_done=bytes_done,
-                    bytes_total=bytes_total,
-                    packets_done=packets_done,
-                    packets_total=packets_total,
-                )
-            )
-        if broken:
-            for name in self._unnamed(named):
-                self._pack(name, self._rebuilt_index(name))
-
-    def _unnamed(self, named: Mapping[str, PackEntry]) -> list[str]:
-        """Return the packs that no readable manifest names: a lost manifest loses no packet."""
-        names = (pack_of_key(info.key) for info in self.repository.storage.list("packs/"))
-        return sorted(name for name in names if name is not None and name not in named)
-
-    def _index(self, pack: PackEntry) -> PackIndex | None:
-        try:
-            return self.repository.index(pack)
-        except BackupError as error:
-            self.problems.append(str(error))
-        return self._rebuilt_index(pack.name)
-
-    def _rebuilt_index(self, name: str) -> PackIndex | None:
-        try:
-            with self.repository.storage.open(pack_key(name)) as source:
-                return index_from_pack(name, source)
-        except NotFoundError:
-            self.problems.append(f"{pack_key(name)} is missing.")
-        except DamagedBackupError as error:
-            self.problems.append(str(error))
-        return None
-
-    def _pack(self, name: str, index: PackIndex | None) -> None:
-        wanted = self._lacking(index) if index is not None else []
-        if not wanted:
-            return
-        try:
-            source = self.repository.storage.open(pack_key(name))
-        except NotFoundError:
-            self.problems.append(f"{pack_key(name)} is missing.")
-            self.damaged.update((entry.packet_id, None) for entry in wanted)
-            return
-        batch: dict[str, bytes] = {}
-        with source:
-            for entry, sealed in read_packets(source, PackIndex(pack=name, packets=tuple(wanted))):
-                if sealed is None:
-                    self.problems.append(f"{pack_key(name)}: packet {entry.packet_id} is damaged.")
-                    self.damaged[entry.packet_id] = None
-                else:
-                    batch[entry.packet_id] = sealed
-                    self.bytes_restored += entry.size
-        self._finish_batch()
-        if batch and self.writer is not None:
-            self.restored.update(
-                {entry.packet_id: entry.sha256 for entry in wanted if entry.packet_id in batch}
-            )
-            self.batch = self.writer.submit(self.target.add_packets, batch)
-
-    def _lacking(self, index: PackIndex) -> list[PacketEntry]:
-        lacking = []
-        for entry in index.packets:
-            if entry.packet_id in self.restored or not self.wanted(entry.packet_id):
-                continue
-            if self.target.holds(entry.packet_id, entry.sha256):
-                self.restored[entry.packet_id] = entry.sha256
-            else:
-                lacking.append(entry)
-        return lacking
-
-    def _finish_batch(self) -> None:
-        if self.batch is not None:
-            self.batch.result()
-            self.batch = None

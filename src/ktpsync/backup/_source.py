@@ -81,11 +81,11 @@ class RestoreTarget(Protocol):
     def holds(self, packet_id: str, sha256: str, /) -> bool:
         """Return whether the packet is there already, whole: an interrupted restore goes on."""
 
-    def add_packets(self, sealed: Mapping[str, bytes], /) -> None:
-        """Store the sealed bytes of packets durably, by id."""
+    def add_packet(self, packet_id: str, sealed: bytes, /) -> None:
+        """Store the sealed bytes of a packet. Several threads call it at once."""
 
     def import_state(self, records: Iterable[Mapping[str, object]], /) -> Sequence[str]:
-        """Take over the state, when all packets are there.
+        """Take over the state, when all packets are there and durable.
 
         Returns:
             Ids of the packets that the state knows and whose bytes are missing.

@@ -17,8 +17,8 @@ from ktpsync.files import (
     sha256_of,
     sync_file_system,
     write_atomic,
+    write_for_now,
     write_many_atomic,
-    write_many_for_now,
 )
 from ktpsync.packet import SealedPacket
 
@@ -154,20 +154,19 @@ class Spool:
                 {self._place(packet_id): data for packet_id, data in sealed.items()}, mode=0o600
             )
 
-    def fill(self, sealed: Mapping[str, bytes]) -> None:
-        """Store packets' bytes during a restore; :meth:`sync` makes them durable, before any row names them.
+    def fill(self, packet_id: str, sealed: bytes) -> None:
+        """Store a packet's bytes during a restore; :meth:`sync` makes them durable, before any row names them.
 
-        Files that an interrupted restore left are replaced.
+        A file that an interrupted restore left is replaced.
 
         Raises:
             StationFullError: No room.
         """
         with _full_disk():
             if can_sync_file_systems():
-                write_many_for_now({self.path(name): data for name, data in sealed.items()}, mode=0o600)
+                write_for_now(self.path(packet_id), sealed, mode=0o600)
             else:
-                for packet_id, data in sealed.items():
-                    write_atomic(self._place(packet_id), data, mode=0o600)
+                write_atomic(self._place(packet_id), sealed, mode=0o600)
 
     def sync(self) -> None:
         """Make durable what :meth:`fill` has stored.

@@ -155,10 +155,9 @@ class FolderTarget:
         assert all(records)
         return lambda _packet_id: True
 
-    def add_packets(self, sealed: Mapping[str, bytes]) -> None:
-        for packet_id, data in sealed.items():
-            files.write_atomic(self.folder / f"{packet_id}.age", data)
-            self.added.append(packet_id)
+    def add_packet(self, packet_id: str, sealed: bytes) -> None:
+        files.write_atomic(self.folder / f"{packet_id}.age", sealed)
+        self.added.append(packet_id)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
         self.records = [json.loads(json.dumps(record)) for record in records if "packet" in record]

@@ -1,0 +1,121 @@
+"""Getting packets back: several packs at a time, and all the same each packet once and in its newest good copy."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from typing import Any, BinaryIO
+
+import pytest
+
+from ktpsync.errors import StationFullError
+
+
+@pytest.fixture
+def twice(bench: Any) -> Any:
+    """A repository whose two packs hold the same packet, sealed anew for the second."""
+    bench.packet = bench.source.add(2_000, seed=1)
+    bench.backup()
+    bench.path = bench.folder / "spool" / f"{bench.packet}.age"
+    bench.older, bench.newer = bench.path.read_bytes(), random.Random(2).randbytes(2_000)
+    bench.path.write_bytes(bench.newer)
+    bench.source.changes[0]["sha256"] = hashlib.sha256(bench.newer).hexdigest()
+    for held in bench.source.held.values():
+        held.clear()
+    bench.source.add(100, seed=3)
+    bench.backup()
+    return bench
+
+
+def test_of_a_packet_in_two_packs_the_newer_copy_comes_back(
+    twice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the newer pack takes to be read: the older one is not copied over it, nor besides."""
+    opened, older_opened = list[str](), threading.Event()
+    older, newer = (f"packs/{path.name}" for path in twice.files("packs/*.tar"))
+    storage_open = twice.storage.open
+
+    def slow(key: str) -> BinaryIO:
+        if key == newer:
+            # Long enough for a restore that does not wait, and nothing to wait for where it does.
+            older_opened.wait(0.5)
+        elif key == older:
+            older_opened.set()
+        opened.append(key)
+        file: BinaryIO = storage_open(key)
+        return file
+
+    monkeypatch.setattr(twice.storage, "open", slow)
+    report = twice.restore()
+
+    assert report.ok
+    assert older not in opened
+    assert twice.newer == twice.restored()[twice.path.name]
+    assert hashlib.sha256(twice.newer).hexdigest() == report.digests[twice.packet]
+
+
+def test_where_the_newer_copy_is_damaged_the_older_one_comes_back(twice: Any) -> None:
+    """What is good of a packet is not left behind because something newer was to be there."""
+    twice.flip("packs/*.tar", 1_000, number=1)
+
+    report = twice.restore()
+
+    assert twice.older == twice.restored()[twice.path.name]
+    assert ((), False) == (report.damaged, report.ok)
+    assert hashlib.sha256(twice.older).hexdigest() == report.digests[twice.packet]
+
+
+def test_a_station_that_runs_full_in_the_middle_ends_the_restore_with_its_own_error(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes on in the background, no state is taken over, and the next try goes on from there."""
+    for seed in range(8):
+        bench.source.add(1_000, seed=seed)
+    bench.backup(pack_size=1)
+    target = bench.target()
+    add_packet = target.add_packet
+
+    def full_at_third(packet_id: str, sealed: bytes) -> None:
+        if len(target.added) >= 3:
+            raise StationFullError("The disk of the spool is full.")
+        add_packet(packet_id, sealed)
+
+    monkeypatch.setattr(target, "add_packet", full_at_third)
+    with pytest.raises(StationFullError, match="full"):
+        bench.restore(target)
+    assert [] == [t.name for t in threading.enumerate() if t.name.startswith("ktpsync-restore")]
+    assert [] == target.records
+    monkeypatch.undo()
+
+    report = bench.restore(target)
+
+    assert (True, 8) == (report.ok, len(report.packet_ids))
+    assert 8 == len(target.added)
+    assert bench.spool() == bench.restored()
+
+
+def test_a_restore_reads_no_more_than_two_packs_at_a_time(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each there is one packet in memory, however many there are; progress counts what is done."""
+    for seed in range(20):
+        bench.source.add(1_000, seed=seed)
+    bench.backup(pack_size=2_000)
+    target = bench.target()
+    add_packet, busy, most = target.add_packet, set[int](), list[int]()
+
+    def counted(packet_id: str, sealed: bytes) -> None:
+        busy.add(threading.get_ident())
+        most.append(len(busy))
+        add_packet(packet_id, sealed)
+        busy.discard(threading.get_ident())
+
+    monkeypatch.setattr(target, "add_packet", counted)
+    said: list[Any] = []
+    report = bench.restore(target, progress=said.append)
+
+    assert report.ok
+    assert max(most) <= 2
+    assert [2 * number for number in range(1, 11)] == [progress.packets_done for progress in said]
+    assert bench.spool() == bench.restored()

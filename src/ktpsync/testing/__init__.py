@@ -78,9 +78,10 @@ _load, __dir__ = exports(__name__, _ROOMS)
 
 _KIT = ("_contract", "_storage_contract", "_central_contract")
 
-if "pytest" in sys.modules:
+_pytest = sys.modules.get("pytest")
+if _pytest is not None:
     # Before they are imported, so that a failing test of the kit shows the values that it compared.
-    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{room}" for room in _KIT))
+    _pytest.register_assert_rewrite(*(f"{__name__}.{room}" for room in _KIT))
 
 
 def __getattr__(name: str) -> object:

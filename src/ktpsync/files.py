@@ -476,20 +476,27 @@ def size_bytes(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock among processes; the system frees it when the holder dies.
 
     Args:
         path: The lock file. It is created and stays.
-        timeout: Seconds to wait; negative waits for ever, 0 tries once.
+        wait: Whether to wait for another holder, for as long as it takes.
 
     Raises:
-        TimeoutError: Another process held the lock all the time.
+        TimeoutError: Another process holds it, and it was not to be waited for.
     """
-    import filelock  # noqa: PLC0415 - slow to import, and few commands hold a lock
+    if sys.platform == "win32":
+        import filelock  # noqa: PLC0415 - needed on Windows only
 
-    with filelock.FileLock(path, timeout=timeout):
-        yield
+        with filelock.FileLock(path, timeout=-1 if wait else 0):
+            yield
+    else:
+        lock = UseLock(path, alone=True, wait=wait)
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 class UseLock:
@@ -500,29 +507,40 @@ class UseLock:
     Args:
         path: The lock file. It is created and stays.
         alone: Whether to hold it alone.
+        wait: Whether to wait for those who hold it otherwise.
 
     Raises:
-        TimeoutError: Others hold it; only where it was to be held alone.
+        TimeoutError: Others hold it otherwise, and they were not to be waited for.
     """
 
-    def __init__(self, path: Path, *, alone: bool = False) -> None:
+    def __init__(self, path: Path, *, alone: bool = False, wait: bool = True) -> None:
         self._descriptor = -1
+        self._alone = alone
         if sys.platform == "win32":
             return
         import fcntl  # noqa: PLC0415 - exists on POSIX only
 
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            fcntl.flock(
+                self._descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
+            )
         except BlockingIOError:
-            self.release()
+            os.close(self._descriptor)
+            self._descriptor = -1
             raise TimeoutError(path) from None
 
     def release(self) -> None:
         """Let it go."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._descriptor < 0 or sys.platform == "win32":
+            return
+        if self._alone:
+            import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+            # A forked child has the descriptor too, and closing it here would leave the lock to the child.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
+        self._descriptor = -1
 
 
 @contextlib.contextmanager

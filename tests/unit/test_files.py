@@ -7,6 +7,8 @@ import io
 import mmap
 import os
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -87,11 +89,26 @@ def test_locked_excludes_another_holder(tmp_path: Path) -> None:
     with (
         files.locked(tmp_path / "lock"),
         pytest.raises(TimeoutError),
-        files.locked(tmp_path / "lock", timeout=0),
+        files.locked(tmp_path / "lock", wait=False),
     ):
         pass
-    with files.locked(tmp_path / "lock", timeout=0):
+    with files.locked(tmp_path / "lock", wait=False):
         assert (tmp_path / "lock").exists()
+
+
+def test_a_child_forked_meanwhile_does_not_keep_a_lock(tmp_path: Path) -> None:
+    """A web server that forks while a backup runs does not stop all later ones."""
+    program = (
+        "import os, sys; from pathlib import Path; from ktpsync import files\n"
+        "lock = Path(sys.argv[1])\n"
+        "with files.locked(lock):\n"
+        "    reading, writing = os.pipe()\n"
+        "    if not os.fork():\n"
+        "        os.close(writing); os.read(reading, 1); os._exit(0)\n"
+        "with files.locked(lock, wait=False): print('free')"
+    )
+
+    assert "free\n" == subprocess.check_output([sys.executable, "-c", program, tmp_path / "lock"], text=True)
 
 
 def test_without_hard_links_a_name_still_never_stands_for_half_a_file(

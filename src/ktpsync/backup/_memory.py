@@ -143,7 +143,7 @@ class BackupMemory:
         files.make_folder(self._folder, mode=0o700)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(files.locked(self._lock, timeout=0))
+                stack.enter_context(files.locked(self._lock, wait=False))
             except TimeoutError:
                 raise BackupError(
                     "Another backup of this station to this repository is running. Wait until it has ended."

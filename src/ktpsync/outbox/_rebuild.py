@@ -93,7 +93,7 @@ def rebuild(
     """
     make_folder(database.parent, mode=0o700)
     try:
-        lock = UseLock(use_lock(database), alone=True)
+        lock = UseLock(use_lock(database), alone=True, wait=False)
     except TimeoutError:
         raise OutboxInUseError(
             f"Another process works with the outbox in {database}. Stop the service and the application, then try again."

@@ -141,7 +141,7 @@ class Rewrapping:
     def _alone(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(files.locked(self._spool.folder / _LOCK, timeout=0))
+                stack.enter_context(files.locked(self._spool.folder / _LOCK, wait=False))
             except TimeoutError:
                 raise OutboxError(
                     "Another process is rewrapping the packets of this outbox. Wait until it has ended."

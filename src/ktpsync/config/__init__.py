@@ -18,20 +18,42 @@
 
 from __future__ import annotations
 
-from ktpsync.config._check import backend_mismatch, check
-from ktpsync.config._load import load
-from ktpsync.config._recipients import parse_recipients, read_recipients_file
-from ktpsync.config._schema import FileSchema, schema
-from ktpsync.config._sections import (
-    BACKUP_KEYS,
-    CONFIG_NAME,
-    DESTINATION_KEYS,
-    BackupSettings,
-    Configuration,
-    DestinationSettings,
-    Named,
-    OfficeSettings,
-)
+from typing import TYPE_CHECKING
+
+from ktpsync.lazy import exports
+
+if TYPE_CHECKING:
+    from ktpsync.config._check import backend_mismatch, check
+    from ktpsync.config._load import load
+    from ktpsync.config._recipients import parse_recipients, read_recipients_file
+    from ktpsync.config._schema import FileSchema, schema
+    from ktpsync.config._sections import (
+        BACKUP_KEYS,
+        CONFIG_NAME,
+        DESTINATION_KEYS,
+        BackupSettings,
+        Configuration,
+        DestinationSettings,
+        Named,
+        OfficeSettings,
+    )
+
+_ROOMS = {
+    "_check": ("backend_mismatch", "check"),
+    "_load": ("load",),
+    "_recipients": ("parse_recipients", "read_recipients_file"),
+    "_schema": ("FileSchema", "schema"),
+    "_sections": (
+        "BACKUP_KEYS",
+        "CONFIG_NAME",
+        "DESTINATION_KEYS",
+        "BackupSettings",
+        "Configuration",
+        "DestinationSettings",
+        "Named",
+        "OfficeSettings",
+    ),
+}
 
 __all__ = [
     "BACKUP_KEYS",
@@ -50,3 +72,5 @@ __all__ = [
     "read_recipients_file",
     "schema",
 ]
+
+__getattr__, __dir__ = exports(__name__, _ROOMS)

@@ -6,8 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktpsync import files
-from ktpsync.backup import BackupDates, Repository, backup_dates, goes_on
+from ktpsync import backup, files
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.config import BACKUP_KEYS, load
 from ktpsync.errors import BackendError, BackupError, ConfigError, UnavailableError, UnknownDestinationError
@@ -16,6 +15,7 @@ from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ktpsync.backup import BackupDates, Repository
     from ktpsync.clock import Clock
     from ktpsync.config import BackupSettings, Configuration
     from ktpsync.office._layout import DataFolder
@@ -59,7 +59,7 @@ class BackupPlaces:
     def dates(self, name: str) -> BackupDates | None:
         """Return what is remembered of a backup, also while its disk is away; ``None`` if it was never made."""
         known = self.known(name)
-        return None if known is None else backup_dates(self._data.backup_memory, known)
+        return None if known is None else backup.backup_dates(self._data.backup_memory, known)
 
     def last_ms(self, name: str) -> int:
         """Return when a backup was made last, in milliseconds since 1970; 0: never."""
@@ -120,7 +120,7 @@ class BackupPlaces:
             return False
         try:
             with self.opened(name) as repository:
-                return goes_on(self._data.backup_memory, repository)
+                return backup.goes_on(self._data.backup_memory, repository)
         except (BackendError, BackupError):
             return False
 
@@ -138,7 +138,7 @@ class BackupPlaces:
             BackendError: It cannot be reached.
         """
         with self.storage(name) as storage:
-            yield Repository.open(storage, expected=self.known(name))
+            yield backup.Repository.open(storage, expected=self.known(name))
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Repository]:
@@ -152,9 +152,9 @@ class BackupPlaces:
         known = self.known(name)
         with self.storage(name) as storage:
             if known is None and not storage.exists(_MARKER):
-                repository = Repository.create(storage, recipients=recipients, clock=self._clock)
+                repository = backup.Repository.create(storage, recipients=recipients, clock=self._clock)
             else:
-                repository = Repository.open(storage, expected=known)
+                repository = backup.Repository.open(storage, expected=known)
             if known is None:
                 files.make_folder(self._uuid_file(name).parent)
                 files.write_atomic(self._uuid_file(name), repository.uuid.encode("ascii"))

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from ktpsync import packet
-from ktpsync.backup import (
-    Depth,
-    Repository,
-    backup,
-    backup_dates,
-    begin_sampling,
-    ignore_progress,
-    note_recipients,
-)
+from ktpsync import backup, packet
 from ktpsync.errors import UnavailableError
 from ktpsync.office._backup_places import BackupPlaces
 from ktpsync.office._offload import Offload
@@ -26,11 +17,13 @@ if TYPE_CHECKING:
 
     from ktpsync.age import Identity
     from ktpsync.backup import (
+        Depth,
         DrillReport,
         ExtractReport,
         ProgressCallback,
         PruneReport,
         RepairReport,
+        Repository,
         Retention,
         Snapshot,
         SnapshotReport,
@@ -107,13 +100,13 @@ class Backups:
             read_back: Whether to read back all that is new as well, as the service does.
         """
         with self.places.made(name) as repository:
-            note_recipients(
+            backup.note_recipients(
                 repository,
                 self.places.recipients(name),
                 station=self._station.public.key_id,
                 clock=self._clock,
             )
-            report = backup(
+            report = backup.backup(
                 self._outbox,
                 repository,
                 station=self._station,
@@ -122,7 +115,7 @@ class Backups:
                 include_station_key=self.places.settings(name).include_station_key,
                 index_key=self._index_key.to_hex(),
                 clock=self._clock,
-                progress=progress or ignore_progress,
+                progress=progress or backup.ignore_progress,
             )
             fresh = report.packs if read_back or self.offload.low else ()
             return evolve(report, found=tuple(self._sample(name, repository, report, fresh)))
@@ -140,24 +133,23 @@ class Backups:
             return self._verify(
                 name,
                 repository,
-                depth=depth or (Depth.OPEN if identities else Depth.READ),
+                depth=depth or (backup.Depth.OPEN if identities else backup.Depth.READ),
                 identities=identities,
-                progress=progress or ignore_progress,
+                progress=progress,
             )
 
     def repair(
         self, name: str, sources: Sequence[str], *, progress: ProgressCallback | None = None
     ) -> tuple[RepairReport, VerifyReport]:
         """Bring good copies of what is damaged, and look again."""
-        from ktpsync.backup import repair  # noqa: PLC0415 - rarely needed
         from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
 
         with (
             self.places.opened(name) as repository,
             GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies,
         ):
-            mended = repair(repository, copies.sources(sources), memory=self._data.backup_memory)
-            found = self._verify(name, repository, progress=progress or ignore_progress)
+            mended = backup.repair(repository, copies.sources(sources), memory=self._data.backup_memory)
+            found = self._verify(name, repository, progress=progress)
             return mended, found
 
     def mend(self, *, read: bool, who: str, why: str) -> MendReport:
@@ -168,13 +160,11 @@ class Backups:
 
     def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
         """Try a restore."""
-        from ktpsync.backup import drill, packet_opener  # noqa: PLC0415 - rarely needed
-
         with self.places.opened(name) as repository:
-            return drill(
+            return backup.drill(
                 repository,
                 identities=identities,
-                open_packet=packet_opener(identities, self.trusted()),
+                open_packet=backup.packet_opener(identities, self.trusted()),
                 sample=sample,
                 memory=self._data.backup_memory,
                 clock=self._clock,
@@ -189,29 +179,25 @@ class Backups:
         progress: ProgressCallback | None = None,
     ) -> PruneReport:
         """Drop old snapshots, and packets that nobody needs any more."""
-        from ktpsync.backup import Retention, prune, purged_packets  # noqa: PLC0415 - rarely needed
-
         with self.places.opened(name) as repository:
-            return prune(
+            return backup.prune(
                 self._outbox,
                 repository,
                 station=self._station,
                 memory=self._data.backup_memory,
-                retention=retention or self.places.settings(name).retention or Retention(),
-                expendable=purged_packets(self._outbox),
+                retention=retention or self.places.settings(name).retention or backup.Retention(),
+                expendable=backup.purged_packets(self._outbox),
                 dry_run=dry_run,
                 index_key=self._index_key.to_hex(),
                 include_station_key=self.places.settings(name).include_station_key,
                 clock=self._clock,
-                progress=progress or ignore_progress,
+                progress=progress or backup.ignore_progress,
             )
 
     def extract(self, name: str, packet_ids: Iterable[str], into: Path) -> ExtractReport:
         """Take single packets out, still sealed."""
-        from ktpsync.backup import extract  # noqa: PLC0415 - rarely needed
-
         with self.places.opened(name) as repository:
-            return extract(repository, packet_ids, into)
+            return backup.extract(repository, packet_ids, into)
 
     def snapshots(self, name: str) -> list[Snapshot | DamagedBackupError]:
         """Return what is there to be restored."""
@@ -235,20 +221,19 @@ class Backups:
         name: str,
         repository: Repository,
         *,
-        depth: Depth = Depth.READ,
+        depth: Depth | None = None,
         identities: tuple[Identity, ...] = (),
         share: float | None = None,
         packs: Collection[str] = (),
-        progress: ProgressCallback = ignore_progress,
+        progress: ProgressCallback | None = None,
     ) -> VerifyReport:
-        from ktpsync.backup import verify  # noqa: PLC0415 - a backup mostly does without
         from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
 
         stations = self.trusted()
         with GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies:
-            return verify(
+            return backup.verify(
                 repository,
-                depth=depth,
+                depth=depth or backup.Depth.READ,
                 identities=identities,
                 open_packet=lambda _, sealed: packet.open(sealed, identities, stations=stations),
                 trusted=stations,
@@ -258,7 +243,7 @@ class Backups:
                 share=share,
                 packs=packs,
                 clock=self._clock,
-                progress=progress,
+                progress=progress or backup.ignore_progress,
             )
 
     def _sample(
@@ -266,9 +251,9 @@ class Backups:
     ) -> list[str]:
         """Read back the share that the time since the last sample asks for, and return what was wrong."""
         now_ms = self._clock.now_ms()
-        sampled_ms = backup_dates(self._data.backup_memory, repository.uuid).sampled_ms
+        sampled_ms = backup.backup_dates(self._data.backup_memory, repository.uuid).sampled_ms
         if sampled_ms is None or sampled_ms > now_ms:
-            begin_sampling(self._data.backup_memory, repository.uuid, now_ms)
+            backup.begin_sampling(self._data.backup_memory, repository.uuid, now_ms)
             share = 0.0
         else:
             share = (now_ms - sampled_ms) / 1000 / self.places.settings(name).verify_within

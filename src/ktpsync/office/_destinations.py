@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ktpsync import courier
+from ktpsync import courier, office
 from ktpsync.config import DESTINATION_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
-from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
 from ktpsync.outbox import DestinationSpec
 from ktpsync.plugins import BackendContext, Capability, CentralBackend
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ktpsync.courier import Courier, DrainReport, Task
     from ktpsync.errors import KtpsyncError
     from ktpsync.office._layout import DataFolder
+    from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
     from ktpsync.outbox import DestinationSummary, Outbox
     from ktpsync.plugins import Backend, PluginRegistry
 
@@ -125,10 +125,10 @@ class Destinations:
         """Drain all destinations at one time, each in a thread of its own."""
         names = list(self._settings.destinations)
         if not names:
-            return SyncReport(destinations=())
+            return office.SyncReport(destinations=())
         with ThreadPoolExecutor(len(names), thread_name_prefix="ktpsync-sync") as pool:
             reports = pool.map(lambda name: self._sync_one(name, on_delivered), names)
-            return SyncReport(destinations=tuple(reports))
+            return office.SyncReport(destinations=tuple(reports))
 
     def couriers(self) -> list[Courier]:
         """Return a courier for each destination that can be used; the others are logged."""
@@ -172,7 +172,7 @@ class Destinations:
             requeued += len(applied.requeued)
             conflicts += len(applied.conflicts)
             held += self._outbox.destination(name).delivered
-        return ReconcileReport(held=held, marked=marked, requeued=requeued, conflicts=conflicts)
+        return office.ReconcileReport(held=held, marked=marked, requeued=requeued, conflicts=conflicts)
 
     def _centres(self) -> Iterator[tuple[str, CentralBackend]]:
         for name in self._settings.destinations:
@@ -244,7 +244,7 @@ class Destinations:
 
     def _unusable(self, name: str, error: KtpsyncError) -> DestinationReport:
         line = self._summary(name)
-        return DestinationReport(
+        return office.DestinationReport(
             name=name,
             delivered=0,
             rejected=0,
@@ -267,7 +267,7 @@ class Destinations:
             away = drained.returned or drained.stopped == "unreachable"
             told = line.state.paused or (line.state.last_error if away else None)
             reason = told or _REASONS.get(drained.stopped, "they are retried later")
-        return DestinationReport(
+        return office.DestinationReport(
             name=name,
             delivered=drained.delivered,
             rejected=drained.rejected,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 import cattrs
 from attrs import asdict, field, fields, frozen
 
-from ktpsync import files
-from ktpsync.courier import Speed, Window, estimate
+from ktpsync import courier, files
 from ktpsync.errors import ConfigError
 from ktpsync.plugins import ByteSize, read_settings
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
-    from ktpsync.courier import Estimate
+    from ktpsync.courier import Estimate, Speed
     from ktpsync.office._layout import DataFolder
     from ktpsync.outbox import DestinationState, DestinationSummary, Outbox
 
@@ -32,7 +31,7 @@ NO_LIMIT: Final = "none"
 
 def _hours(_settings: object, _attribute: Attribute[str | None], value: str | None) -> None:
     if value is not None:
-        Window.parse(value)
+        courier.Window.parse(value)
 
 
 @frozen(kw_only=True)
@@ -99,7 +98,7 @@ class Lines:
         place = self._settings.destinations.get(name)
         if place is None:
             return None
-        return estimate(
+        return courier.estimate(
             line.open_bytes, self.speed(name), place.settings.policy(), line.state, self._clock.now_ms()
         )
 
@@ -119,8 +118,8 @@ class Lines:
     def speed(self, name: str) -> Speed:
         """Return how fast a destination was, as this machine has seen it."""
         with contextlib.suppress(OSError, ValueError, TypeError, cattrs.BaseValidationError):
-            return cattrs.structure(json.loads(self._file(name).read_bytes()), Speed)
-        return Speed()
+            return cattrs.structure(json.loads(self._file(name).read_bytes()), courier.Speed)
+        return courier.Speed()
 
     def remember(self, name: str, speed: Speed) -> None:
         """Keep how fast a destination was. Losing it costs an estimate, nothing else."""

@@ -8,14 +8,14 @@ import logging
 import threading
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ktpsync import files
-from ktpsync.backup import PacketFinder, PacketProof, damage_found
+from ktpsync import backup, files
 from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ktpsync.backup import PacketFinder, PacketProof
     from ktpsync.clock import Clock
     from ktpsync.config import OfficeSettings
     from ktpsync.office._backup_places import BackupPlaces
@@ -116,7 +116,7 @@ class Offload:
             if self._places.at_hand(name):
                 with contextlib.suppress(BackendError, BackupError):
                     repository = stack.enter_context(self._places.opened(name))
-                    proofs[name] = PacketProof(repository, memory=self._memory)
+                    proofs[name] = backup.PacketProof(repository, memory=self._memory)
         return proofs
 
     def _prove(self, packet: SealedPacket, proofs: dict[str, PacketProof]) -> bool:
@@ -150,7 +150,7 @@ class Offload:
 
     def _tell_damage(self, name: str, proof: PacketProof, packet_id: str, damage: str) -> None:
         self._outbox.lose_copies(proof.lineage, [packet_id], why=damage)
-        damage_found(self._memory, proof.repository, self._clock.now_ms())
+        backup.damage_found(self._memory, proof.repository, self._clock.now_ms())
         log.error(
             "packet %s stays in the spool: its copy on %s was verified before and is damaged now. The next backup to it "
             "copies the packet again; `ktpsync verify %s --repair-from spool` mends the disk and says what else is "
@@ -232,7 +232,7 @@ class Offload:
                 # The disk may be another one now, or hold more than it did.
                 self._finders.pop(name)[0].close()
         with contextlib.ExitStack() as stack:
-            finder = PacketFinder(stack.enter_context(self._places.opened(name)))
+            finder = backup.PacketFinder(stack.enter_context(self._places.opened(name)))
             self._finders[name] = (stack.pop_all(), finder)
         return finder.read(packet_id, sha256)
 

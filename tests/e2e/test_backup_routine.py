@@ -16,7 +16,7 @@ from attrs import define
 from click.testing import CliRunner
 
 import ktpsync
-from command_line import DAMAGED, DONE, PERSON, invoke
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, invoke
 from ktpsync.backup import PacketFinder, Retention, Selection
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
@@ -703,6 +703,130 @@ def test_bytes_that_no_backup_holds_are_said_to_be_lost(place: Place) -> None:
 
     with pytest.raises(SpoolError, match="no backup of the configuration holds them"):
         place.office.outbox.spool.open(lost, place.office.status(lost).packet.sha256)
+
+
+# --- the end of a backup ---
+
+
+def take_out(place: Place, name: str, instead: str = "") -> None:
+    """Take a backup out of the configuration, or give it another name, and open the office again."""
+    text = place.config.read_text()
+    start = text.index(f"[backups.{name}]")
+    end = text.find("\n\n", start)
+    section = text[start:end].replace(f"[backups.{name}]", f"[backups.{instead}]") if instead else ""
+    place.config.write_text(text[:start] + section + text[end:])
+    place.office.close()
+    place.office = place.open()
+
+
+def test_a_backup_that_left_the_configuration_is_told_of_and_can_be_ended(place: Place) -> None:
+    """Status and the check of the configuration name it; forgotten, its copies count no more, and nobody is told."""
+    place.set_up({"usb-a": "", "usb-b": ""})
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    place.office.verify("usb-a")
+    place.office.backup("usb-b")
+    still = place.run("backup", "forget", "usb-a", "--who", "siti", "--why", "broken")
+    assert BAD_INPUT == still.exit_code
+    assert "is still in" in still.stderr
+    take_out(place, "usb-a")
+
+    status, check = place.run("status"), place.run("config", "check", "--json")
+
+    told = "The backup usb-a is not in the configuration any more, and its copies still count"
+    assert PERSON == status.exit_code
+    assert told in status.stderr
+    assert (DONE, ["usb-a"]) == (check.exit_code, json.loads(check.stdout)["backups_left"])
+    watch = place.watch()
+    watch.tell_overdue()
+    assert [("usb-a", told)] == [(name, reason.partition(":")[0]) for name, reason in place.told]
+
+    assert 2 == len(place.office.outbox.copy_holders(packet_id))
+    assert DONE == place.run("backup", "forget", "usb-a", "--who", "siti", "--why", "broken").exit_code
+
+    assert 1 == len(place.office.outbox.copy_holders(packet_id))
+    assert "usb-a" not in place.run("status").stderr
+    assert [] == json.loads(place.run("config", "check", "--json").stdout)["backups_left"]
+    (entry,) = [one for one in place.office.outbox.audit.entries() if one.event == "backup-forgotten"]
+    assert "siti" == entry.who
+    assert {"name": "usb-a", "why": "broken"}.items() <= json.loads(entry.detail).items()
+    unknown = place.run("backup", "forget", "usb-a", "--who", "siti", "--why", "broken")
+    assert FAILED == unknown.exit_code
+    assert "No backup 'usb-a' was ever made here" in unknown.stderr
+
+
+def test_a_backup_that_alone_holds_what_is_to_be_delivered_is_not_forgotten(place: Place) -> None:
+    """The last good copy counts until it is delivered, or a person gave it up."""
+    fill_up(place, backups={"usb-a": ""})
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    assert place.office._backups.offload.run() > 0
+    take_out(place, "usb-a")
+    forget = ("backup", "forget", "usb-a", "--who", "siti", "--why", "lost")
+
+    refused, status = place.run(*forget), place.run("status")
+
+    assert FAILED == refused.exit_code
+    assert f"1 packet that may still have to be delivered are on usb-a alone ({packet_id})" in refused.stderr
+    assert (
+        "1 packet that is to be delivered is only on usb-a, which is not in the configuration"
+        in status.stderr
+    )
+    assert 1 == len(place.office.outbox.copy_holders(packet_id))
+    place.office.cancel(packet_id, "carried", who="siti", why="the disk is lost")
+    assert DONE == place.run(*forget).exit_code
+
+
+def test_a_backup_under_a_new_name_goes_on(place: Place) -> None:
+    """The disk is the same: nothing is copied again, and forgetting the old name changes nothing."""
+    place.set_up({"usb-a": ""})
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    take_out(place, "usb-a", "red")
+
+    assert 0 == place.office.backup("red").packets
+    assert "usb-a" not in place.run("status").stderr
+    place.office.forget_backup("usb-a", who="siti", why="renamed")
+    assert 1 == len(place.office.outbox.copy_holders(packet_id))
+
+
+def test_a_forgotten_backup_that_comes_back_is_verified_before_it_counts(place: Place) -> None:
+    """Who knows where the disk has been: no packet leaves the spool because of what was verified before."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+    place.office.verify("usb-a")
+    text = place.config.read_text()
+    take_out(place, "usb-a")
+    place.office.forget_backup("usb-a", who="siti", why="test")
+    place.config.write_text(text)
+    place.office.close()
+    place.office = place.open()
+
+    assert 0 == place.office.backup("usb-a").packets
+
+    assert 0 == place.office.outbox.offload(1, who="test", prove=lambda _: True)
+    place.office.verify("usb-a")
+    assert place.office.outbox.offload(1, who="test", prove=lambda _: True) > 0
+
+
+def test_after_a_restore_a_forgotten_backup_stays_forgotten(place: Place) -> None:
+    """The state of an older snapshot still counted its copies; the last word is what holds."""
+    place.set_up({"usb-a": "", "usb-b": ""})
+    (packet_id,) = place.record()
+    for name in ("usb-a", "usb-b"):
+        place.office.backup(name)
+        place.office.verify(name)
+    place.office.backup("usb-b")
+    take_out(place, "usb-a")
+    place.office.forget_backup("usb-a", who="siti", why="broken")
+    place.record(first=7)
+    place.office.backup("usb-b")
+
+    ktpsync.restore(place.folder / "usb-b", into=place.folder / "new", identity=IDENTITY)
+
+    with ktpsync.Office.open(place.folder / "new") as restored:
+        assert 1 == len(restored.outbox.copy_holders(packet_id))
 
 
 # --- taking out, restoring a part, what is said ---

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import FILE, command, config_option
+from ktpsync.cli._command import FILE, command, config_option, who_option, why_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
@@ -222,4 +222,22 @@ def prune(
             "notes": list(report.notes),
         }
     )
+    return Exit.DONE
+
+
+@backup.command()
+@click.argument("name")
+@who_option
+@why_option
+@config_option
+@command
+def forget(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
+    """End the backup NAME for good, after it was taken out of the configuration: its copies count no more.
+
+    What is on the disk stays there. Refused while the disk alone holds packets that may still have to be delivered.
+    """
+    with ktpsync.Office.open(config) as office:
+        office.forget_backup(name, who=who, why=why)
+    output.say(f"{name} is forgotten: its copies count no more. What is on the disk stays there.")
+    output.result({"backup": name, "forgotten": True})
     return Exit.DONE

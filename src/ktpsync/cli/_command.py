@@ -43,6 +43,7 @@ json_option = click.option(
 
 
 who_option = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
+why_option = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
 
 
 def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, None]:

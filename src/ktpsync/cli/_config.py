@@ -28,6 +28,7 @@ def config() -> None:
 def config_check(output: Output, config: Path) -> Exit:
     """List every problem of the configuration at once, those of its backends' settings too. Opens nothing."""
     from ktpsync.config import check
+    from ktpsync.office import backups_left
     from ktpsync.plugins import PluginRegistry
 
     problems = check(config, PluginRegistry.load())
@@ -37,7 +38,13 @@ def config_check(output: Output, config: Path) -> Exit:
         output.say(f"{config}: {counted(len(problems), 'problem', 'problems')}.")
     else:
         output.say(f"{config} is right. `ktpsync plugins --check NAME` opens a destination or backup.")
-    output.result({"problems": problems})
+    left = [] if problems else backups_left(config)
+    for name in left:
+        output.say(
+            f"The backup {name} was made before and is not in {config} any more; its copies still count. Put it back, or run "
+            f"`ktpsync backup forget {name}`."
+        )
+    output.result({"problems": problems, "backups_left": left})
     return Exit.BAD_INPUT if problems else Exit.DONE
 
 

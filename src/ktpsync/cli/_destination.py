@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option, who_option
+from ktpsync.cli._command import command, config_option, who_option, why_option
 from ktpsync.cli._exit import Exit
 from ktpsync.units import counted
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.cli._output import Output
-
-_why = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
 
 
 @click.group()
@@ -93,7 +91,7 @@ def list_lines(output: Output, config: Path) -> Exit:
 @destination.command()
 @click.argument("name")
 @who_option
-@_why
+@why_option
 @config_option
 @command
 def pause(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
@@ -122,7 +120,7 @@ def resume(output: Output, name: str, who: str, config: Path) -> Exit:
 @destination.command()
 @click.argument("name")
 @who_option
-@_why
+@why_option
 @config_option
 @command
 def retire(output: Output, name: str, who: str, why: str, config: Path) -> Exit:

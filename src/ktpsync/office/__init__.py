@@ -8,6 +8,7 @@ from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
     from ktpsync.office._attention import attention
+    from ktpsync.office._backup_places import backups_left
     from ktpsync.office._backup_watch import BackupState
     from ktpsync.office._check import PlaceCheck, check_places
     from ktpsync.office._doctor import rebuild_outbox
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "_attention": ("attention",),
+    "_backup_places": ("backups_left",),
     "_backup_watch": ("BackupState",),
     "_check": ("PlaceCheck", "check_places"),
     "_doctor": ("rebuild_outbox",),
@@ -46,6 +48,7 @@ __all__ = [
     "RotationReport",
     "SyncReport",
     "attention",
+    "backups_left",
     "check_places",
     "extract_packets",
     "init_office",

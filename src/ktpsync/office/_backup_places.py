@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import backup, files
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.clock import SystemClock, utc_from_ms, utc_text
 from ktpsync.config import BACKUP_KEYS, load
 from ktpsync.errors import BackendError, BackupError, ConfigError, UnavailableError, UnknownDestinationError
+from ktpsync.office._layout import DataFolder
 from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     from ktpsync.backup import BackupDates, Repository
     from ktpsync.clock import Clock
     from ktpsync.config import BackupSettings, Configuration
-    from ktpsync.office._layout import DataFolder
 
 _MARKER: Final = "ktpsync-repository.json"
+_UUID_FILE: Final = "repository-uuid"
 
 
 class BackupPlaces:
@@ -61,6 +63,11 @@ class BackupPlaces:
         known = self.known(name)
         return None if known is None else backup.backup_dates(self._data.backup_memory, known)
 
+    def lineage(self, name: str) -> str:
+        """Return the UUID under which the outbox counts a backup's copies; empty if there are none."""
+        dates = self.dates(name)
+        return (dates.lineage if dates else None) or ""
+
     def last_ms(self, name: str) -> int:
         """Return when a backup was made last, in milliseconds since 1970; 0: never."""
         dates = self.dates(name)
@@ -72,6 +79,20 @@ class BackupPlaces:
             return self._uuid_file(name).read_text(encoding="ascii").strip()
         except FileNotFoundError:
             return None
+
+    def left(self) -> list[str]:
+        """Return the names of backups that were made before and that the configuration does not name any more.
+
+        One whose repository goes on under another name is none of them.
+        """
+        folders = self._data.state("backups", "any").parent
+        found = sorted(path.parent.name for path in folders.glob(f"*/{_UUID_FILE}"))
+        configured = {self.known(name) for name in self.names()}
+        return [name for name in found if name not in self.names() and self.known(name) not in configured]
+
+    def drop(self, name: str) -> None:
+        """Let a name be bound to nothing, as if it had never been used."""
+        shutil.rmtree(self._data.state("backups", name))
 
     def resolve(self, name: str) -> str:
         """Return the backup that a name means: of those that take turns, the one that is due and at hand.
@@ -165,7 +186,7 @@ class BackupPlaces:
         return self._settings.backup_recipients(name)
 
     def _uuid_file(self, name: str) -> Path:
-        return self._data.state("backups", name) / "repository-uuid"
+        return self._data.state("backups", name) / _UUID_FILE
 
 
 def when(moment_ms: int | None) -> str:
@@ -230,3 +251,18 @@ def storage_of(config: Path, name: str) -> StorageBackend:
     registry = PluginRegistry.load()
     settings = load(config, secrets=registry.secret_sources())
     return _make(registry, settings, name, BackendContext(name=name))
+
+
+def backups_left(config: Path) -> list[str]:
+    """Return the backups that were made before and that a configuration file does not name any more; opens nothing.
+
+    Args:
+        config: The file, or the folder it is in.
+
+    Raises:
+        ConfigError: The file has problems.
+    """
+    registry = PluginRegistry.load()
+    settings = load(config, secrets=registry.secret_sources())
+    data = DataFolder(settings.office.data)
+    return BackupPlaces(settings, data=data, clock=SystemClock(), registry=registry).left()

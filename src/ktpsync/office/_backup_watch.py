@@ -75,17 +75,33 @@ def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) ->
                 warnings.append(
                     f"{name} alone holds {counted(count, 'packet', 'packets')} still to be delivered: plug it in, and it goes on."
                 )
-            states.append(
-                BackupState(
-                    name=name,
-                    last_backup_ms=dates.last_backup_ms if dates else None,
-                    last_verified_ms=dates.last_verified_ms if dates else None,
-                    last_drill_ms=dates.last_drill_ms if dates else None,
-                    awaited=count,
-                    warnings=tuple(warnings),
-                )
-            )
-    return states
+            states.append(_state(places, name, awaited, warnings))
+    return [*states, *(_state(places, name, awaited, [_left(name, awaited)]) for name in places.left())]
+
+
+def _state(places: BackupPlaces, name: str, awaited: dict[str, int], warnings: list[str]) -> BackupState:
+    dates = places.dates(name)
+    return BackupState(
+        name=name,
+        last_backup_ms=dates.last_backup_ms if dates else None,
+        last_verified_ms=dates.last_verified_ms if dates else None,
+        last_drill_ms=dates.last_drill_ms if dates else None,
+        awaited=awaited.get(name, 0),
+        warnings=tuple(warnings),
+    )
+
+
+def _left(name: str, awaited: dict[str, int]) -> str:
+    """Return what is to be done about a backup that the configuration does not name any more."""
+    if count := awaited.get(name, 0):
+        return (
+            f"{name} alone holds {counted(count, 'packet', 'packets')} still to be delivered, and is not in the "
+            "configuration any more: put it back, plug it in, and it goes on."
+        )
+    return (
+        f"The backup {name} is not in the configuration any more, and its copies still count: put it back, or run "
+        f"`ktpsync backup forget {name}`."
+    )
 
 
 def _next(places: BackupPlaces, members: list[str]) -> str:
@@ -179,9 +195,7 @@ class BackupWatch:
         """Tell of backups that a person must see to, each once a day."""
         now_ms = self._clock.now_ms()
         for state in backup_states(self._places, {}, now_ms):
-            settings = self._places.settings(state.name)
-            if settings.every is not None and (settings.rotate or state.name) not in self._looked:
-                # It may be made any moment.
+            if state.name in self._places.names() and not self._settled(state.name):
                 continue
             told_ms = self._told_ms.get(state.name)
             if state.warnings and (told_ms is None or abs(now_ms - told_ms) >= _DAY_MS):
@@ -191,6 +205,11 @@ class BackupWatch:
                     self._overdue(state.name, sentence)
             elif not state.warnings:
                 self._told_ms.pop(state.name, None)
+
+    def _settled(self, name: str) -> bool:
+        """Return whether a backup is not one that may be made any moment."""
+        settings = self._places.settings(name)
+        return settings.every is None or (settings.rotate or name) in self._looked
 
     def _note_away(self, set_name: str, reason: str) -> None:
         if self._away.get(set_name) != reason:

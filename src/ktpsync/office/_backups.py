@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ktpsync import backup, packet
-from ktpsync.errors import UnavailableError
+from ktpsync.errors import ConfigError, UnavailableError, UnknownDestinationError
 from ktpsync.office._backup_places import BackupPlaces
 from ktpsync.office._offload import Offload
 
@@ -157,6 +157,24 @@ class Backups:
         from ktpsync.office._mending import mend  # noqa: PLC0415 - rarely needed
 
         return mend(self._outbox, self.places, self._destinations(), read=read, who=who, why=why)
+
+    def forget(self, name: str, *, who: str, why: str) -> None:
+        """End a backup that the configuration does not name any more; see :meth:`Office.forget_backup`."""
+        if name in self.places.names():
+            raise ConfigError(
+                f"{name} is still in {self._settings.path}, and backups to it would go on. Take it out of the configuration "
+                "first."
+            )
+        if self.places.known(name) is None:
+            known = ", ".join(self.places.left()) or "none"
+            raise UnknownDestinationError(
+                f"No backup {name!r} was ever made here. Those that the configuration does not name any more: {known}."
+            )
+        lineage = self.places.lineage(name)
+        # Under a new name its copies go on to count.
+        if lineage and name in self.places.left():
+            self._outbox.forget_copies(lineage, name=name, who=who, why=why)
+        self.places.drop(name)
 
     def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
         """Try a restore."""

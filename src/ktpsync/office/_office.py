@@ -496,6 +496,23 @@ class Office:
 
         return backup_states(self._backups.places, self._backups.offload.awaited(), self._clock.now_ms())
 
+    def forget_backup(self, name: str, *, who: str, why: str) -> None:
+        """End a backup for good, once it is no more in the configuration: its copies count no more.
+
+        What is on the disk stays there.
+
+        Args:
+            name: The backup.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Raises:
+            UnknownDestinationError: No backup of this name was ever made here.
+            WrongStateError: It alone holds packets that may still have to be delivered; nothing was changed.
+            ConfigError: It is still in the configuration, and would go on; or nobody, or no reason, is named.
+        """
+        self._backups.forget(name, who=who, why=why)
+
     def verify(
         self,
         name: str,

@@ -198,8 +198,9 @@ class Offload:
         """Return how many packets wait for a backup to be plugged in, by its name."""
         if not self._outbox.awaited_copies():
             return {}
-        lineages = {name: self._lineage(name) for name in self._places.names()}
-        at_hand = [lineage for name, lineage in lineages.items() if lineage and self._places.at_hand(name)]
+        names = [*self._places.names(), *self._places.left()]
+        lineages = {name: self._places.lineage(name) for name in names}
+        at_hand = [lineages[name] for name in self._places.names() if self._places.at_hand(name)]
         found = self._outbox.awaited_copies(at_hand)
         return {name: found[lineage] for name, lineage in lineages.items() if lineage in found}
 
@@ -219,10 +220,6 @@ class Offload:
             "packet back whole before it is dropped), or free some room."
         )
 
-    def _lineage(self, name: str) -> str:
-        dates = self._places.dates(name)
-        return (dates.lineage if dates else None) or ""
-
     def _read(self, name: str, packet_id: str, sha256: str) -> bytes:
         """Read from a repository that stays open: many packets come back together."""
         if name in self._finders:
@@ -239,7 +236,7 @@ class Offload:
     def _holders(self, packet_id: str) -> list[str]:
         """Return the backups that hold a packet, those that were made last first."""
         lineages = self._outbox.copy_holders(packet_id)
-        holders = [name for name in self._places.names() if self._lineage(name) in lineages]
+        holders = [name for name in self._places.names() if self._places.lineage(name) in lineages]
         return sorted(holders, key=self._places.last_ms, reverse=True)
 
     def _made(self) -> list[str]:

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ktpsync.errors import WrongStateError
 from ktpsync.outbox._audit import entry
+from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY, COPY_PREFIX
+from ktpsync.outbox._plain import plain
 from ktpsync.outbox._values import DestinationSpec
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
@@ -43,6 +47,26 @@ WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
   AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.location <> 'purged')
 """
 _GIVEN_UP = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND kind = 'copy'"
+_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
+_LAST_COPIES = f"""
+SELECT p.packet_id FROM ktpsync_packet p
+WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery c
+    WHERE c.packet_id = p.packet_id AND c.dest = :dest AND c.state = 'delivered')
+  AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
+    WHERE c.packet_id = p.packet_id AND c.dest <> :dest AND r.kind = 'copy' AND r.active = 1
+      AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
+  AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
+    WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND (d.state IN ('open', 'rejected')
+      OR d.state = 'delivered' AND t.cursor IS NOT NULL AND (p.status IS NULL OR p.status NOT IN ({_FINAL}))))
+ORDER BY p.packet_id
+"""
+"""Packets whose bytes are on one backup alone, and that are to be delivered, or that a centre may still ask for again."""
+_UNVERIFY = """
+UPDATE ktpsync_delivery SET verified_ms = NULL
+WHERE id > :low AND id <= :high AND dest = :dest AND verified_ms IS NOT NULL
+"""
+_AT_ONCE = 5000
+_NAMED = 5
 _HOLDERS = """
 SELECT d.dest FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
 WHERE d.packet_id = :packet_id AND t.kind = 'copy' AND t.active = 1 AND d.state = 'delivered' ORDER BY d.dest
@@ -138,6 +162,33 @@ class Copies:
                 told = entry("copies-given-up", at_ms=self._clock.now_ms(), destination=dest, why=why)
                 self._audit.append(connection, [told])
 
+    def forget(self, repository: str, *, name: str, who: str, why: str) -> None:
+        """Count the copies of a repository no more, for good; see :meth:`Outbox.forget_copies`."""
+        dest = COPY_PREFIX + repository
+        sql = self._database.sql
+        with self._database.write() as connection:
+            connection.execute(sql(_GIVEN_UP), {"dest": dest})
+            last = connection.execute(sql(_LAST_COPIES), {"dest": dest}).scalars().all()
+            if last:
+                # Leaving by an error, the transaction is taken back.
+                raise WrongStateError(_last_copies(name, last))
+            told = entry(
+                "backup-forgotten",
+                at_ms=self._clock.now_ms(),
+                destination=dest,
+                who=plain(who),
+                why=plain(why),
+                name=name,
+            )
+            self._audit.append(connection, [told])
+            highest = connection.execute(
+                sql("SELECT COALESCE(MAX(id), 0) FROM ktpsync_delivery")
+            ).scalar_one()
+        # Should it come back, what it holds is verified anew before it counts.
+        for low in range(0, highest, _AT_ONCE):
+            with self._database.write() as connection:
+                connection.execute(sql(_UNVERIFY), {"dest": dest, "low": low, "high": low + _AT_ONCE})
+
     def holders(self, packet_id: str) -> tuple[str, ...]:
         """Return the repositories that hold a packet."""
         with self._database.read() as connection:
@@ -151,3 +202,12 @@ class Copies:
         with self._database.read() as connection:
             rows = connection.execute(statement, bound).all()
         return {row.dest.removeprefix(COPY_PREFIX): row.packets for row in rows}
+
+
+def _last_copies(name: str, packet_ids: Sequence[str]) -> str:
+    shown = ", ".join(packet_ids[:_NAMED]) + (", ..." if len(packet_ids) > _NAMED else "")
+    return (
+        f"The bytes of {counted(len(packet_ids), 'packet', 'packets')} that may still have to be delivered are on {name} "
+        f"alone ({shown}). Nothing was changed. Put {name} back into the configuration, plug it in and let them be "
+        "delivered. If it is lost, so are they: `ktpsync cancel` each of them, and record these people again."
+    )

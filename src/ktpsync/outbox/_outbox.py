@@ -9,7 +9,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import LeaseLostError, OutboxError
+from ktpsync.errors import ConfigError, LeaseLostError, OutboxError
 from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail
 from ktpsync.outbox._breaker import BreakerPolicy
@@ -644,6 +644,23 @@ class Outbox:
     def give_up_copies(self, repository: str, *, why: str) -> None:
         """Count the copies of a repository no more: nothing is purged or offloaded because of them."""
         self._copies.give_up(repository, why=why)
+
+    def forget_copies(self, repository: str, *, name: str, who: str, why: str) -> None:
+        """Count the copies of a repository no more, because nobody backs up to it any longer.
+
+        Args:
+            repository: Its UUID.
+            name: The backup's name, for messages and the audit trail.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Raises:
+            WrongStateError: It alone holds packets that may still have to be delivered; nothing was changed.
+            ConfigError: Nobody, or no reason, is named.
+        """
+        if not who.strip() or not why.strip():
+            raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
+        self._copies.forget(repository, name=name, who=who, why=why)
 
     def copy_holders(self, packet_id: str) -> tuple[str, ...]:
         """Return the UUIDs of the backup repositories that hold a packet."""

@@ -53,8 +53,8 @@ WHERE p.location = 'spool' AND p.packet_id > :after AND {_VERIFIED_COPY} ORDER B
 """
 _OFFLOADABLE_FROM = """
 SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
-WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM ktpsync_delivery c WHERE c.packet_id = p.packet_id
-    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
+WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM ktpsync_delivery c
+    JOIN ktpsync_destination r ON r.dest = c.dest AND r.active = 1 WHERE c.packet_id = p.packet_id AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
 ORDER BY p.packet_id LIMIT :count
 """
 _SERVED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND active = 1"

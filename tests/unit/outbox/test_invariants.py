@@ -19,6 +19,7 @@ from ktpsync.errors import (
     OutboxDamagedError,
     StationFullError,
     UnavailableError,
+    WrongStateError,
 )
 from ktpsync.outbox import Delivered, DeliveryState, Outbox
 from ktpsync.outbox._audit import chain_hash
@@ -453,6 +454,26 @@ def test_invariant_11_bytes_that_change_after_the_proof_are_not_dropped(station:
 
     assert 0 == station.outbox.offload(1 << 30, who="siti", prove=prove)
     assert station.outbox.spool.path(packet.packet_id).exists()
+
+
+def test_invariant_11_a_backup_with_the_last_copies_is_not_forgotten(station: Any) -> None:
+    """As long as one of them may have to be delivered; what another verified backup holds is not among them."""
+    outbox = station.outbox
+    first, second = verified(station, 2)
+    outbox.register_copy_target("q")
+    outbox.mark_copied("q", {second.packet_id: second.sha256}, "s", verified_ms=1)
+    outbox.offload(1 << 30, who="siti", prove=lambda _: True)
+    with pytest.raises(WrongStateError, match=f"alone .{first.packet_id}."):
+        outbox.forget_copies("r", name="usb-a", who="siti", why="test")
+    assert ("q", "r") == outbox.copy_holders(second.packet_id)
+    for dest in ("central", "usb"):
+        outbox.cancel(first.packet_id, dest, who="siti", why="lost")
+    outbox.forget_copies("r", name="usb-a", who="siti", why="test")
+    assert ((), ("q",)) == tuple(outbox.copy_holders(one.packet_id) for one in (first, second))
+    with pytest.raises(WrongStateError, match=second.packet_id):
+        outbox.forget_copies("q", name="usb-b", who="siti", why="test")
+    with pytest.raises(ConfigError):
+        outbox.forget_copies("q", name="usb-b", who="siti", why=" ")
 
 
 @pytest.mark.parametrize(

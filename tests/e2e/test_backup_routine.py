@@ -769,8 +769,7 @@ def test_a_backup_that_alone_holds_what_is_to_be_delivered_is_not_forgotten(plac
     assert FAILED == refused.exit_code
     assert f"1 packet that may still have to be delivered are on usb-a alone ({packet_id})" in refused.stderr
     assert (
-        "1 packet that is to be delivered is only on usb-a, which is not in the configuration"
-        in status.stderr
+        "usb-a alone holds 1 packet still to be delivered, and is not in the configuration" in status.stderr
     )
     assert 1 == len(place.office.outbox.copy_holders(packet_id))
     place.office.cancel(packet_id, "carried", who="siti", why="the disk is lost")

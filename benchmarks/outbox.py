@@ -57,9 +57,17 @@ def submission(size: int) -> Submission:
     return Submission(sealed=data, packet_id=new_packet_id(), sha256=hashlib.sha256(data).hexdigest())
 
 
-def open_outbox(folder: Path) -> Outbox:
-    """Open an outbox with one destination."""
-    return Outbox.open(folder / "outbox.db", folder / "spool", destinations=[DestinationSpec(name="central")])
+def open_outbox(folder: Path, *names: str) -> Outbox:
+    """Open an outbox with one destination, or several."""
+    destinations = [DestinationSpec(name=name) for name in names or ["central"]]
+    return Outbox.open(folder / "outbox.db", folder / "spool", destinations=destinations)
+
+
+def put(outbox: Outbox, items: list[Submission]) -> None:
+    """Put rows in, as a submission does after its files are durable. The peers store no files, so here are none."""
+    spool = outbox.spool
+    spool.lacking = lambda _: []  # type: ignore[method-assign]
+    outbox._intake._record(items, outbox._now(), None)
 
 
 def receipt(packet: SealedPacket) -> Receipt:
@@ -142,12 +150,10 @@ def life_of_ours(folder: Path, count: int) -> float:
     """Put, claim, settle in the couriers' batches; the rows only, as the peers."""
     with open_outbox(folder) as outbox:
         items = [submission(200) for _ in range(count)]
-        # The peers store no files; the rows are put in as submit_many does after its files are durable.
-        intake = outbox._intake
 
         def live() -> None:
             for start in range(0, count, BATCH):
-                intake._record(items[start : start + BATCH], outbox._now(), None)
+                put(outbox, items[start : start + BATCH])
             while leases := outbox.claim("central", BATCH, 60):
                 outbox.apply("central", [Delivered(lease=one, receipt=receipt(one.packet)) for one in leases])
 
@@ -255,7 +261,7 @@ def bench_single(folder: Path, count: int) -> None:
             both(
                 "put",
                 lambda item=item: floor.insert(item),  # type: ignore[misc]
-                lambda item=item: outbox._intake._record([item], outbox._now(), None),  # type: ignore[misc]
+                lambda item=item: put(outbox, [item]),  # type: ignore[misc]
             )
             packet_id, (lease,) = both("claim", raw_claim, lambda: outbox.claim("central", 1, 60))
             both(
@@ -274,14 +280,8 @@ def fill(outbox: Outbox, rows: int) -> None:
     data = os.urandom(100)
     sha256 = hashlib.sha256(data).hexdigest()
     for start in range(0, rows, 5000):
-        outbox._intake._record(
-            [
-                Submission(sealed=data, packet_id=new_packet_id(), sha256=sha256)
-                for _ in range(min(5000, rows - start))
-            ],
-            outbox._now(),
-            None,
-        )
+        count = min(5000, rows - start)
+        put(outbox, [Submission(sealed=data, packet_id=new_packet_id(), sha256=sha256) for _ in range(count)])
 
 
 def bench_claim(folder: Path, rows: int) -> None:
@@ -299,13 +299,11 @@ def bench_stock(folder: Path, rows: int) -> None:
     """What an office asks for again and again, with a small and a large stock for two destinations."""
     found: dict[str, list[float]] = {}
     for stock in (1000, rows):
-        destinations = [DestinationSpec(name="central"), DestinationSpec(name="usb")]
-        place = folder / f"stock-{stock}"
-        with Outbox.open(place / "outbox.db", place / "spool", destinations=destinations) as outbox:
+        with open_outbox(folder / f"stock-{stock}", "central", "usb") as outbox:
             fill(outbox, stock)
             last = max(view.packet_id for view in outbox.packets())
             questions: dict[str, Callable[[], object]] = {
-                "put": lambda: outbox._intake._record([submission(200)], outbox._now(), None),
+                "put": lambda: put(outbox, [submission(200)]),
                 "status of a packet": lambda last=last: outbox.status(last),  # type: ignore[misc]
                 "summary": outbox.summary,
                 "room and forecast": outbox.storage,

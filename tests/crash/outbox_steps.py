@@ -22,9 +22,12 @@ from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
 _CALLS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "utime")
+_INSTRUCTIONS = 20
+"""So many of its instructions SQLite carries out of a statement from one step to the next."""
 
 
 def submission(text: str) -> Submission:
@@ -32,12 +35,20 @@ def submission(text: str) -> Submission:
     sealed = text.encode() * 500
     digest = hashlib.sha256(sealed).hexdigest()
     return Submission(
-        sealed=sealed, packet_id=new_packet_id(), sha256=digest, reference=text, fingerprint=b"f", person=b"p"
+        sealed=sealed,
+        packet_id=new_packet_id(),
+        sha256=digest,
+        reference=text,
+        fingerprint=b"f",
+        person=text.encode(),
     )
 
 
 class Steps:
-    """Dies at one of its steps: before and after each call that changes the disk or the database."""
+    """Dies at one of its steps: before and after each call that changes the disk or the database.
+
+    On SQLite also in the middle of statements.
+    """
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -55,8 +66,13 @@ class Steps:
         engine = outbox._database.engine
         for moment in ("begin", "before_cursor_execute", "after_cursor_execute", "commit"):
             event.listen(engine, moment, self.step)
+        event.listen(engine, "checkin", self.step)
         if engine.dialect.name == "sqlite":
-            event.listen(engine, "checkout", lambda connection, *_: connection.set_trace_callback(self.step))
+            event.listen(engine, "checkout", self._watch_driver)
+
+    def _watch_driver(self, connection: sqlite3.Connection, *_: Any) -> None:
+        connection.set_trace_callback(self.step)
+        connection.set_progress_handler(self.step, _INSTRUCTIONS)
 
     def _stepping(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*arguments: Any, **options: Any) -> Any:

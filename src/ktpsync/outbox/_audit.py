@@ -19,10 +19,10 @@ from ktpsync.outbox._values import AuditEntry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
-    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._database import Database, Transaction
 
 _NEXT = """
 UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
@@ -125,18 +125,20 @@ class AuditTrail:
         self._database = database
         self._clock = clock
 
-    def append(self, connection: Connection, entries: Sequence[AuditEntry], *, chained: bool = True) -> None:
+    def append(
+        self, transaction: Transaction, entries: Sequence[AuditEntry], *, chained: bool = True
+    ) -> None:
         """Write entries in the caller's transaction, as its last step.
 
         Args:
-            connection: The transaction.
+            transaction: The transaction.
             entries: What to write, in order.
             chained: Whether to chain them now; otherwise :meth:`chain` does later.
         """
         if not entries:
             return
-        rows = self._link(connection, entries) if chained else [_parameters(item) for item in entries]
-        self._database.change(connection, _INSERT, rows)
+        rows = self._link(transaction, entries) if chained else [_parameters(item) for item in entries]
+        self._database.change(transaction, _INSERT, rows)
 
     def chain(self) -> None:
         """Chain what callers' own transactions have left unchained."""
@@ -303,17 +305,17 @@ class AuditTrail:
         return facts["through"], facts["hash"]
 
     def _link(
-        self, connection: Connection, entries: Sequence[AuditEntry]
+        self, transaction: Transaction, entries: Sequence[AuditEntry]
     ) -> list[dict[str, str | int | None]]:
         """Return the rows of entries as the next ones of the chain."""
         count = len(entries)
         if self._database.kind == "sqlite":
-            end = self._database.run(connection, _NEXT, {"count": count}).mappings().one()
-            last, head = end["seq"], end["hash"]
+            ((last, head),) = self._database.rows(transaction, _NEXT, {"count": count})
         else:
             # Two statements: one that has waited for the lock still sees the state from before its wait.
-            last = self._database.run(connection, _NEXT_LOCKED, {"count": count}).scalar_one()
-            head = self._database.run(connection, _HEAD, {"seq": last - count}).scalar()
+            ((last,),) = self._database.rows(transaction, _NEXT_LOCKED, {"count": count})
+            found = self._database.rows(transaction, _HEAD, {"seq": last - count})
+            head = found[0].hash if found else ""
         head = head or ""
         rows: list[dict[str, str | int | None]] = []
         for seq, item in enumerate(entries, start=last - count + 1):

@@ -6,6 +6,7 @@ import contextlib
 import re
 import sqlite3
 import time
+from collections import namedtuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,14 @@ from ktpsync.files import UseLock
 from ktpsync.outbox._forks import ForkedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, CursorResult
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    Values = Mapping[str, object] | Sequence[Mapping[str, object]]
+    Values = Mapping[str, object]
+    Transaction = Connection | sqlite3.Connection
+    """What the statements that are run for every packet are executed in; see :meth:`Database.direct`."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a SQLite writer waits for the others."""
@@ -72,6 +75,7 @@ class Database:
         self._forks.check()
         self._statements: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
+        self._named: dict[str, Callable[[Iterable[Any]], Any]] = {}
 
     def sql(self, statement: str) -> sa.TextClause:
         """Return a statement for this database, parsed once.
@@ -84,38 +88,52 @@ class Database:
             found = self._statements[statement] = sa.text(self._text(statement))
         return found
 
-    def run(self, connection: Connection, statement: str, values: Values) -> CursorResult[Any]:
-        """Execute a statement that is run for every packet.
+    def rows(self, transaction: Transaction, statement: str, values: Values) -> Sequence[Any]:
+        """Execute a statement that is run for every packet, and return its rows, their columns as attributes.
 
         On the outbox's own connections it goes to the driver as it is: SQLAlchemy's way from ``:name`` to the
         driver costs more than SQLite itself.
 
         Args:
-            connection: The outbox's own, or the application's.
+            transaction: The outbox's own, or the application's.
+            statement: As for :meth:`sql`, without a per cent sign.
+            values: Values by name.
+        """
+        if not isinstance(transaction, sqlite3.Connection):
+            return self._run(transaction, statement, values).all()
+        cursor = transaction.execute(self._driver_text(statement), values)
+        found = cursor.fetchall()
+        if not found:
+            return found
+        named = self._named.get(statement)
+        if named is None:
+            columns = [column[0] for column in cursor.description]
+            row_class = namedtuple("Row", columns)  # type: ignore[misc]  # noqa: PYI024 - columns known here first
+            named = self._named[statement] = row_class._make
+        return [named(row) for row in found]
+
+    def change(self, transaction: Transaction, statement: str, values: Values | Sequence[Values]) -> int:
+        """Execute a statement that is run for every packet and returns no rows; see :meth:`rows`.
+
+        Args:
+            transaction: The outbox's own, or the application's.
             statement: As for :meth:`sql`, without a per cent sign.
             values: Values by name; a list of them runs the statement once for each.
-        """
-        if connection.engine is not self.engine:
-            return connection.execute(self.sql(statement), values)
-        return connection.exec_driver_sql(self._driver_text(statement), values)
-
-    def change(self, connection: Connection, statement: str, values: Values) -> int:
-        """Execute a statement that is run for every packet and returns no rows; see :meth:`run`.
 
         Returns:
             How many rows were changed, over all values.
         """
-        # Only where SQLAlchemy has begun the transaction: it cannot see statements that go past it.
-        begun = connection.engine is self.engine and connection.in_transaction()
-        if self.kind != "sqlite" or not begun:
-            return self.run(connection, statement, values).rowcount
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        execute = driver.execute if isinstance(values, dict) else driver.executemany
-        cursor = execute(self._driver_text(statement), values)
-        changed = cursor.rowcount
-        cursor.close()
-        return changed
+        if not isinstance(transaction, sqlite3.Connection):
+            return self._run(transaction, statement, values).rowcount
+        execute = transaction.execute if isinstance(values, dict) else transaction.executemany
+        return execute(self._driver_text(statement), values).rowcount
+
+    def _run(
+        self, connection: Connection, statement: str, values: Values | Sequence[Values]
+    ) -> CursorResult[Any]:
+        if connection.engine is not self.engine:
+            return connection.execute(self.sql(statement), values)
+        return connection.exec_driver_sql(self._driver_text(statement), values)
 
     def _driver_text(self, statement: str) -> str:
         found = self._driver_statements.get(statement)
@@ -142,6 +160,37 @@ class Database:
         self._forks.check()
         with translated_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
+
+    @contextlib.contextmanager
+    def direct(self) -> Iterator[Transaction]:
+        """Run a transaction as :meth:`write` does, for :meth:`rows` and :meth:`change` alone.
+
+        On SQLite it goes past SQLAlchemy: its own work for one small transaction costs more than SQLite's.
+
+        Raises:
+            StationFullError: The database's disk has no room; nothing was changed.
+            OutboxDamagedError: The database is damaged.
+        """
+        if self.kind != "sqlite":
+            with self.write() as connection:
+                yield connection
+            return
+        self._forks.check()
+        with translated_errors():
+            pooled = self.engine.raw_connection()
+            driver = pooled.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                yield driver
+                driver.commit()
+            except BaseException:
+                driver.rollback()
+                raise
+            finally:
+                if driver.in_transaction:
+                    pooled.invalidate()
+                pooled.close()
 
     @contextlib.contextmanager
     def read(self, *, consistent: bool = False) -> Iterator[Connection]:

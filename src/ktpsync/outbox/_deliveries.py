@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam
+from attrs import frozen
 
 from ktpsync.clock import utc_text
 from ktpsync.errors import ConfigError, CorruptError, UnknownPacketError, WrongStateError
@@ -12,19 +13,16 @@ from ktpsync.outbox._audit import entry
 from ktpsync.outbox._plain import plain
 from ktpsync.outbox._receipts import receipt_json
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
-from ktpsync.outbox._values import Delivered, Failed, Lease, Rejected, Returned
+from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.engine import Connection
-
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._database import Database, Transaction
     from ktpsync.outbox._destinations import Destinations
     from ktpsync.outbox._spool import Spool
-    from ktpsync.outbox._values import AuditEntry, Outcome
 
 HORIZON_MS = 2 * 3_600_000
 """Nothing waits longer than this: a moment further away comes from a clock that has jumped back since."""
@@ -67,7 +65,16 @@ _RETURNED = f"""
 UPDATE ktpsync_delivery SET owner = NULL, due_ms = {{now}} + :delay, attempts = attempts - 1, fence = fence + 1,
   reason = COALESCE(:reason, reason) {_HELD}
 """
-_STILL_OPEN = "SELECT id, fence FROM ktpsync_delivery WHERE state = 'open' AND id IN :ids"
+_STILL_OPEN = {
+    "sqlite": """
+SELECT id, fence FROM ktpsync_delivery WHERE state = 'open' AND id IN (SELECT value FROM json_each(:ids))
+""",
+    "postgresql": """
+SELECT id, fence FROM ktpsync_delivery
+WHERE state = 'open' AND id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:ids AS JSON)))
+ORDER BY id FOR UPDATE
+""",
+}
 _RENEW = f"UPDATE ktpsync_delivery SET due_ms = {{now}} + :lease {_HELD}"
 _UNPARK = """
 UPDATE ktpsync_delivery SET due_ms = {now} + CASE WHEN owner IS NULL THEN 0 ELSE :lease END
@@ -112,8 +119,8 @@ class Deliveries:
     def claim(self, dest: str, *, limit: int, lease_ms: int, owner: str, now: int | None) -> list[Lease]:
         """Lease up to ``limit`` due deliveries, urgent ones first."""
         bound = {"dest": dest, "count": limit, "lease": lease_ms, "owner": owner, "now": now}
-        with self._database.write() as connection:
-            rows = self._database.run(connection, _CLAIM, bound).all()
+        with self._database.direct() as transaction:
+            rows = self._database.rows(transaction, _CLAIM, bound)
         leases = [
             Lease(
                 delivery_id=row.id,
@@ -134,10 +141,10 @@ class Deliveries:
     def renew(self, leases: Sequence[Lease], *, lease_ms: int, now: int | None) -> list[Lease]:
         """Prolong leases; return those that are lost."""
         lost = []
-        with self._database.write() as connection:
+        with self._database.direct() as transaction:
             for lease in leases:
                 bound = {"id": lease.delivery_id, "fence": lease.fence, "lease": lease_ms, "now": now}
-                if self._database.change(connection, _RENEW, bound) == 0:
+                if self._database.change(transaction, _RENEW, bound) == 0:
                     lost.append(lease)
         return lost
 
@@ -147,45 +154,37 @@ class Deliveries:
         Raises:
             CorruptError: A receipt does not name the packet's digest; nothing was written.
         """
-        for outcome in outcomes:
-            if isinstance(outcome, Delivered):
-                check_receipt(outcome)
         at_ms = self._clock.now_ms()
-        with self._database.write() as connection:
-            write = self._write_one if len(outcomes) == 1 else self._write_batch
-            kept = write(connection, outcomes, now)
-            told = [_told(outcome, at_ms) for outcome in kept if not isinstance(outcome, Returned)]
-            told += self._destinations.learn(connection, dest, kept)
-            self._audit.append(connection, told)
-        if len(kept) == len(outcomes):
+        # Made before the transaction, in which all others wait.
+        ends = [_end(outcome, at_ms, now) for outcome in outcomes]
+        with self._database.direct() as transaction:
+            kept = (
+                self._write_one(transaction, ends) if len(ends) == 1 else self._write_batch(transaction, ends)
+            )
+            told = [end.told for end in kept if end.told is not None]
+            told += self._destinations.learn(transaction, dest, [end.outcome for end in kept])
+            self._audit.append(transaction, told)
+        if len(kept) == len(ends):
             return []
-        written = {outcome.lease.delivery_id for outcome in kept}
+        written = {end.outcome.lease.delivery_id for end in kept}
         return [outcome.lease for outcome in outcomes if outcome.lease.delivery_id not in written]
 
-    def _write_one(
-        self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
-    ) -> Sequence[Outcome]:
+    def _write_one(self, transaction: Transaction, ends: Sequence[_End]) -> Sequence[_End]:
         """Write a single outcome: its statement tells whether the lease was still held."""
-        statement, bound = _written(outcomes[0], now)
-        return outcomes if self._database.change(connection, statement, bound) else []
+        (end,) = ends
+        return ends if self._database.change(transaction, end.statement, end.bound) else []
 
-    def _write_batch(
-        self, connection: Connection, outcomes: Sequence[Outcome], now: int | None
-    ) -> Sequence[Outcome]:
+    def _write_batch(self, transaction: Transaction, ends: Sequence[_End]) -> Sequence[_End]:
         """Write outcomes with one statement a kind; which leases are still held is read first, under a lock."""
-        lock = " ORDER BY id FOR UPDATE" if self._database.kind == "postgresql" else ""
-        query = self._database.sql(_STILL_OPEN + lock).bindparams(bindparam("ids", expanding=True))
-        ids = [outcome.lease.delivery_id for outcome in outcomes]
-        fences = {row.id: row.fence for row in connection.execute(query, {"ids": ids}).all()}
-        kept = [
-            outcome for outcome in outcomes if fences.get(outcome.lease.delivery_id) == outcome.lease.fence
-        ]
+        ids = json.dumps([end.outcome.lease.delivery_id for end in ends])
+        query = _STILL_OPEN[self._database.kind]
+        fences = {row.id: row.fence for row in self._database.rows(transaction, query, {"ids": ids})}
+        kept = [end for end in ends if fences.get(end.outcome.lease.delivery_id) == end.outcome.lease.fence]
         grouped: dict[str, list[dict[str, str | int | None]]] = {}
-        for outcome in kept:
-            statement, bound = _written(outcome, now)
-            grouped.setdefault(statement, []).append(bound)
+        for end in kept:
+            grouped.setdefault(end.statement, []).append(end.bound)
         for statement, rows in grouped.items():
-            self._database.change(connection, statement, rows)
+            self._database.change(transaction, statement, rows)
         return kept
 
     def next_due_ms(self, dest: str) -> int | None:
@@ -265,15 +264,26 @@ class Deliveries:
             self._audit.append(connection, [told])
 
 
-def check_receipt(outcome: Delivered) -> None:
-    """Refuse a receipt that does not prove what it should.
+@frozen
+class _End:
+    """An outcome with the statement that writes it, its values, and what the trail tells of it."""
+
+    outcome: Outcome
+    statement: str
+    bound: dict[str, str | int | None]
+    told: AuditEntry | None
+
+
+def check_receipt(outcome: Delivered) -> str:
+    """Refuse a receipt that does not prove what it should, and return the text in which it is kept.
 
     Raises:
         CorruptError: It names another packet, digest or size, or cannot be kept.
     """
     packet, receipt = outcome.lease.packet, outcome.receipt
     try:
-        receipt_json(receipt).encode()
+        text = receipt_json(receipt)
+        text.encode()
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise CorruptError(
             f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} is none that can be kept "
@@ -285,48 +295,35 @@ def check_receipt(outcome: Delivered) -> None:
             f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
             f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
         )
+    return text
 
 
-def _written(outcome: Outcome, now: int | None) -> tuple[str, dict[str, str | int | None]]:
-    """Return the statement that writes an outcome, and its values."""
-    bound: dict[str, str | int | None] = {
-        "id": outcome.lease.delivery_id,
-        "fence": outcome.lease.fence,
-        "now": now,
-    }
+def _end(outcome: Outcome, at_ms: int, now: int | None) -> _End:
+    """Return what is to be written of an outcome.
+
+    Raises:
+        CorruptError: A receipt does not name the packet's digest.
+    """
+    lease = outcome.lease
+    bound: dict[str, str | int | None] = {"id": lease.delivery_id, "fence": lease.fence, "now": now}
     if isinstance(outcome, Delivered):
-        return _DELIVERED, bound | {"receipt": receipt_json(outcome.receipt)}
-    if isinstance(outcome, Failed):
-        return _FAILED, bound | {
-            "delay": min(outcome.delay_ms, HORIZON_MS),
-            "failing": outcome.failing_ms,
-            "code": outcome.code,
-            "reason": outcome.reason,
-        }
+        bound["receipt"] = check_receipt(outcome)
+        receipt = outcome.receipt
+        facts = {"sha256": receipt.sha256, "stored_at": utc_text(receipt.stored_at)}
+        return _End(outcome, _DELIVERED, bound, _told("delivered", lease, at_ms, facts))
+    if isinstance(outcome, Returned):
+        # What keeps the destination away is told of the destination; what keeps this packet, of the packet.
+        reason = outcome.reason if outcome.reason and not outcome.unavailable else None
+        bound |= {"delay": outcome.delay_ms, "reason": reason}
+        return _End(outcome, _RETURNED, bound, None)
+    facts = {"code": outcome.code, "reason": outcome.reason}
+    bound |= facts
     if isinstance(outcome, Rejected):
-        return _REJECTED, bound | {"code": outcome.code, "reason": outcome.reason}
-    # What keeps the destination away is told of the destination; what keeps this packet, of the packet.
-    reason = outcome.reason if outcome.reason and not outcome.unavailable else None
-    return _RETURNED, bound | {"delay": outcome.delay_ms, "reason": reason}
+        return _End(outcome, _REJECTED, bound, _told("rejected", lease, at_ms, facts))
+    bound |= {"delay": min(outcome.delay_ms, HORIZON_MS), "failing": outcome.failing_ms}
+    return _End(outcome, _FAILED, bound, _told("failed", lease, at_ms, facts))
 
 
-def _told(outcome: Delivered | Failed | Rejected, at_ms: int) -> AuditEntry:
-    packet_id, destination = outcome.lease.packet.packet_id, outcome.lease.destination
-    if isinstance(outcome, Delivered):
-        return entry(
-            "delivered",
-            at_ms=at_ms,
-            packet_id=packet_id,
-            destination=destination,
-            sha256=outcome.receipt.sha256,
-            stored_at=utc_text(outcome.receipt.stored_at),
-        )
-    event = "failed" if isinstance(outcome, Failed) else "rejected"
-    return entry(
-        event,
-        at_ms=at_ms,
-        packet_id=packet_id,
-        destination=destination,
-        code=outcome.code,
-        reason=outcome.reason,
-    )
+def _told(event: str, lease: Lease, at_ms: int, facts: dict[str, str]) -> AuditEntry:
+    packet_id = lease.packet.packet_id
+    return entry(event, at_ms=at_ms, packet_id=packet_id, destination=lease.destination, **facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._database import Database, Transaction
     from ktpsync.outbox._values import AuditEntry, DestinationSpec, Outcome
 
 COURIER = "courier"
@@ -157,13 +157,13 @@ class Destinations:
             ).all()
         return [_state(row) for row in rows]
 
-    def learn(self, connection: Connection, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
+    def learn(self, transaction: Transaction, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
         """Draw the conclusions from attempts on the destination itself, in the caller's transaction."""
         if all(isinstance(outcome, Delivered) for outcome in outcomes):
             bound = {"dest": dest, "delivered": len(outcomes)}
-            if self._database.change(connection, _ALL_WELL, bound):
+            if self._database.change(transaction, _ALL_WELL, bound):
                 return []
-        row = self._row(connection, dest, lock=True)
+        row = self._row(transaction, dest, lock=True)
         now_ms = self._clock.now_ms()
         breaker = _breaker(row)
         throttled_ms, last_error, delivered = row.throttled_ms, row.last_error, 0
@@ -178,7 +178,7 @@ class Destinations:
                 if outcome.retry_after_ms is not None:
                     throttled_ms = _throttled_until(throttled_ms, outcome.retry_after_ms, now_ms)
         return self._write(
-            connection,
+            transaction,
             row,
             breaker,
             throttled_ms=throttled_ms,
@@ -270,19 +270,19 @@ class Destinations:
             self._audit.append(connection, [told])
         return True
 
-    def _row(self, connection: Connection, dest: str, *, lock: bool = False) -> Row[tuple[object, ...]]:
+    def _row(self, transaction: Transaction, dest: str, *, lock: bool = False) -> Any:
         suffix = " FOR UPDATE" if lock and self._database.kind == "postgresql" else ""
         statement = f"SELECT {_COLUMNS} FROM ktpsync_destination WHERE dest = :dest{suffix}"
-        row = self._database.run(connection, statement, {"dest": dest}).first()
-        if row is None:
+        found = self._database.rows(transaction, statement, {"dest": dest})
+        if not found:
             raise UnknownDestinationError(
                 f"The outbox knows no destination {dest!r}; name it in the configuration."
             )
-        return row
+        return found[0]
 
     def _write(
         self,
-        connection: Connection,
+        transaction: Transaction,
         row: Row[tuple[object, ...]],
         after: Breaker,
         *,
@@ -308,7 +308,7 @@ class Destinations:
             "last_error": last_error,
             "delivered": delivered,
         }
-        self._database.change(connection, _UPDATE, bound)
+        self._database.change(transaction, _UPDATE, bound)
         # A probe that fails every five minutes for months is not news each time.
         if before.state == CLOSED and after.state == OPEN:
             event = "destination-unreachable"

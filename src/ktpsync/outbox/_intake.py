@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._database import Database, Transaction
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._storage import Storage
     from ktpsync.outbox._unrecorded import Unrecorded
@@ -165,9 +165,9 @@ class Intake:
         self, submissions: Sequence[Submission], now: int | None
     ) -> list[Submitted | OutboxError]:
         if len(submissions) > 1:
-            with contextlib.suppress(_TakenError), self._database.write() as own:
+            with contextlib.suppress(_TakenError), self._database.direct() as own:
                 return self._insert(own, submissions, now, _INSERT, chained=True, together=True)
-        with self._database.write() as own:
+        with self._database.direct() as own:
             return self._insert(own, submissions, now, _INSERT, chained=True)
 
     def _join(
@@ -206,7 +206,7 @@ class Intake:
 
     def _insert(
         self,
-        connection: Connection,
+        transaction: Transaction,
         submissions: Sequence[Submission],
         now: int | None,
         statement: str,
@@ -222,7 +222,7 @@ class Intake:
         change = self._database.change
         created_ms = self._clock.now_ms()
         rows = [self._row(item, created_ms) for item in submissions]
-        if together and change(connection, statement, rows) != len(rows):
+        if together and change(transaction, statement, rows) != len(rows):
             raise _TakenError
         results: list[Submitted | OutboxError] = []
         deliveries: list[dict[str, str | int | None]] = []
@@ -230,8 +230,8 @@ class Intake:
         persons: dict[bytes, list[str]] = {}
         batch = {item.packet_id for item in submissions}
         for item, row in zip(submissions, rows, strict=True):
-            if not together and change(connection, statement, row) == 0:
-                results.append(self._existing(connection, item))
+            if not together and change(transaction, statement, row) == 0:
+                results.append(self._existing(transaction, item))
                 continue
             size = len(item.sealed)
             deliveries.append(
@@ -248,18 +248,18 @@ class Intake:
                 )
             )
             packet = self._spool.packet(item.packet_id, item.sha256, size)
-            same_person = self._same_person(connection, item, persons, batch)
+            same_person = self._same_person(transaction, item, persons, batch)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
-            self._hold_on(connection, submissions, {str(row["packet_id"]) for row in deliveries})
-            change(connection, _DELIVERIES, deliveries)
+            self._hold_on(transaction, submissions, {str(row["packet_id"]) for row in deliveries})
+            change(transaction, _DELIVERIES, deliveries)
             if chained:
-                self._storage.count(connection, sum(int(row["size"] or 0) for row in deliveries))
-        self._audit.append(connection, told, chained=chained)
+                self._storage.count(transaction, sum(int(row["size"] or 0) for row in deliveries))
+        self._audit.append(transaction, told, chained=chained)
         return results
 
     def _hold_on(
-        self, connection: Connection, submissions: Sequence[Submission], created: Collection[str]
+        self, transaction: Transaction, submissions: Sequence[Submission], created: Collection[str]
     ) -> None:
         """Write bytes again that were removed before their row was there; from now on nobody does that."""
         lacking = self._spool.lacking(created)
@@ -272,7 +272,7 @@ class Intake:
         except BaseException:
             # A caller may commit its transaction all the same.
             rows = [{"packet_id": packet_id} for packet_id in created]
-            self._database.change(connection, _TAKE_BACK, rows)
+            self._database.change(transaction, _TAKE_BACK, rows)
             raise
 
     def _row(self, item: Submission, created_ms: int) -> dict[str, str | int | bytes | None]:
@@ -290,7 +290,7 @@ class Intake:
 
     def _same_person(
         self,
-        connection: Connection,
+        transaction: Transaction,
         item: Submission,
         persons: dict[bytes, list[str]],
         batch: Collection[str],
@@ -299,18 +299,18 @@ class Intake:
         if item.person is None:
             return ()
         bound = {"person": item.person, "packet_id": item.packet_id}
-        found = self._database.run(connection, _SAME_PERSON, bound).scalars().all()
+        found = [row.packet_id for row in self._database.rows(transaction, _SAME_PERSON, bound)]
         before = persons.setdefault(item.person, [])
         same_person = (*(packet_id for packet_id in found if packet_id not in batch), *before)
         before.append(item.packet_id)
         return same_person
 
-    def _existing(self, connection: Connection, item: Submission) -> Submitted | ReferenceConflictError:
-        row = connection.execute(
-            self._database.sql(_EXISTING), {"packet_id": item.packet_id, "reference": item.reference}
-        ).first()
-        if row is None:
+    def _existing(self, transaction: Transaction, item: Submission) -> Submitted | ReferenceConflictError:
+        bound = {"packet_id": item.packet_id, "reference": item.reference}
+        found = self._database.rows(transaction, _EXISTING, bound)
+        if not found:
             raise LookupError(item.packet_id)
+        row = found[0]
         if row.packet_id == item.packet_id and row.sha256 != item.sha256:
             return ReferenceConflictError(
                 f"Packet {item.packet_id} is in the outbox with other bytes. Nothing was stored; seal the enrollment "

@@ -54,7 +54,7 @@ class Spool:
 
     def path(self, packet_id: str) -> Path:
         """Return where a packet's bytes are, or would be."""
-        return self.folder / packet_id[-2:] / f"{packet_id}{_SUFFIX}"
+        return self.folder.joinpath(packet_id[-2:], f"{packet_id}{_SUFFIX}")
 
     def open(self, packet_id: str, sha256: str) -> BinaryIO:
         """Return a new binary file object over a packet's bytes. The caller closes it.

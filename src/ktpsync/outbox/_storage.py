@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database
+    from ktpsync.outbox._database import Database, Transaction
     from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._values import AuditEntry
@@ -134,11 +134,11 @@ class Storage:
                 "the limit."
             )
 
-    def count(self, connection: Connection, size: int) -> None:
+    def count(self, transaction: Transaction, size: int) -> None:
         """Add what a submission brings to the known size of the backlog, in its transaction."""
         if self._counts:
             statement = "UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"
-            self._database.change(connection, statement, {"size": size})
+            self._database.change(transaction, statement, {"size": size})
 
     def recount(self, *, now: bool = False) -> None:
         """Count the backlog anew for the limits, every few seconds at most. Submissions never count it."""

@@ -48,7 +48,7 @@ class Unrecorded:
                     self._spool.discard(packet_id)
                     connection.rollback()
                     return True
-                location = self._database.run(connection, _LOCATION, bound).scalar()
+                location = connection.execute(self._database.sql(_LOCATION), bound).scalar()
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                 return False

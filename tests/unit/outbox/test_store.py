@@ -458,3 +458,28 @@ def test_pages_hold_each_row_once(station: Any, count: int) -> None:
     )
     rows = station.outbox._database.paged(statement, {"due": -1, "id": -1}, page=2, due="due_ms", id="id")
     assert packet_ids == [row.packet_id for row in rows]
+
+
+def test_a_direct_transaction_is_written_whole_or_not_at_all(station: Any) -> None:
+    """A failure in the middle leaves nothing behind and holds nobody up; the next one is written."""
+    database = station.outbox._database
+    read = "SELECT seq, id AS number FROM ktpsync_chain WHERE id = :id"
+    write = "UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1"
+
+    def add(count: int) -> int:
+        with database.direct() as transaction:
+            assert 1 == database.change(transaction, write, {"count": count})
+            if count > 5:
+                raise OutboxError("on purpose")
+            return int(database.rows(transaction, read, {"id": 1})[0].seq)
+
+    before = add(0)
+    with pytest.raises(OutboxError, match="on purpose"):
+        add(100)
+    assert before + 3 == add(3)
+    with database.write() as connection:
+        found = database.rows(connection, read, {"id": 1})
+        assert [] == list(database.rows(connection, read, {"id": 2}))
+    assert [(before + 3, 1)] == [(row.seq, row.number) for row in found]
+    with database.direct() as transaction, pytest.raises((sqlite3.Error, sa.exc.DBAPIError)):
+        database.change(transaction, "UPDATE ktpsync_nowhere SET x = :count", {"count": 1})

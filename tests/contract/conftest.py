@@ -8,12 +8,8 @@ import http.client
 import http.server
 import itertools
 import logging
-import shutil
 import socket
-import subprocess
-import sys
 import threading
-import time
 import tomllib
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -23,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import field, frozen
+
+from ktpsync import testing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,41 +60,8 @@ def moto_server() -> Iterator[S3Server]:
 
 def _rclone(folder: Path, *options: str) -> Iterator[int]:
     """Serve S3 from a folder; yield the port."""
-    rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
-    if rclone is None:
-        pytest.skip("rclone is not installed")
-    log = subprocess.DEVNULL
-    for _ in range(5):
-        port = free_port()
-        arguments = [
-            "serve",
-            "s3",
-            "--auth-key",
-            f"{_ACCESS},{_SECRET}",
-            "--addr",
-            f"127.0.0.1:{port}",
-            *options,
-        ]
-        process = subprocess.Popen([rclone, *arguments, str(folder)], stdout=log, stderr=log)
-        try:
-            if _answers(process, port):
-                yield port
-                return
-        finally:
-            process.kill()
-            process.wait()
-    pytest.fail("rclone does not serve")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until a server listens; tell if it ended instead, such as for a port that somebody took meanwhile."""
-    for _ in range(1200):
-        if process.poll() is not None:
-            return False
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return process.poll() is None
-        time.sleep(0.05)
-    return False
+    with testing.rclone_server("s3", folder, "--auth-key", f"{_ACCESS},{_SECRET}", *options) as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

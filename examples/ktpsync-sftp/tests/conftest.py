@@ -1,24 +1,10 @@
 """A real SFTP server: rclone, out of a folder."""
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-RCLONE = shutil.which("rclone", path=Path(sys.executable).parent)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from ktpsync.testing import rclone_server
 
 
 def new_key(path):
@@ -29,24 +15,6 @@ def new_key(path):
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
-@contextmanager
-def rclone_serve(*arguments):
-    port = free_port()
-    command = [RCLONE, "serve", *arguments, "--addr", f"127.0.0.1:{port}"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while server.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The settings that reach a server, which knows a password and a key."""
@@ -55,5 +23,5 @@ def server(tmp_path_factory):
     host_key, user_key = new_key(keys / "host"), new_key(keys / "user")
     (keys / "authorized").write_text(user_key + "\n")
     arguments = ("--user", "office", "--pass", "right", "--authorized-keys", keys / "authorized")
-    with rclone_serve("sftp", *arguments, "--key", keys / "host", folder) as port:
+    with rclone_server("sftp", folder, *arguments, "--key", keys / "host") as port:
         yield {"host": "127.0.0.1", "port": port, "host_key": host_key, "user": "office", "keys": keys}

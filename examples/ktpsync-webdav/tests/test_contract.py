@@ -5,12 +5,14 @@ import secrets
 import pytest
 from ktpsync_webdav.backend import WebdavBackend, WebdavSettings
 
-from ktpsync.plugins import BackendContext, PluginRegistry, Secret
+from ktpsync.errors import ConfigError
+from ktpsync.plugins import BackendContext, Duration, PluginRegistry, Secret, read_settings
 from ktpsync.testing import StorageContract
 
 
-def connect(url, password="right"):
-    settings = WebdavSettings(url=url, user="office", password=Secret(password))
+def connect(port, folder="", password="right"):
+    url = f"http://127.0.0.1:{port}/{folder}"
+    settings = WebdavSettings(url=url, user="office", password=Secret(password), timeout=Duration(2))
     return WebdavBackend(settings, BackendContext(name="test"))
 
 
@@ -18,24 +20,38 @@ class TestWebdav(StorageContract):
     """Everything that a storage backend must do, inherited."""
 
     @pytest.fixture
-    def backend(self, server):
-        """Return a backend connected to a new folder on the server."""
-        folder = f"{server}/{secrets.token_hex(4)}/"
-        with connect(folder) as backend:
-            backend._ask("MKCOL", "")
+    def served_folder(self, served):
+        """Return a new folder on the server."""
+        folder = served / secrets.token_hex(4)
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def backend(self, port, served_folder):
+        """Return a backend connected to it."""
+        with connect(port, served_folder.name) as backend:
             yield backend
 
     @pytest.fixture
     def unreachable_backend(self):
         """Return a backend whose server does not listen."""
-        with connect("http://127.0.0.1:9/") as backend:
+        with connect(9) as backend:
             yield backend
 
     @pytest.fixture
-    def refused_backend(self, server):
+    def refused_backend(self, port):
         """Return a backend with a wrong password."""
-        with connect(server, password="wrong") as backend:
+        with connect(port, password="wrong") as backend:
             yield backend
+
+
+def test_a_password_in_the_address_is_refused_without_showing_it():
+    """It would be in every message."""
+    table = {"url": "https://office:hush@cloud.example/", "user": "office", "password": "hush"}
+    with pytest.raises(ConfigError, match="without user and password") as error:
+        read_settings(WebdavSettings, table, where="[destinations.x]")
+
+    assert "hush" not in str(error.value)
 
 
 def test_ktpsync_finds_the_backend():

@@ -50,7 +50,7 @@ def new(output: Output, name: str, into: Path) -> Exit:
     output.say(f"The plugin is in {folder}. Next:")
     output.say(f'  pip install -e "{folder}[test]"')
     output.say(f'  pytest "{folder}"')
-    output.say("Then replace the dictionary in backend.py with your place.")
+    output.say("Then put your server in the place of the folder in backend.py.")
     output.result({"folder": folder})
     return Exit.DONE
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins._backend import Backend, BackendContext, Capability
     from ktpsync.plugins._central import CentralBackend, Holding, HoldingState, StatusChange, StatusPage
     from ktpsync.plugins._digest import digest_of
+    from ktpsync.plugins._folder import FolderBackend, FolderEntry
     from ktpsync.plugins._hookspecs import hookimpl
     from ktpsync.plugins._loading import PluginInfo
     from ktpsync.plugins._observers import Observers
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins._secrets import Secret, SecretSources
     from ktpsync.plugins._settings import ByteSize, Duration, read_settings
     from ktpsync.plugins._spec import BackendSpec, SecretProvider
+    from ktpsync.plugins._status import error_for_status, retry_after
     from ktpsync.plugins._storage import ObjectInfo, StorageBackend, packet_key, valid_key
     from ktpsync.plugins._values import Health, Receipt
     from ktpsync.plugins._versions import PLUGIN_API_VERSION
@@ -41,6 +43,7 @@ _ROOMS = {
     "_backend": ("Backend", "BackendContext", "Capability"),
     "_central": ("CentralBackend", "Holding", "HoldingState", "StatusChange", "StatusPage"),
     "_digest": ("digest_of",),
+    "_folder": ("FolderBackend", "FolderEntry"),
     "_hookspecs": ("hookimpl",),
     "_loading": ("PluginInfo",),
     "_observers": ("Observers",),
@@ -49,6 +52,7 @@ _ROOMS = {
     "_secrets": ("Secret", "SecretSources"),
     "_settings": ("ByteSize", "Duration", "read_settings"),
     "_spec": ("BackendSpec", "SecretProvider"),
+    "_status": ("error_for_status", "retry_after"),
     "_storage": ("ObjectInfo", "StorageBackend", "packet_key", "valid_key"),
     "_values": ("Health", "Receipt"),
     "_versions": ("PLUGIN_API_VERSION",),
@@ -63,6 +67,8 @@ __all__ = [
     "Capability",
     "CentralBackend",
     "Duration",
+    "FolderBackend",
+    "FolderEntry",
     "Health",
     "Holding",
     "HoldingState",
@@ -78,9 +84,11 @@ __all__ = [
     "StatusPage",
     "StorageBackend",
     "digest_of",
+    "error_for_status",
     "hookimpl",
     "packet_key",
     "read_settings",
+    "retry_after",
     "settings_schema",
     "valid_key",
 ]

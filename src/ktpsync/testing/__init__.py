@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ktpsync.testing._images import make_sample
     from ktpsync.testing._made_up import made_up_packet
+    from ktpsync.testing._rclone import rclone_server
     from ktpsync.testing._storage_contract import StorageContract
     from ktpsync.testing._strategies import enrollments, niks
 
@@ -48,6 +49,7 @@ _ROOMS = {
     ),
     "_images": ("make_sample",),
     "_made_up": ("made_up_packet",),
+    "_rclone": ("rclone_server",),
     "_storage_contract": ("StorageContract",),
     "_strategies": ("enrollments", "niks"),
 }
@@ -69,6 +71,7 @@ __all__ = [
     "make_nik",
     "make_sample",
     "niks",
+    "rclone_server",
     "throttled",
     "unreachable",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
 import ssl
@@ -24,6 +23,7 @@ from urllib3.exceptions import (
 )
 
 from ktpsync.errors import AuthError, ConflictError, RejectedError, ThrottledError, UnavailableError
+from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -278,18 +278,18 @@ def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # n
         case 409 | 423 | 425:
             raise ThrottledError(
                 f"{said}: the centre is still at work on this packet; it is tried again later.",
-                retry_after=retry_after(answer, clock),
+                retry_after=retry_after(answer.headers, clock),
             )
         case 429:
             raise ThrottledError(
                 f"{said}: the centre has too much to do; it is tried again later.",
-                retry_after=retry_after(answer, clock),
+                retry_after=retry_after(answer.headers, clock),
             )
         case 413:
             raise RejectedError(
                 f"{said}: the packet is larger than the centre takes; it refuses this packet. Ask the centre."
             )
-        case 503 if (seconds := retry_after(answer, clock)) is not None:
+        case 503 if (seconds := retry_after(answer.headers, clock)) is not None:
             raise ThrottledError(f"{said}; it asks to wait {seconds:.0f} seconds.", retry_after=seconds)
         case status if status < 400:  # noqa: PLR2004 - not an error, so a redirection
             raise UnavailableError(
@@ -302,25 +302,6 @@ def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # n
             raise RejectedError(
                 f"{said}: the centre refuses this packet. See its reason, correct, and requeue."
             )
-
-
-def retry_after(answer: BaseHTTPResponse, clock: Clock) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, in either form (RFC 9110, 10.2.3), or ``None``."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    # Measured against the server's own clock where it tells, so that a wrong clock here does no harm.
-    try:
-        now = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
-    except ValueError:
-        now = datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 def _is_web_page(answer: BaseHTTPResponse) -> bool:

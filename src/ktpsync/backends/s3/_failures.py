@@ -35,6 +35,7 @@ from ktpsync.errors import (
     ThrottledError,
     UnavailableError,
 )
+from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,8 +228,9 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
             f"{said}: the credentials are not accepted for the bucket {bucket!r}. Correct access_key and secret_key or "
             "their rights, then resume the destination."
         )
-    if code in _THROTTLED or status == 429 or (status == 503 and _retry_after(error) is not None):  # noqa: PLR2004
-        return ThrottledError(f"{said}: it asks for patience.", retry_after=_retry_after(error))
+    wait = _retry_after(error, place.clock)
+    if code in _THROTTLED or status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004
+        return ThrottledError(f"{said}: it asks for patience.", retry_after=wait)
     if code in _ON_THE_WAY:
         return UnavailableError(f"{said}: the bytes did not arrive as they were sent. They are sent again.")
     if status >= 500 or not status:  # noqa: PLR2004 - the server's fault
@@ -252,9 +254,9 @@ def _skew_seconds(error: ClientError, clock: Clock) -> float:
     return date.timestamp() - clock.now_ms() / 1000
 
 
-def _retry_after(error: ClientError) -> float | None:
-    value = _header(error, "retry-after")
-    return float(value) if value.isascii() and value.isdigit() else None
+def _retry_after(error: ClientError, clock: Clock) -> float | None:
+    headers = {"Retry-After": _header(error, "retry-after"), "Date": _header(error, "date")}
+    return retry_after(headers, clock)
 
 
 def _header(error: ClientError, name: str) -> str:

@@ -1,0 +1,113 @@
+"""What an HTTP status means: one table for all backends that speak HTTP."""
+
+from __future__ import annotations
+
+import email.utils
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from ktpsync.clock import Clock, SystemClock
+from ktpsync.errors import (
+    AuthError,
+    BackendError,
+    DiskFullError,
+    NotFoundError,
+    QuotaError,
+    RejectedError,
+    ThrottledError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AGAIN: Final = "It is tried again by itself."
+_RESUME: Final = "then resume the destination."
+
+_MEANINGS: Final[Mapping[int, tuple[type[BackendError], str]]] = {
+    401: (AuthError, f"the credentials are not accepted. Correct them, {_RESUME}"),
+    402: (QuotaError, "an allowance is used up. Ask whoever runs the server for more, then requeue."),
+    403: (AuthError, f"this user may not do that there. Correct the user's rights, {_RESUME}"),
+    404: (NotFoundError, "it is not there."),
+    405: (AuthError, f"the server does not do that at this address. Correct the address, {_RESUME}"),
+    407: (AuthError, f"the proxy wants a name and a password. Put them into HTTPS_PROXY, {_RESUME}"),
+    408: (UnavailableError, f"the line was too slow or stood still. {_AGAIN}"),
+    409: (UnavailableError, f"somebody else is changing it at the moment. {_AGAIN}"),
+    410: (NotFoundError, "it is not there any more."),
+    412: (UnavailableError, f"somebody else is changing it at the moment. {_AGAIN}"),
+    413: (RejectedError, "it is larger than the server takes. Ask whoever runs the server, then requeue."),
+    423: (UnavailableError, f"somebody else holds a lock on it at the moment. {_AGAIN}"),
+    425: (UnavailableError, f"the server is not ready for it. {_AGAIN}"),
+    429: (ThrottledError, "the server asks for patience. It is tried again later."),
+    501: (AuthError, f"the server does not do that at this address. Correct the address, {_RESUME}"),
+    507: (DiskFullError, f"the server has no room. Free some there; {_AGAIN[0].lower()}{_AGAIN[1:]}"),
+    511: (UnavailableError, "somebody between asks for a login (a captive portal or a proxy)."),
+}
+
+
+def error_for_status(
+    status: int, said: str, headers: Mapping[str, str] | None = None, *, clock: Clock | None = None
+) -> BackendError:
+    """Return the error that an unsuccessful HTTP answer means, ready to be raised.
+
+    ========================  ==========================  ====================================
+    status                    error                       what ktpsync does
+    ========================  ==========================  ====================================
+    401, 403, 405, 407, 501   AuthError                   stops the destination, tells a person
+    402                       QuotaError                  sets the packet aside
+    404, 410                  NotFoundError               depends on who asked
+    429; 503 with Retry-After ThrottledError              waits as long as it asks
+    507                       DiskFullError               waits for the destination
+    3xx, 408, 409, 412, 423,  UnavailableError            waits for the destination
+    425, 511 and other 5xx
+    all others, such as 400   RejectedError               sets the packet aside
+    ========================  ==========================  ====================================
+
+    A redirection is never followed: packets go to the configured address only. Whether other bytes are held
+    (:class:`ktpsync.errors.ConflictError`) no status proves; compare them.
+
+    Args:
+        status: The status.
+        said: What the message begins with: who was asked for what, such as ``cloud: PUT packets/a``.
+        headers: The answer's headers, for ``Retry-After``.
+        clock: The clock that a ``Retry-After`` with a date is compared with, where the answer has no ``Date``.
+    """
+    told = f"{said}: the answer was {status}"
+    seconds = retry_after(headers or {}, clock or SystemClock())
+    if seconds is not None and status in {409, 423, 425, 429, 503}:
+        return ThrottledError(f"{told}: the server asks to wait {seconds:.0f} seconds.", retry_after=seconds)
+    if status in _MEANINGS:
+        kind, words = _MEANINGS[status]
+        return kind(f"{told}: {words}")
+    if status < 400:  # noqa: PLR2004 - no error, so a redirection
+        return UnavailableError(
+            f"{told}, a redirection, which is never followed. A captive portal or a proxy may want a login; or "
+            "correct the address."
+        )
+    if status >= 500:  # noqa: PLR2004 - the server's fault
+        return UnavailableError(f"{told}: the server has trouble of its own. {_AGAIN}")
+    return RejectedError(f"{told}: the server refuses it. See its log, correct, and requeue.")
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, in either form (RFC 9110, 10.2.3), or ``None``.
+
+    Args:
+        headers: The headers of an answer, looked up by their usual spelling.
+        clock: The clock for an answer without a ``Date``.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    # Measured against the server's own clock where it tells, so that a wrong clock here does no harm.
+    try:
+        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+    except ValueError:
+        now = datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
+    return max(0.0, (moment - now).total_seconds())

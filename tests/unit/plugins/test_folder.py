@@ -1,0 +1,224 @@
+"""Storage in folders on a server, from seven methods."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+import pytest
+
+from ktpsync.errors import AuthError, CorruptError, UnavailableError
+from ktpsync.plugins import BackendContext, FolderBackend, FolderEntry, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DAY = 24 * 3600
+
+
+class Shelf(FolderBackend):
+    """A folder of this machine, as a server would offer it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(BackendContext(name="shelf"), "the shelf")
+        self.folder = folder
+
+    def look(self, path: str) -> FolderEntry:
+        """Describe."""
+        found = (self.folder / path).stat()
+        return FolderEntry(
+            path=path,
+            is_folder=(self.folder / path).is_dir(),
+            size=found.st_size,
+            modified=datetime.fromtimestamp(found.st_mtime, UTC),
+        )
+
+    def entries(self, folder: str) -> Iterator[FolderEntry]:
+        """List."""
+        for name in os.listdir(self.folder / folder):  # noqa: PTH208 - names only
+            yield self.look(f"{folder}/{name}".lstrip("/"))
+
+    def read(self, path: str, into: BinaryIO) -> None:
+        """Read."""
+        with (self.folder / path).open("rb") as file:
+            digest_of(file, into)
+
+    def write(self, path: str, source: BinaryIO, size: int) -> None:
+        """Write."""
+        with (self.folder / path).open("wb") as file:
+            assert size == digest_of(source, file)[0]
+
+    def rename(self, path: str, to: str) -> None:
+        """Rename."""
+        (self.folder / path).rename(self.folder / to)
+
+    def remove(self, path: str) -> None:
+        """Remove."""
+        (self.folder / path).unlink()
+
+    def make_folder(self, path: str) -> None:
+        """Make."""
+        (self.folder / path).mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An empty folder."""
+    (tmp_path / "place").mkdir()
+    return Shelf(tmp_path / "place")
+
+
+def put(shelf: Shelf, key: str = "a/b", content: bytes = b"content") -> None:
+    """Store bytes."""
+    shelf.put(key, io.BytesIO(content), size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def files(shelf: Shelf) -> list[str]:
+    """Return all files in the place, unfinished ones too."""
+    return sorted(str(path.relative_to(shelf.folder)) for path in shelf.folder.rglob("*") if path.is_file())
+
+
+def test_what_the_client_raises_is_told_as_the_line(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the destination's name, what was asked and why it failed; at each of the seven methods."""
+    put(shelf)
+
+    def broken(*_: object) -> None:
+        raise ConnectionResetError("reset by peer")
+
+    for method, ask in {
+        "look": shelf.check,
+        "entries": lambda: list(shelf.list()),
+        "read": lambda: shelf.open("a/b"),
+        "write": lambda: put(shelf, "c"),
+        "rename": lambda: put(shelf, "c"),
+        "remove": lambda: shelf.delete("a/b"),
+        "make_folder": lambda: put(shelf, "new/c"),
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(shelf, method, broken)
+            with pytest.raises(UnavailableError, match=r"^shelf: the shelf cannot .*reset by peer"):
+                ask()
+    assert ["a/b"] == files(shelf)
+
+
+def test_what_the_server_says_is_told_as_it_is(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is one of ktpsync's already stays that."""
+
+    def refused(*_: object) -> None:
+        raise AuthError("shelf: 401")
+
+    monkeypatch.setattr(shelf, "look", refused)
+
+    with pytest.raises(AuthError, match="shelf: 401"):
+        shelf.stat("a")
+
+
+def test_what_the_server_damages_is_removed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every object is read back before it gets its name."""
+
+    def truncate(path: str, source: BinaryIO, size: int) -> None:
+        (shelf.folder / path).write_bytes(source.read(size - 1))
+
+    monkeypatch.setattr(shelf, "write", truncate)
+
+    with pytest.raises(CorruptError, match="shelf: the shelf damaged a/b"):
+        put(shelf)
+    assert [] == files(shelf)
+
+
+def test_an_answer_that_is_lost_changes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file was renamed, and the line dropped before that was said."""
+    rename = shelf.rename
+
+    def dropping(path: str, to: str) -> None:
+        rename(path, to)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(shelf, "rename", dropping)
+
+    put(shelf)
+
+    assert ["a/b"] == files(shelf)
+
+
+def test_a_folder_that_somebody_removed_is_made_anew(shelf: Shelf) -> None:
+    """Which folders are there is remembered, and not believed."""
+    put(shelf, "a/b/c")
+    shutil.rmtree(shelf.folder / "a")
+
+    put(shelf, "a/b/d")
+
+    assert ["a/b/d"] == files(shelf)
+
+
+def test_the_folder_of_uploads_may_be_removed(shelf: Shelf) -> None:
+    """The next attempt makes it anew."""
+    put(shelf, "a")
+    shutil.rmtree(shelf.folder / ".ktpsync-uploads")
+
+    with pytest.raises(UnavailableError, match="lost a folder while b was stored"):
+        put(shelf, "b")
+    put(shelf, "b")
+
+    assert ["a", "b"] == files(shelf)
+
+
+def test_a_place_that_is_away_is_not_made(shelf: Shelf) -> None:
+    """Nor does it look empty."""
+    shelf.folder.rmdir()
+    for ask in (
+        shelf.check,
+        lambda: list(shelf.list()),
+        lambda: shelf.stat("a"),
+        lambda: shelf.open("a"),
+        lambda: put(shelf),
+    ):
+        with pytest.raises(UnavailableError, match=r"shelf: there is no folder the shelf\. Make it once"):
+            ask()
+    assert not shelf.folder.exists()
+
+
+def test_what_disappears_while_it_is_listed_hides_nothing(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing that broke off is not a listing without entries."""
+    put(shelf)
+    entries = shelf.entries
+
+    def vanishing(folder: str) -> Iterator[FolderEntry]:
+        yield from entries(folder)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(shelf, "entries", vanishing)
+
+    with pytest.raises(UnavailableError, match="changed while it was listed"):
+        list(shelf.list())
+
+
+def test_uploads_left_behind_are_removed_a_day_later(shelf: Shelf) -> None:
+    """Not those that another station may be writing."""
+    folder = shelf.folder / ".ktpsync-uploads"
+    folder.mkdir()
+    now = datetime.now(UTC).timestamp()
+    for name, age in {"old": 2 * DAY, "new": DAY / 2}.items():
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (now - age, now - age))
+
+    put(shelf)
+
+    assert [".ktpsync-uploads/new", "a/b"] == files(shelf)
+
+
+def test_a_file_without_a_moment_is_told(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt needs to say when."""
+    monkeypatch.setattr(
+        shelf, "look", lambda path: FolderEntry(path=path, is_folder=not path, size=1, modified=None)
+    )
+
+    with pytest.raises(UnavailableError, match="does not say when a was stored"):
+        shelf.stat("a")

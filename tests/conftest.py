@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from hypothesis import settings
 
 from ktpsync.outbox import DestinationSpec, Outbox
@@ -111,13 +111,8 @@ class Station:
 
     def receipt(self, packet: SealedPacket, **changed: object) -> Receipt:
         """Return a true receipt, or one with something changed."""
-        facts = {
-            "packet_id": packet.packet_id,
-            "sha256": packet.sha256,
-            "size": packet.size,
-            "stored_at": datetime(2026, 1, 1, tzinfo=UTC),
-        }
-        return Receipt(**(facts | changed))  # type: ignore[arg-type]
+        true = Receipt.of(packet, sha256=packet.sha256, stored_at=datetime(2026, 1, 1, tzinfo=UTC))
+        return evolve(true, **changed)
 
 
 @define

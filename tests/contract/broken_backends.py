@@ -244,10 +244,9 @@ class LeavingOpen(Memory):
     def deliver(self, packet: SealedPacket) -> Receipt:
         key = f"packets/{packet.packet_id[-2:]}/{packet.packet_id}.age"
         stored = self.put(key, packet.open(), size=packet.size, sha256=packet.sha256)
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=str(stored.sha256),
-            size=stored.size,
             stored_at=stored.modified,
             location=key,
         )
@@ -326,9 +325,7 @@ class NamingItsOwnWay(Memory):
     def deliver(self, packet: SealedPacket) -> Receipt:
         with packet.open() as source:
             stored = self.put(packet.sha256, source, size=packet.size, sha256=packet.sha256)
-        return Receipt(
-            packet_id=packet.packet_id, sha256=str(stored.sha256), size=stored.size, stored_at=stored.modified
-        )
+        return Receipt.of(packet, sha256=str(stored.sha256), stored_at=stored.modified)
 
 
 class MissingWithKeyError(Memory):
@@ -499,9 +496,7 @@ class MemoryCentre(CentralBackend):
             now = datetime.now(UTC)
             held = self.receipts.get(packet.packet_id)
             if held is None:
-                held = Receipt(
-                    packet_id=packet.packet_id, sha256=packet.sha256, size=len(data), stored_at=now
-                )
+                held = Receipt.of(packet, sha256=packet.sha256, stored_at=now)
                 self.receipts[packet.packet_id] = held
                 self.changes.append(
                     StatusChange(packet_id=packet.packet_id, status="RECEIVED", changed_at=now)

@@ -134,10 +134,9 @@ class Play:
         def work(outbox: Outbox) -> None:
             (lease,) = outbox.claim("central", 1, 3600)
             packet = lease.packet
-            receipt = Receipt(
-                packet_id=packet.packet_id,
+            receipt = Receipt.of(
+                packet,
                 sha256=packet.sha256,
-                size=packet.size,
                 stored_at=datetime(2026, 1, 1, tzinfo=UTC),
             )
             outbox.apply("central", [Delivered(lease=lease, receipt=receipt)])

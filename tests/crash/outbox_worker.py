@@ -43,10 +43,9 @@ class FolderCentre(Backend):
                 raise ConflictError(packet.packet_id) from None
         Path(name).unlink()
         held = path.read_bytes()
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=hashlib.sha256(held).hexdigest(),
-            size=len(held),
             stored_at=datetime.fromtimestamp(path.stat().st_mtime, tz=UTC),
         )
 

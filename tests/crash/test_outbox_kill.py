@@ -174,8 +174,7 @@ with Outbox.open(address, Path(spool), destinations=[DestinationSpec(name="centr
     print("claimed", flush=True)
     sys.stdin.readline()
     packet = lease.packet
-    receipt = Receipt(
-        packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=datetime.now(UTC)
+    receipt = Receipt.of(packet, sha256=packet.sha256, stored_at=datetime.now(UTC)
     )
     for late in (
         lambda: outbox.settle(lease, receipt),

@@ -381,8 +381,7 @@ def test_a_purged_packet_that_is_sent_again_is_not_pruned(station: Station) -> N
 
     def deliver() -> None:
         (lease,) = outbox.claim("central", 10, lease=60)
-        made = lease.packet
-        outbox.settle(lease, Receipt(packet_id=packet_id, sha256=made.sha256, size=made.size, stored_at=now))
+        outbox.settle(lease, Receipt.of(lease.packet, sha256=lease.packet.sha256, stored_at=now))
 
     def say(status: str, days: int) -> None:
         change = StatusChange(packet_id=packet_id, status=status, changed_at=now - timedelta(days=days))
@@ -410,12 +409,8 @@ def test_purged_packets_are_not_restored_and_are_pruned(station: Station, tmp_pa
     now = datetime.now(UTC)
     for lease in station.outbox.claim("central", 10, lease=60):
         if lease.packet.packet_id == finished:
-            station.outbox.settle(
-                lease,
-                Receipt(
-                    packet_id=finished, sha256=lease.packet.sha256, size=lease.packet.size, stored_at=now
-                ),
-            )
+            receipt = Receipt.of(lease.packet, sha256=lease.packet.sha256, stored_at=now)
+            station.outbox.settle(lease, receipt)
     change = StatusChange(packet_id=finished, status="CARD_PRINTED", changed_at=now - timedelta(days=2))
     station.outbox.apply_statuses("central", StatusPage(changes=(change,), cursor="1", more=False))
     assert [finished] == station.outbox.purge(timedelta(0), who="test")
@@ -453,8 +448,8 @@ def busy(station: Station) -> Iterator[None]:
         while not stop.is_set():
             for lease in station.outbox.claim("central", 4, lease=60):
                 sealed = lease.packet
-                facts = {"packet_id": sealed.packet_id, "sha256": sealed.sha256, "size": sealed.size}
-                station.outbox.settle(lease, Receipt(**facts, stored_at=datetime.now(UTC)))
+                receipt = Receipt.of(sealed, sha256=sealed.sha256, stored_at=datetime.now(UTC))
+                station.outbox.settle(lease, receipt)
 
     with ThreadPoolExecutor(2) as pool:
         working = [pool.submit(record), pool.submit(deliver)]

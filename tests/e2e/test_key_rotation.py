@@ -64,10 +64,9 @@ class Station:
         for lease in outbox.claim("carrier", len(packet_ids), 60):
             assert lease.packet.packet_id in packet_ids
             made = lease.packet
-            receipt = Receipt(
-                packet_id=made.packet_id,
+            receipt = Receipt.of(
+                made,
                 sha256=made.sha256,
-                size=made.size,
                 stored_at=datetime(2026, 1, 1, tzinfo=UTC),
             )
             outbox.settle(lease, receipt)

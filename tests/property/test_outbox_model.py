@@ -253,10 +253,9 @@ class Store(RuleBasedStateMachine):
         try:
             if how == "settle":
                 packet = lease.packet
-                receipt = Receipt(
-                    packet_id=packet.packet_id,
+                receipt = Receipt.of(
+                    packet,
                     sha256=packet.sha256,
-                    size=packet.size,
                     stored_at=datetime(2026, 1, 1, tzinfo=UTC),
                 )
                 outbox.settle(lease, receipt)

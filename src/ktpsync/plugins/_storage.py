@@ -145,10 +145,4 @@ class StorageBackend(Backend):
             raise CorruptError(
                 f"Packet {packet.packet_id}: the storage did not say which digest it verified."
             )
-        return Receipt(
-            packet_id=packet.packet_id,
-            sha256=stored.sha256,
-            size=stored.size,
-            stored_at=stored.modified,
-            location=stored.key,
-        )
+        return Receipt.of(packet, sha256=stored.sha256, stored_at=stored.modified, location=stored.key)

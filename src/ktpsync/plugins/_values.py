@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING, Self
 
 from attrs import Factory, field, frozen
+
+from ktpsync.errors import CorruptError
+
+if TYPE_CHECKING:
+    from ktpsync.packet import SealedPacket
 
 
 @frozen(kw_only=True)
@@ -27,6 +33,42 @@ class Receipt:
     stored_at: datetime
     location: str = ""
     details: Mapping[str, str] = field(default=Factory(dict), eq=False)
+
+    @classmethod
+    def of(
+        cls,
+        packet: SealedPacket,
+        *,
+        sha256: str,
+        stored_at: datetime,
+        location: str = "",
+        details: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the receipt for a packet, if it is these bytes that the destination holds.
+
+        Args:
+            packet: What was to be delivered.
+            sha256: SHA-256 in hexadecimal of what the destination holds, as it computed or verified it itself.
+            stored_at: When the destination stored them first (aware, UTC).
+            location: Where they are; see the class.
+            details: Anything else worth keeping.
+
+        Raises:
+            CorruptError: The destination holds other bytes.
+        """
+        if sha256 != packet.sha256:
+            raise CorruptError(
+                f"Packet {packet.packet_id} has SHA-256 {packet.sha256}, and what is held in its place has "
+                f"{sha256}: there is no receipt for it."
+            )
+        return cls(
+            packet_id=packet.packet_id,
+            sha256=sha256,
+            size=packet.size,
+            stored_at=stored_at,
+            location=location,
+            details=details or {},
+        )
 
 
 @frozen(kw_only=True)

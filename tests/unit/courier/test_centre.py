@@ -73,7 +73,7 @@ class Centre(CentralBackend):
     @staticmethod
     def receipt(packet: SealedPacket) -> Receipt:
         """Return a true receipt."""
-        return Receipt(packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=START)
+        return Receipt.of(packet, sha256=packet.sha256, stored_at=START)
 
     def say(self, packet_id: str, status: str) -> None:
         """Add a change to the feed, each a day after the one before."""

@@ -46,10 +46,9 @@ class Centre(Backend):
             raise error
         with packet.open() as file:
             self.held[packet.packet_id] = file.read()
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=packet.sha256,
-            size=packet.size,
             stored_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 

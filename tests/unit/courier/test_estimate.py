@@ -46,10 +46,9 @@ class Line(Backend):
             while block := file.read(4096):
                 self.clock.sleep(len(block) / self.capacity)
         self.used.append(self.clock.now_ms())
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=packet.sha256,
-            size=packet.size,
             stored_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 

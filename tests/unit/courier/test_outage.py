@@ -62,10 +62,9 @@ class Centre(Backend):
         if error := self.trouble(packet):
             raise error
         self.delivered[packet.packet_id] = self.clock.monotonic()
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=packet.sha256,
-            size=packet.size,
             stored_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 

@@ -53,10 +53,9 @@ class Shelf(Backend):
         self.taken.append(packet.packet_id)
         if len(self.taken) >= self.enough:
             self.full.set()
-        return Receipt(
-            packet_id=packet.packet_id,
+        return Receipt.of(
+            packet,
             sha256=packet.sha256,
-            size=packet.size,
             stored_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 

@@ -89,7 +89,7 @@ def test_nothing_that_is_done_often_reads_a_whole_table(watched: Any) -> None:
     outbox.renew(leases, 60)
     packet = leases[0].packet
     stored_at = datetime(2020, 1, 1, tzinfo=UTC)
-    receipt = Receipt(packet_id=packet.packet_id, sha256=packet.sha256, size=packet.size, stored_at=stored_at)
+    receipt = Receipt.of(packet, sha256=packet.sha256, stored_at=stored_at)
     outbox.settle(leases[0], receipt)
     outbox.fail(leases[1], code="x", reason="y")
     outbox.next_due_ms("central")

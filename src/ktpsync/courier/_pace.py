@@ -22,6 +22,8 @@ class Pace:
 
 def after_success(pace: Pace, most: int) -> Pace:
     """Return the pace after a delivery went well: 1, 2, 4, ... then one more per round."""
+    if (pace.limit, pace.successes) == (most, 0):
+        return pace
     if pace.limit >= most:
         return evolve(pace, limit=most, successes=0)
     successes = pace.successes + 1

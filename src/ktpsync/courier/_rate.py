@@ -74,11 +74,13 @@ class _Metered(io.RawIOBase):
         if size < 0:
             return self.readall()
         bucket = self._bucket
-        data = self._file.read(size if bucket.rate is None else min(size, bucket.portion()))
+        limited = bucket.rate is not None
+        data = self._file.read(min(size, bucket.portion()) if limited else size)
         self._position += len(data)
         if self._position > self._furthest:
             new, self._furthest = self._position - self._furthest, self._position
-            bucket.take(new)
+            if limited:
+                bucket.take(new)
         return data
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]

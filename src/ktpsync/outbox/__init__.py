@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ktpsync.outbox._borrowed import borrowed_connection
     from ktpsync.outbox._breaker import LONGEST_THROTTLE_MS, Breaker, BreakerPolicy
     from ktpsync.outbox._central import FINAL_STATUSES
-    from ktpsync.outbox._deliveries import check_receipt
     from ktpsync.outbox._examine import Examination
     from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._mending import Suspect
@@ -51,7 +50,6 @@ _ROOMS = {
     "_borrowed": ("borrowed_connection",),
     "_breaker": ("LONGEST_THROTTLE_MS", "Breaker", "BreakerPolicy"),
     "_central": ("FINAL_STATUSES",),
-    "_deliveries": ("check_receipt",),
     "_examine": ("Examination",),
     "_limits": ("Limits",),
     "_mending": ("Suspect",),
@@ -122,7 +120,6 @@ __all__ = [
     "Suspect",
     "backoff_ms",
     "borrowed_connection",
-    "check_receipt",
     "failing_for_ms",
     "plain",
     "rebuild",

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.clock import utc_text
-from ktpsync.errors import ConfigError, CorruptError, UnknownPacketError, WrongStateError
+from ktpsync.errors import ConfigError, UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._plain import plain
-from ktpsync.outbox._receipts import receipt_json
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
 
@@ -149,11 +148,7 @@ class Deliveries:
         return lost
 
     def apply(self, dest: str, outcomes: Sequence[Outcome], *, now: int | None) -> list[Lease]:
-        """Write down how attempts ended, in one transaction; return the leases that were lost.
-
-        Raises:
-            CorruptError: A receipt does not name the packet's digest; nothing was written.
-        """
+        """Write down how attempts ended, in one transaction; return the leases that were lost."""
         at_ms = self._clock.now_ms()
         # Made before the transaction, in which all others wait.
         ends = [_end(outcome, at_ms, now) for outcome in outcomes]
@@ -274,40 +269,12 @@ class _End:
     told: AuditEntry | None
 
 
-def check_receipt(outcome: Delivered) -> str:
-    """Refuse a receipt that does not prove what it should, and return the text in which it is kept.
-
-    Raises:
-        CorruptError: It names another packet, digest or size, or cannot be kept.
-    """
-    packet, receipt = outcome.lease.packet, outcome.receipt
-    try:
-        text = receipt_json(receipt)
-        text.encode()
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise CorruptError(
-            f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} is none that can be kept "
-            f"({type(error).__name__}). It is not taken as delivered; tell the author of the backend."
-        ) from None
-    if (receipt.packet_id, receipt.sha256, receipt.size) != (packet.packet_id, packet.sha256, packet.size):
-        raise CorruptError(
-            f"The receipt of {outcome.lease.destination} for packet {packet.packet_id} names packet "
-            f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
-            f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
-        )
-    return text
-
-
 def _end(outcome: Outcome, at_ms: int, now: int | None) -> _End:
-    """Return what is to be written of an outcome.
-
-    Raises:
-        CorruptError: A receipt does not name the packet's digest.
-    """
+    """Return what is to be written of an outcome."""
     lease = outcome.lease
     bound: dict[str, str | int | None] = {"id": lease.delivery_id, "fence": lease.fence, "now": now}
     if isinstance(outcome, Delivered):
-        bound["receipt"] = check_receipt(outcome)
+        bound["receipt"] = outcome.text
         receipt = outcome.receipt
         facts = {"sha256": receipt.sha256, "stored_at": utc_text(receipt.stored_at)}
         return _End(outcome, _DELIVERED, bound, _told("delivered", lease, at_ms, facts))

@@ -344,9 +344,6 @@ class Outbox:
 
         Returns:
             The leases that were lost meanwhile; their outcomes were not written.
-
-        Raises:
-            CorruptError: A receipt does not name its packet's digest; nothing was written.
         """
         lost = self._deliveries.apply(destination, outcomes, now=self._now())
         self._storage.recount()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ktpsync.clock import utc_text
+from ktpsync.errors import CorruptError
 from ktpsync.plugins import Receipt
+
+if TYPE_CHECKING:
+    from ktpsync.packet import SealedPacket
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -23,6 +28,29 @@ def receipt_json(receipt: Receipt) -> str:
             "details": dict(receipt.details),
         }
     )
+
+
+def checked_receipt(receipt: Receipt, packet: SealedPacket, destination: str) -> str:
+    """Refuse a receipt that does not prove what it should, and return it as JSON text.
+
+    Raises:
+        CorruptError: It names another packet, digest or size, or cannot be kept.
+    """
+    try:
+        text = receipt_json(receipt)
+        text.encode()
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptError(
+            f"The receipt of {destination} for packet {packet.packet_id} is none that can be kept "
+            f"({type(error).__name__}). It is not taken as delivered; tell the author of the backend."
+        ) from None
+    if (receipt.packet_id, receipt.sha256, receipt.size) != (packet.packet_id, packet.sha256, packet.size):
+        raise CorruptError(
+            f"The receipt of {destination} for packet {packet.packet_id} names packet "
+            f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
+            f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
+        )
+    return text
 
 
 def receipt_from_json(text: str) -> Receipt:

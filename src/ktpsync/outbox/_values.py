@@ -8,6 +8,7 @@ from datetime import datetime
 from attrs import Factory, field, frozen
 
 from ktpsync.outbox._plain import plain
+from ktpsync.outbox._receipts import checked_receipt
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.packet import SealedPacket
 from ktpsync.plugins import Receipt, StatusChange
@@ -111,10 +112,26 @@ class Lease:
 
 @frozen(kw_only=True)
 class Delivered:
-    """The destination gave a receipt."""
+    """The destination gave a receipt.
+
+    Args:
+        lease: The right to say so.
+        receipt: The proof.
+
+    Attributes:
+        text: The receipt as it is kept.
+
+    Raises:
+        CorruptError: The receipt names another packet, digest or size, or cannot be kept.
+    """
 
     lease: Lease
     receipt: Receipt
+    text: str = field(init=False, eq=False, repr=False)
+
+    @text.default
+    def _checked(self) -> str:
+        return checked_receipt(self.receipt, self.lease.packet, self.lease.destination)
 
 
 @frozen(kw_only=True)

@@ -11,6 +11,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 if TYPE_CHECKING:
     import pytest
 
+os.environ["KTPSYNC_LANG"] = "en"  # whatever the developer's machine speaks
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/**/*.md"],

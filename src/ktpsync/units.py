@@ -6,6 +6,10 @@ from typing import Final
 
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000
+_DAY: Final = "d"
+_HOUR: Final = "h"
+_MINUTE: Final = "min"
+_SECOND: Final = "s"
 
 
 def amount(size: float) -> str:
@@ -24,8 +28,19 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+        return f"{hours} {_HOUR} {minutes:02} {_MINUTE}"
+    return f"{minutes} {_MINUTE} {rest:02} {_SECOND}" if minutes else f"{rest} {_SECOND}"
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a length of time for a person to read, in its two largest units, a minute at least."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, _DAY), (hours, _HOUR), (minutes, _MINUTE)]
+    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -155,3 +155,16 @@ def test_nothing_is_taken_apart_when_the_program_ends() -> None:
     )
 
     assert "taken apart" not in run(program)
+
+
+def test_english_readers_load_no_catalogue() -> None:
+    """A command whose reader wants English does not wait for translations."""
+    program = (
+        "import os, sys; sys.argv = ['ktpsync', 'status', '--config', 'missing.toml']\n"
+        "from ktpsync.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('ktpsync.language._translate' in sys.modules)"
+    )
+
+    assert "False" == run(program).split("\n")[0]

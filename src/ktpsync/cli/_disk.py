@@ -53,13 +53,14 @@ def disk_list(output: Output) -> Exit:
     else:
         output.table(
             "Disks",
-            ["path", "label", "file system", "free", "state", "uuid"],
+            ["path", "label", "file system", "free", "size", "state", "uuid"],
             [
                 [
                     one.path,
                     (one.marker.label if one.marker else "") or one.volume or "-",
                     one.file_system,
-                    f"{amount(one.free)} of {amount(one.size)}",
+                    amount(one.free),
+                    amount(one.size),
                     _state(one),
                     one.marker.uuid if one.marker else "-",
                 ]

@@ -47,7 +47,7 @@ def keys_test(output: Output, identity: Path, config: Path) -> Exit:
         report = office.test_keys(read_identities(identity))
     output.complain(report.problems)
     for state in report.tested:
-        output.say(f"{state.label} opens what is sealed to it: {', '.join(state.uses)}.")
+        output.say(f"{state.label} opens what is sealed to it: {_uses(output, state)}.")
     if report.packet_id is not None:
         output.say(f"Packet {report.packet_id} was opened, and is whole.")
     if report.ok:
@@ -150,15 +150,16 @@ def _show(output: Output, report: RotationReport) -> None:
         )
 
 
+def _uses(output: Output, state: KeyState) -> str:
+    return ", ".join(output.words(use) if use == "packets" else use for use in state.uses)
+
+
 def show_keys(output: Output, states: Sequence[KeyState]) -> None:
     """Print to whom is sealed what, and when it was tried."""
     output.table(
         "Keys",
         ["recipient", "opens", "last tried"],
-        [
-            [state.label, ", ".join(state.uses), utc_text_of(state.last_test_ms) or "never"]
-            for state in states
-        ],
+        [[state.label, _uses(output, state), utc_text_of(state.last_test_ms) or "never"] for state in states],
     )
 
 

@@ -38,11 +38,12 @@ def long_work(output: Output, what: str) -> Iterator[ProgressCallback]:
     elif output.as_json:
         yield _Regularly(tell=_event, every=_EVENT_SECONDS)
     else:
-        output.say(f"{what} ...")
-        yield _Regularly(
-            tell=lambda pace: output.say(f"{output.words(what)}: {output.words(str(pace))}"),
-            every=_LINE_SECONDS,
-        )
+        output.say(f"{output.words(what)} ...")
+        yield _Regularly(tell=lambda pace: output.say(_in_words(output, what, pace)), every=_LINE_SECONDS)
+
+
+def _in_words(output: Output, what: str, pace: Pace) -> str:
+    return f"{output.words(what)}: {'; '.join(output.words(part) for part in pace.parts())}"
 
 
 class Pace:
@@ -69,20 +70,21 @@ class Pace:
             return None
         return max(self.news.bytes_total - self.news.bytes_done, 0) / self.rate
 
-    def __str__(self) -> str:
+    def parts(self) -> list[str]:
+        """Return it for a person, part by part."""
         news = self.news
         done = amount(news.bytes_done)
         if news.bytes_total is not None:
-            done = f"{done} of {amount(news.bytes_total)}"
-        left = "" if self.seconds_left is None else f" {duration(self.seconds_left)} left."
-        return f"{done}; {packets_done(news)}; {amount(self.rate)}/s.{left}"
+            done = f"{done} / {amount(news.bytes_total)}"
+        parts = [done, packets_done(news), f"{amount(self.rate)}/s"]
+        return parts if self.seconds_left is None else [*parts, f"time left: {duration(self.seconds_left)}"]
 
 
 def packets_done(news: Progress) -> str:
     """Return how many packets are done, and of how many where that is known."""
     if news.packets_total is None:
         return counted(news.packets_done, "packet", "packets")
-    return f"{news.packets_done} of {counted(news.packets_total, 'packet', 'packets')}"
+    return f"{news.packets_done} / {counted(news.packets_total, 'packet', 'packets')}"
 
 
 class _Regularly:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import click
 
 from ktpsync.clock import utc_from_ms, utc_text
-from ktpsync.language import reader_language, translated
+from ktpsync.language import reader_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,11 @@ class Output:
 
     def words(self, what: object) -> str:
         """Return a sentence, or what an error says, in the reader's language."""
-        return str(what) if self.language == "en" else translated(what, self.language)
+        if self.language == "en":
+            return str(what)
+        from ktpsync.language import translated
+
+        return translated(what, self.language)
 
     @property
     def for_a_person(self) -> bool:

@@ -15,7 +15,7 @@ from ktpsync.cli._keys import keys_document, show_keys
 from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.errors import ConfigError
-from ktpsync.units import amount
+from ktpsync.units import amount, rough_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,8 +134,8 @@ def _all_sent(estimate: Estimate | None, line: DestinationSummary) -> str:
     if estimate.seconds is None:
         return "not known yet"
     if estimate.gone_at_ms is None:
-        return f"{_duration(estimate.seconds)} of sending once it works"
-    return f"{utc_from_ms(estimate.gone_at_ms).astimezone():%Y-%m-%d %H:%M} ({_duration(estimate.seconds)} of sending)"
+        return f"{rough_duration(estimate.seconds)} of sending once it works"
+    return f"{utc_from_ms(estimate.gone_at_ms).astimezone():%Y-%m-%d %H:%M} ({rough_duration(estimate.seconds)} of sending)"
 
 
 def _disk(storage: StorageView) -> str:
@@ -146,20 +146,12 @@ def _disk(storage: StorageView) -> str:
     return f"{room} In a day {amount(storage.per_day)} are recorded: {days} days left."
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes)
-    return " ".join(parts[:2])
-
-
 def _show_packet(output: Output, found: PacketStatus) -> Exit:
     packet = found.packet
     output.say(f"Packet {packet.packet_id}: {amount(packet.size)}, SHA-256 {packet.sha256}")
-    output.say(f"Submitted: {utc_text(packet.created_at)}; where its bytes are: {packet.location}")
+    output.say(
+        f"Submitted: {utc_text(packet.created_at)}; where its bytes are: {output.words(packet.location)}"
+    )
     output.say(f"Registration status: {found.registration_status or 'not known yet'}")
     output.table(
         "Deliveries",

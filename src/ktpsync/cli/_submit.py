@@ -11,7 +11,7 @@ import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
 from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError
-from ktpsync.language import LANGUAGES, translated
+from ktpsync.language import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,6 +116,8 @@ class _Run:
 
     def refuse(self, source: Source, error: KtpsyncError) -> None:
         """Tell why a source is not stored."""
+        from ktpsync.language import translated
+
         words = translated(error, self._language)
         self._output.remark(words, path=source.name)
         self.refused.append({"path": source.name, "error": words})
@@ -157,4 +159,6 @@ class _Run:
 
 
 def _warning(found: Problem, language: str) -> str:
+    from ktpsync.language import translated
+
     return f"{translated('warning', language)}: {translated(found, language)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from attrs import field, fields, frozen
 
@@ -63,6 +63,8 @@ class OfficeSettings:
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
         offload_copies: Verified backups that must hold a packet before it is dropped.
+        language: The language of what the command line shows to people, ``en`` or ``id``; the environment variable
+            KTPSYNC_LANG goes before it. Default: the system's.
     """
 
     data: Path
@@ -77,6 +79,7 @@ class OfficeSettings:
     retention: Duration | None = None
     offload_below: ByteSize = ByteSize(2 << 30)
     offload_copies: int = field(default=1, validator=_at_least_one)
+    language: Literal["en", "id"] | None = None
 
     def limits(self) -> Limits:
         """Return when the outbox refuses enrollments."""

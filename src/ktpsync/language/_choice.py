@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def reader_language(config: Path | None = None) -> str:
 def _configured(config: Path | None) -> str:
     if config is None:
         return ""
+    import tomllib  # noqa: PLC0415 - --help does without
+
     try:
         # The name is known to the configuration's layer, which is above this one.
         text = (config / "ktpsync.toml" if config.is_dir() else config).read_text(encoding="utf-8")

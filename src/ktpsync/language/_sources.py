@@ -10,6 +10,7 @@ import ast
 import io
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +66,8 @@ def compiled(po: Path) -> bytes:
 
     with po.open("rb") as file:
         catalogue = read_po(file)
+    # The time of compiling is no news.
+    catalogue.creation_date = catalogue.revision_date = datetime.fromtimestamp(0, tz=UTC)
     out = io.BytesIO()
     write_mo(out, catalogue)
     return out.getvalue()

@@ -13,7 +13,7 @@ import gettext
 import re
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ktpsync.language._choice import ENGLISH
 
@@ -31,7 +31,7 @@ LOCALE: Final = Path(__file__).with_name("locale")
 
 _PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)", re.DOTALL)
 _BULLET: Final = re.compile(r"(\s*- )(.*)")
-_COUNT: Final = re.compile(r"([0-9][0-9.,]*) (.+)")
+_COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?:;]) (?=\S)")
 
 
@@ -48,9 +48,9 @@ def translated(what: object, language: str) -> str:
         return str(cast("_Tells", what).translated(language))
     problems = getattr(what, "problems", ())
     if problems and all(hasattr(one, "translated") for one in problems):
-        # The records' problems were found with their codes and values.
-        head = translator(language).translate(str(what).partition("\n")[0])
-        return "\n".join([head, *(f"  - {one.translated(language)}" for one in problems)])
+        # The records' problems have their own translations, by their codes.
+        lines = [f"  - {one.translated(language)}" for one in problems]
+        return translator(language).translate("\n".join([str(what).partition("\n")[0], *lines]))
     return translator(language).translate(str(what))
 
 
@@ -63,7 +63,12 @@ def translator(language: str) -> Translator:
 def messages(path: Path) -> Mapping[str, str]:
     """Return the catalogue in a ``.mo`` file: English to translation."""
     with path.open("rb") as file:
-        catalogue = gettext.GNUTranslations(file)
+        return read_messages(file)
+
+
+def read_messages(file: IO[bytes]) -> Mapping[str, str]:
+    """Return the catalogue in an open ``.mo`` file."""
+    catalogue = gettext.GNUTranslations(cast("Any", file))
     known: Mapping[str, str] = vars(catalogue)["_catalog"]
     return {english: words for english, words in known.items() if english}
 
@@ -145,15 +150,28 @@ class Translator:
         whole = self._whole(text)
         if whole is not None:
             return whole
-        count = _COUNT.fullmatch(text)
-        if count is not None and count[2] in self._exact:
-            return f"{count[1]} {self._exact[count[2]]}"
+        amounts = self._amounts(text)
+        if amounts is not None:
+            return amounts
         prefix = _PREFIX.fullmatch(text)
         if prefix is not None:
             rest = self._line(prefix[2])
             if rest is not None:
                 return f"{prefix[1]}: {rest}"
         return self._sentences(text)
+
+    def _amounts(self, text: str) -> str | None:
+        """Translate the nouns of ``3 packets``, of ``2 h 05 min`` and of ``2 / 3 packets``."""
+        part, slash, rest = text.partition(" / ")
+        if slash:
+            others = self._amounts(rest)
+            return None if others is None else f"{self._amounts(part) or part} / {others}"
+        found = [(count[1], count[2]) for count in _COUNT.finditer(text)]
+        if " ".join(f"{number} {noun}" for number, noun in found) != text or not found:
+            return None
+        if any(noun not in self._exact for _, noun in found):
+            return None
+        return " ".join(f"{number} {self._exact[noun]}" for number, noun in found)
 
     def _whole(self, text: str) -> str | None:
         exact = self._exact.get(text)

@@ -299,7 +299,7 @@ def test_warnings_are_shown_and_hold_nothing_up(office: Path) -> None:
     answer = run("submit", "captured/1", "--language", "id")
 
     assert DONE == answer.code
-    assert "captured/1: warning: biodata.full_name: Nama hanya satu kata" in answer.err
+    assert "captured/1: peringatan: biodata.full_name: Nama hanya satu kata" in answer.err
     assert "SUKARNO" not in answer.err
 
 

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "backup list": ("usb",),
     "backup drill": ("usb", "--identity", "../safe.txt"),
     "backup prune": ("usb", "--keep-last", "1"),
+    "backup forget": ("usb", *WHY),
     "verify": ("usb",),
     "extract": ("usb", UNKNOWN, "--into", "taken"),
     "restore": ("../usb", "--into", "restored", "--identity", "../safe.txt"),

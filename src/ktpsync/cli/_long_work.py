@@ -38,8 +38,8 @@ def long_work(output: Output, what: str) -> Iterator[ProgressCallback]:
     elif output.as_json:
         yield _Regularly(tell=_event, every=_EVENT_SECONDS)
     else:
-        output.say(f"{output.words(what)} ...")
-        yield _Regularly(tell=lambda pace: output.say(_in_words(output, what, pace)), every=_LINE_SECONDS)
+        output.show(f"{output.words(what)} ...")
+        yield _Regularly(tell=lambda pace: output.show(_in_words(output, what, pace)), every=_LINE_SECONDS)
 
 
 def _in_words(output: Output, what: str, pace: Pace) -> str:

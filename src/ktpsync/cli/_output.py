@@ -82,13 +82,16 @@ class Output:
 
     def say(self, sentence: str) -> None:
         """Print a sentence for a person."""
+        self.show(self.words(sentence))
+
+    def show(self, words: str, *, err: bool = False) -> None:
+        """Print for a person what is in the reader's language already."""
         if not self.as_json:
-            click.echo(self.words(sentence))
+            click.echo(words, err=err)
 
     def note(self, sentence: str) -> None:
         """Print a sentence for a person on standard error, where standard output is something to keep."""
-        if not self.as_json:
-            click.echo(self.words(sentence), err=True)
+        self.show(self.words(sentence), err=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """Print what a person must see to, on standard error; a program finds it in the result."""
@@ -163,7 +166,7 @@ class Output:
             A function to call with how much more is done.
         """
         if not self.for_a_person:
-            self.say(f"{self.words(what)} ...")
+            self.show(f"{self.words(what)} ...")
             yield lambda _amount, _total=None: None
             return
         from rich.progress import (

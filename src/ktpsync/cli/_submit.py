@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ktpsync.cli._output import Output
     from ktpsync.office import Office
     from ktpsync.outbox import Submitted
-    from ktpsync.records import Problem, Source
+    from ktpsync.records import Source
 
 
 def _print_template(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
@@ -43,7 +43,7 @@ def _print_template(context: click.Context, _: click.Parameter, wanted: bool) ->
 @click.option(
     "--language",
     type=click.Choice(LANGUAGES),
-    help="The language of the problems' messages; that of everything else if not given.",
+    help="The language of the messages; see KTPSYNC_LANG.",
 )
 @config_option
 @command
@@ -63,18 +63,19 @@ def submit(
     are listed and none is submitted, unless --skip-bad is given. Every enrollment needs a reference of its own: with
     it, the same command can be run again and stores nobody twice.
     """
-    language = language or ("en" if output.as_json else output.language)
+    if language:
+        output.language = language
     with ktpsync.Office.open(config) as office:
         sources = [source for path in paths for source in ktpsync.records.find_sources(path)]
         with output.progress("Checking", len(sources)) as advance:
             checked = ktpsync.records.check_sources(sources, on_checked=lambda: advance(1))
-        run = _Run(output, language)
+        run = _Run(output)
         for one in checked:
             if one.error is not None:
                 run.refuse(one.source, one.error)
-            elif not output.as_json:
-                for warning in one.warnings:
-                    output.remark(_warning(warning, language), path=one.source.name)
+            for warning in one.warnings:
+                words = f"{output.words('warning')}: {output.words(warning)}"
+                output.show(f"{one.source.name}: {words}", err=True)
         if not run.refused or skip_bad:
             run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
     if run.refused:
@@ -104,23 +105,18 @@ class _Run:
 
     Args:
         output: Where words go.
-        language: The language of the problems.
     """
 
-    def __init__(self, output: Output, language: str) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
-        self._language = language
         self.stored: list[Mapping[str, object]] = []
         self.refused: list[Mapping[str, object]] = []
         self.exit = Exit.DONE
 
     def refuse(self, source: Source, error: KtpsyncError) -> None:
         """Tell why a source is not stored."""
-        from ktpsync.language import translated
-
-        words = translated(error, self._language)
-        self._output.remark(words, path=source.name)
-        self.refused.append({"path": source.name, "error": words})
+        self._output.remark(error, path=source.name)
+        self.refused.append({"path": source.name, "error": str(error)})
         self.exit = max(self.exit, Exit.BAD_INPUT)
 
     def store(self, office: Office, sources: Sequence[Source], *, urgent: bool) -> None:
@@ -147,7 +143,7 @@ class _Run:
     def _tell(self, source: Source, submitted: Submitted) -> None:
         packet = submitted.packet
         words = self._output.words("stored" if submitted.created else "already stored")
-        self._output.say(f"{words} {packet.packet_id}  {source.name}")
+        self._output.show(f"{words} {packet.packet_id}  {source.name}")
         self.stored.append(
             {
                 "path": source.name,
@@ -156,9 +152,3 @@ class _Run:
                 "created": submitted.created,
             }
         )
-
-
-def _warning(found: Problem, language: str) -> str:
-    from ktpsync.language import translated
-
-    return f"{translated('warning', language)}: {translated(found, language)}"

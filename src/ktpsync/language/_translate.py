@@ -30,6 +30,7 @@ DOMAIN: Final = "ktpsync"
 LOCALE: Final = Path(__file__).with_name("locale")
 
 _PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)", re.DOTALL)
+_PACKET: Final = re.compile(r"packet ([0-9a-f-]{36}): (.+)", re.DOTALL)
 _BULLET: Final = re.compile(r"(\s*- )(.*)")
 _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?:;]) (?=\S)")
@@ -153,6 +154,10 @@ class Translator:
         amounts = self._amounts(text)
         if amounts is not None:
             return amounts
+        packet = _PACKET.fullmatch(text)
+        if packet is not None:
+            rest = self._line(packet[2])
+            return None if rest is None else f"{self._exact.get('packet', 'packet')} {packet[1]}: {rest}"
         prefix = _PREFIX.fullmatch(text)
         if prefix is not None:
             rest = self._line(prefix[2])
@@ -193,12 +198,17 @@ class Translator:
             head, rest = text[:end], text[end + 1 :]
             first = self._whole(head)
             if first is not None:
-                return f"{first} {self.translate(rest)}"
+                return f"{first} {self._next(rest)}"
         for end in [found.start() for found in _SENTENCE_END.finditer(text)]:
-            tail = self._whole(text[end + 1 :])
-            if tail is not None:
+            tail = self._next(text[end + 1 :])
+            if tail != text[end + 1 :]:
                 return f"{text[:end]} {tail}"
         return None
+
+    def _next(self, sentence: str) -> str:
+        """Translate a sentence that follows others; some are known with the blank before them."""
+        found = self._whole(f" {sentence}")
+        return self.translate(sentence) if found is None else found.removeprefix(" ")
 
 
 def _text(template: str) -> str:

@@ -1,0 +1,249 @@
+"""The command line in Indonesian: a day at the office, with the troubles that its staff meets."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ktpsync
+import ktpsync.language
+from command_line import DONE, PERSON, WAITING, Answer, run
+from ktpsync import records
+from ktpsync.central import CentralSettings, running
+from ktpsync.keys import StationPublicKey
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SENTENCE = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
+"""Two words in a row. Ids, paths, amounts and JSON have none."""
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was shown in English, for want of a translation. The reader wants Indonesian."""
+    monkeypatch.setenv("KTPSYNC_LANG", "id")
+    missing: list[str] = []
+    real = ktpsync.language.translated
+
+    def watched(what: object, language: str) -> str:
+        words = real(what, language)
+        # A table's heading may be the same word in both languages.
+        if str(what) == words and _SENTENCE.search(words):
+            missing.append(words)
+        return words
+
+    monkeypatch.setattr(ktpsync.language, "translated", watched)
+    return missing
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An office with a marked disk, whose folder is the current one."""
+    identity = ktpsync.age.generate_identity()
+    ktpsync.age.write_identity_file(tmp_path / "recovery.txt", identity)
+    ktpsync.age.write_identity_file(tmp_path / "other.txt", ktpsync.age.generate_identity())
+    ktpsync.init_disk(tmp_path / "usb-a", label="merah")
+    config = ktpsync.init_office(
+        tmp_path / "office",
+        recipients=[str(identity.recipient)],
+        places="[destinations.usb-a]\nbackend = 'disk'\npath = '../usb-a'\n"
+        "[backups.usb-a]\nbackend = 'disk'\npath = '../usb-a'\n",
+    )
+    monkeypatch.chdir(config.parent)
+    for seed in range(3):
+        records.save_folder(make_enrollment(seed, size=4000), Path(f"captured/{seed}"))
+    return config.parent
+
+
+@pytest.fixture
+def centre(office: Path) -> Iterator[str]:
+    """A centre that knows the office's station; the office is connected to it only."""
+    station = StationPublicKey.from_pem((office / "data/keys/station.pub.pem").read_bytes())
+    settings = CentralSettings(
+        folder=office.parent / "centre",
+        identities=[ktpsync.age.read_identity_file(office.parent / "recovery.txt")],
+        tokens={"right": "3578", "expired": "3578"},
+        expiries={"expired": datetime(2020, 1, 1, tzinfo=UTC)},
+        stations=[station],
+    )
+    with running(settings) as url:
+        connect(office, url)
+        yield url
+
+
+def connect(office: Path, url: str, token: str = "right") -> None:  # noqa: S107 - made up
+    """Write the centre into the configuration as the only destination."""
+    (office / "ktpsync.toml").write_text(
+        "[office]\ndata = 'data'\nrecipients_file = 'recipients.txt'\n"
+        f"[destinations.central]\nbackend = 'http'\nurl = '{url}'\ntoken = '{token}'\n"
+    )
+
+
+def said(*arguments: object, typed: str = "") -> str:
+    """Run a command and return all that it showed."""
+    answer: Answer = run(*arguments, typed=typed)
+    return answer.out + answer.err
+
+
+def test_a_day_without_an_english_sentence(office: Path, untold: list[str]) -> None:
+    """Setting up, recording, delivering, backing up, verifying, looking and restoring."""
+    assert "Kantor sudah disiapkan." in said("init", "../second", "--recipients-file", "recipients.txt")
+    assert "ditandai sebagai diska" in said("disk", "init", "../usb-b")
+    said("disk", "list")
+    next(Path("captured/1/biometrics").iterdir()).unlink()
+    refused = said("submit", "captured")
+    assert "memiliki 1 masalah; perbaiki lalu kirim lagi:" in refused
+    assert "Berkas yang disebut tidak ada." in refused
+    assert "1 dari 3 bermasalah; tidak ada yang direkam" in refused
+    assert "tersimpan" in said("submit", "captured", "--skip-bad")
+    assert "sudah tersimpan" in said("submit", "captured", "--skip-bad")
+
+    assert "tujuan\tmenunggu\tterkirim\tditolak" in said("status")
+    assert "usb-a\t2\t0\t0\t-" in said("sync")
+    (packet, *_) = run("packets", "--json").json()["packets"]
+    assert "Status pendaftaran: belum diketahui" in said("status", packet["packet_id"])
+    assert "\tterkirim\t" in said("packets")
+    assert "Tidak ada yang ditolak." in said("rejected")
+
+    backed_up = said("backup", "usb-a")
+    assert "2 paket baru dicadangkan, " in backed_up
+    assert re.search(r"Mencadangkan: .* kB / .* kB; 2 / 2 paket; ", backed_up)
+    assert "Tidak ada yang baru sejak cadangan terakhir." in said("backup", "usb-a")
+    assert "1 snapshot, 2 paket, " in (verified := said("verify", "usb-a"))
+    assert "dibaca: semuanya baik." in verified
+    assert "lengkap" in said("backup", "list", "usb-a")
+    assert "pemulihan akan berhasil." in said("backup", "drill", "usb-a", "--identity", "../recovery.txt")
+    said("backup", "prune", "usb-a", "--keep-last", "1", "-n")
+    said("backup", "prune", "usb-a", "--keep-last", "1")
+    assert "Kuncinya berfungsi." in said("keys", "test", "--identity", "../recovery.txt")
+    said("keys", "test", "--identity", "../other.txt")
+    said("keys", "list")
+    assert "2 paket diperiksa, 0 masalah." in said("doctor", "--read")
+    said("destination", "list")
+    said("destination", "pause", "usb-a", "--who", "ana", "--why", "ganti")
+    assert PERSON == run("status").code
+    assert "usb-a dihentikan: ganti." in said("status")
+    said("resume", "usb-a", "--who", "ana")
+    said("config", "check")
+    restored = said("restore", "../usb-a", "--into", "../new", "--identity", "../recovery.txt")
+    assert "2 paket dipulihkan ke ../new" in restored
+    assert [] == untold
+
+
+def test_troubles_with_disks_and_keys(office: Path, untold: list[str]) -> None:
+    """A disk that is away, another one, one that is damaged; a wrong, missing or open key."""
+    said("submit", "captured")
+    said("backup", "usb-a")
+    shutil.move("../usb-a", "../away")
+    for command in (("sync",), ("backup", "usb-a"), ("verify", "usb-a")):
+        assert WAITING == run(*command).code
+        assert "Tidak ada diska bertanda di " in said(*command)
+    said("disk", "init", "../usb-a", "--label", "biru")
+    assert "Pasang diska yang benar" in said("backup", "usb-a")
+    shutil.rmtree("../usb-a")
+    shutil.move("../away", "../usb-a")
+
+    pack = next(Path("../usb-a").rglob("*.tar"))
+    pack.write_bytes(pack.read_bytes().replace(b"age-encryption", b"age-encrypt!on"))
+    damaged = said("verify", "usb-a")
+    assert "masalah, " in damaged
+    assert "rusak." in damaged
+
+    said("restore", "../usb-a", "--into", "../new", "--identity", "../other.txt")
+    assert "sudah berisi kantor" in said(
+        "restore", "../usb-a", "--into", ".", "--identity", "../recovery.txt"
+    )
+    Path("../recovery.txt").chmod(0o644)
+    assert "dapat dibaca pengguna lain" in said("keys", "test", "--identity", "../recovery.txt")
+    Path("data/keys/station.pem").unlink()
+    assert "Berkas kunci " in said("status")
+    assert [] == untold
+
+
+def test_troubles_with_the_centre(office: Path, centre: str, untold: list[str]) -> None:
+    """Down, refusing the token, an expired one, not trusted: also as it was stored and is shown later."""
+    said("submit", "captured")
+    for token, words in (("wrong", "kredensial tidak diterima"), ("expired", "token sudah kedaluwarsa")):
+        connect(office, centre, token)
+        assert words in said("sync")
+        status = said("status")
+        assert words in status
+        assert "Setelah itu jalankan `ktpsync resume central --who NAMA_ANDA`." in status
+        said("resume", "central", "--who", "ana")
+    connect(office, "http://127.0.0.1:9/")
+    assert "127.0.0.1:9 menolak sambungan. Pusat sedang mati, atau alamatnya salah." in said("sync")
+    assert "tidak terjangkau: central: 127.0.0.1:9 menolak sambungan." in said("status")
+    connect(office, "http://pusat.example/")
+    assert "seharusnya https: tokennya akan dikirim tanpa enkripsi" in said("sync")
+    connect(office, centre)
+    assert DONE == run("sync").code
+    said("reconcile")
+    # What the centre itself says of a problem is in its own language.
+    assert [] == [words for words in untold if "The bearer token" not in words]
+
+
+def test_troubles_with_the_station(office: Path, monkeypatch: pytest.MonkeyPatch, untold: list[str]) -> None:
+    """No room, a damaged outbox, a configuration with mistakes or none."""
+    with monkeypatch.context() as full:
+        full.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: 100 << 20)
+        refused = said("submit", "captured/0")
+        assert "Diska antrean tinggal 100 MiB dan 200 MiB dicadangkan. Tidak ada yang disimpan;" in refused
+        assert "Diska antrean tinggal 100 MiB: " in said("status")
+    config = Path("ktpsync.toml")
+    text = config.read_text()
+    config.write_text(text.replace("recipients_file", "recipient_file") + "[backup.x]\nbackend = 'disk'\n")
+    wrong = said("status")
+    assert "bermasalah; tidak ada yang dijalankan:" in wrong
+    assert "pengaturan ini tidak dikenal; mungkin maksudnya 'recipients_file'" in wrong
+    config.write_text("[office")
+    assert "bukan TOML" in said("status")
+    config.unlink()
+    assert "tidak ada. Jalankan `ktpsync init`" in said("status")
+    config.write_text(text)
+    Path("data/outbox.db").write_bytes(b"not a database" * 1000)
+    assert "Basis data antrean rusak" in said("status")
+    # The parser's and SQLite's own words stay theirs.
+    assert [] == untold
+
+
+def test_the_clock_is_wrong() -> None:
+    """A certificate that is not valid yet says so of the clock, whose reading is kept."""
+    from ktpsync.backends.http._failures import _tls_sentence
+
+    error = ssl.SSLCertVerificationError()
+    error.verify_code = 9
+    said = ktpsync.language.translated(_tls_sentence("pusat.example", error), "id")
+    assert "sertifikat pusat.example belum berlaku: jam komputer ini menunjukkan 2" in said
+    assert "UTC dan kemungkinan salah." in said
+
+
+def test_a_configuration_names_the_language(office: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all who work with an office, whatever the machine speaks; programs read the same as ever."""
+    monkeypatch.delenv("KTPSYNC_LANG")
+    monkeypatch.setenv("LC_ALL", "C")
+    assert "destination\twaiting" in said("status")
+    config = office / "ktpsync.toml"
+    config.write_text(config.read_text().replace("[office]\n", '[office]\nlanguage = "id"\n'))
+    assert "tujuan\tmenunggu" in said("status")
+    assert "This outbox has no packet x." == run("status", "x", "--json").json()["error"]["message"]
+    config.write_text(config.read_text().replace('"id"', '"xx"'))
+    assert "[office] language" in said("config", "check")
+
+
+def test_questions(office: Path, untold: list[str]) -> None:
+    """What is typed is asked for in the reader's language, and what was typed wrong is told."""
+    answer = said("keygen", "-o", "../sealed.txt", "--passphrase", typed="betul\nbetul\n")
+    assert "Frasa sandi baru untuk ../sealed.txt" in answer
+    assert "Ulangi sekali lagi" in answer
+    answer = said("keys", "test", "--identity", "../sealed.txt", typed="salah\n")
+    assert "Frasa sandi ../sealed.txt" in answer
+    assert "Frasa sandi tidak membuka ../sealed.txt; coba lagi." in answer
+    assert [] == untold

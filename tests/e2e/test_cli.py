@@ -492,15 +492,16 @@ def test_every_command_has_help() -> None:
         assert command.help or command.short_help, name
 
 
-def test_the_demo_loses_nothing() -> None:
-    """The story in a process of its own; its numbers come from the centre and the disk."""
-    arguments = ["--enrollments", "6", "--json"]
+def test_the_demo_loses_nothing(tmp_path: Path) -> None:
+    """The story in a process and a folder of its own; its numbers come from the centre and the disk."""
+    arguments = ["--enrollments", "6", "--json", "--folder", "demo"]
     done = subprocess.run(
         [sys.executable, "-m", "ktpsync", "demo", *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        cwd=tmp_path,
     )
 
     assert (0, "") == (done.returncode, done.stderr)

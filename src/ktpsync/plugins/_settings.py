@@ -33,6 +33,9 @@ BYTE_SIZE_UNITS: Final = {
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
 }
+_TELLING: Final = 4
+"""A shorter text in the middle of a sentence is taken for a part of a word."""
+
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)")
 
 
@@ -72,7 +75,7 @@ def read_settings(
     refused = list(_refused(converter, cls, table, {misfit.path for misfit in found}))
     names = [*also, *(attribute.name for attribute in attrs.fields(cls))]  # type: ignore[arg-type]  # an attrs class
     problems = [
-        f"{_place(where, misfit.path)}: {_sentence(misfit, names)}"
+        f"{_place(where, misfit.path)}: {_discreet(misfit, table, _sentence(misfit, names))}"
         for misfit in [*found, *refused]
         if misfit.path or not refused
     ]
@@ -115,6 +118,31 @@ def _refused(
 
 def _place(where: str, path: str) -> str:
     return f"{where} {path}" if path else where
+
+
+def _discreet(misfit: Misfit, table: Mapping[str, object], sentence: str) -> str:
+    """Leave values out of what validators say: those of attrs print them, and a text may hold a password."""
+    if isinstance(misfit.error, ConfigError | ExpectedError | UnknownFieldError | KeyError):
+        return sentence
+    if not misfit.path and len(misfit.error.args) == 1:
+        return sentence  # the class's own words about several settings
+    name = re.split(r"[.\[]", misfit.path, maxsplit=1)[0]
+    for text in sorted(_texts(table.get(name, table)), key=len, reverse=True):
+        sentence = sentence.replace(repr(text), "***")
+        if len(text) >= _TELLING:
+            sentence = sentence.replace(text, "***")
+    return sentence
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _sentence(misfit: Misfit, names: Sequence[str]) -> str:

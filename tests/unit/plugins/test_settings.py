@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen, validators
 
 from ktpsync.errors import ConfigError
 from ktpsync.plugins import ByteSize, Duration, Secret, read_settings
@@ -89,3 +89,31 @@ def test_all_problems_are_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         "[x] tokn: there is no such setting; perhaps 'token'",
         "[x] url: this setting is missing",
     ] == lines
+
+
+@frozen(kw_only=True)
+class Strict:
+    """Settings with validators of attrs, which print the value."""
+
+    url: str = field(default="https://h/", validator=validators.matches_re(r"https://[^@]+"))
+    mode: str = field(default="a", validator=validators.in_(("a", "b")))
+    hosts: tuple[str, ...] = field(
+        default=(), validator=validators.deep_iterable(validators.matches_re("[a-z]+"))
+    )
+    wait: Duration = field(default=Duration(1), validator=validators.gt(0))
+
+
+def test_a_value_that_a_validator_refuses_is_not_shown() -> None:
+    """It may hold a password; the rule is told."""
+    table = {"url": "https://u:hunter2@host/", "mode": "hunter2", "hosts": ["hunter2"], "wait": 0}
+
+    with pytest.raises(ConfigError) as error:
+        read_settings(Strict, table, where="[x]")
+
+    assert "hunter2" not in str(error.value)
+    assert sorted(error.value.problems) == [
+        "[x] hosts: 'hosts' must match regex '[a-z]+' (*** doesn't)",
+        "[x] mode: 'mode' must be in ('a', 'b') (got ***)",
+        "[x] url: 'url' must match regex 'https://[^@]+' (*** doesn't)",
+        "[x] wait: 'wait' must be > 0: 0",
+    ]

@@ -38,7 +38,8 @@ def demo(output: Output, enrollments: int, sample_dir: Path | None, folder: Path
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        tally = play(output, folder, enrollments=enrollments, sample_dir=sample_dir)
+        # The configuration's own paths start from where it lies.
+        tally = play(output, folder.resolve(), enrollments=enrollments, sample_dir=sample_dir)
     else:
         with tempfile.TemporaryDirectory(prefix="ktpsync-demo-") as temporary:
             tally = play(output, Path(temporary), enrollments=enrollments, sample_dir=sample_dir)

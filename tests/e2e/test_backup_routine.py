@@ -16,7 +16,7 @@ from attrs import define
 from click.testing import CliRunner
 
 import ktpsync
-from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, invoke
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, WAITING, invoke
 from ktpsync.backup import PacketFinder, Retention, Selection
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
@@ -254,6 +254,104 @@ def test_none_of_the_disks_that_take_turns_is_there(place: Place) -> None:
         place.office.backup("usb")
     with pytest.raises(UnknownDestinationError, match="there are: usb-a, usb-b, usb"):
         place.office.backup("usb-c")
+
+
+def test_where_the_disk_whose_turn_it_is_fails_the_other_one_is_used(place: Place) -> None:
+    """Full or read-only, it is named with the reason, and the backup goes to the one that is plugged in besides."""
+    rotate = 'rotate = "usb"\nevery = "1h"\nmax_age = "1d"'
+    place.set_up({"usb-a": rotate, "usb-b": rotate})
+    place.record()
+    place.office.backup("usb-b")
+    text = place.config.read_text()
+    place.config.write_text(text.replace("reserve = 0", 'reserve = "900 TB"', 1))
+    place.office.close()
+    place.office = place.open()
+    place.clock.seconds += 2 * HOUR
+
+    by_hand = place.run("backup", "usb")
+
+    assert DONE == by_hand.exit_code
+    assert "usb-a: the disk" in by_hand.stderr
+    assert "is full" in by_hand.stderr
+    assert "The backup went to usb-b instead." in by_hand.stderr
+    place.watch().look("usb")
+    assert ["usb-b"] == place.made
+
+
+def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is plugged in and full is not asked to be plugged in alone: the reason stands beside it."""
+    place.set_up({"usb-a": 'every = "1h"\nmax_age = "1d"'})
+    place.record()
+    place.office.backup("usb-a")
+    text = place.config.read_text()
+    place.config.write_text(text.replace("reserve = 0", 'reserve = "900 TB"'))
+    place.office.close()
+    place.office = place.open()
+    place.record(first=5)
+    place.clock.seconds += 2 * DAY
+
+    place.watch().look("usb-a")
+
+    (warned,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert "the backup to usb-a is due and waits: usb-a: the disk" in warned
+    (state,) = place.office.backup_states()
+    (warning,) = state.warnings
+    assert "too long ago. The last try on usb-a failed at" in warning
+    assert "is full" in warning
+    place.config.write_text(text)
+    place.office.close()
+    place.office = place.open()
+    place.watch().look("usb-a")
+    place.clock.seconds += 2 * DAY
+    assert "The last try" not in place.office.backup_states()[0].warnings[0]
+
+
+def test_a_backup_that_is_dated_in_the_future_points_at_the_clock(place: Place) -> None:
+    """It was made while the clock was years ahead; that is no long time ago."""
+    place.set_up({"usb-a": 'max_age = "1d"'})
+    place.clock.seconds += 900 * DAY
+    place.office.backup("usb-a")
+    place.clock.seconds -= 900 * DAY
+
+    (warning,) = place.office.backup_states()[0].warnings
+
+    assert "which is still to come: this station's clock was wrong then, or it is wrong now" in warning
+    assert "too long ago" not in warning
+
+
+def test_the_disk_that_is_not_plugged_in_is_named(place: Place) -> None:
+    """By the name of the backup and by its sticker, as well as by its place."""
+    place.set_up({"usb-a": ""})
+    place.office.backup("usb-a")
+    place.unplug("usb-a")
+
+    told = place.run("backup", "usb-a").stderr
+
+    assert "usb-a: the disk usb-a (" in told
+    assert f"is not plugged in. No marked disk at {place.folder / 'usb-a'}. Plug in the right disk" in told
+
+
+def test_a_folder_with_the_name_of_a_backup_is_not_taken_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another disk in its place is refused, wherever the command is run; a path means the folder."""
+    place.set_up({"usb-a": "", "usb-b": ""})
+    place.record()
+    for name in ("usb-a", "usb-b"):
+        place.office.backup(name)
+    place.unplug("usb-a")
+    (place.folder / "usb-a").rmdir()
+    (place.folder / "usb-b").rename(place.folder / "usb-a")
+    monkeypatch.chdir(place.folder)
+
+    for command in (["verify", "usb-a"], ["backup", "list", "usb-a"]):
+        refused = place.run(*command)
+        assert WAITING == refused.exit_code
+        assert "is expected. Plug in the right disk" in refused.stderr
+    assert DONE == place.run("verify", "./usb-a").exit_code
+    assert DONE == invoke("verify", "usb-a").exit_code
 
 
 def test_ransomware_that_takes_one_disk_leaves_the_other(place: Place) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import FILE, command, config_option, who_option, why_option
+from ktpsync.cli._command import FILE, command, config_option, names_folder, who_option, why_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
@@ -76,7 +76,7 @@ def list_(output: Output, name: str, config: Path) -> Exit:
 
     Snapshots of an interrupted first backup are listed too: what they hold is safe.
     """
-    if Path(name).is_dir():
+    if names_folder(name, config):
         found = ktpsync.list_snapshots(Path(name))
     else:
         with ktpsync.Office.open(config) as office:

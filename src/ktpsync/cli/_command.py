@@ -46,6 +46,27 @@ who_option = click.option("--who", required=True, help="Who decides this; kept i
 why_option = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
 
 
+def names_folder(name: str, config: Path) -> bool:
+    """Return whether a name means the marked folder of a disk: a backup of the configuration goes before one of its name.
+
+    Args:
+        name: What was given.
+        config: The configuration file, or its folder. It may be missing.
+    """
+    if not Path(name).is_dir():
+        return False
+    if Path(name).name != name:
+        return True
+    from ktpsync.config import load
+    from ktpsync.plugins import PluginRegistry
+
+    try:
+        backups = load(config, secrets=PluginRegistry.load().secret_sources()).backups
+    except KtpsyncError:
+        return True
+    return name not in {*backups, *(place.settings.rotate for place in backups.values())}
+
+
 def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, None]:
     """Make a function a command body: add ``--json``, end with its exit code, turn errors into messages."""
 

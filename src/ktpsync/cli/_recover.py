@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import FILE, command, config_option
+from ktpsync.cli._command import FILE, command, config_option, names_folder
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
@@ -134,7 +134,7 @@ def extract(output: Output, name: str, packet_ids: tuple[str, ...], into: Path, 
 
     They stay sealed: each becomes a file PACKET_ID.age, which `age` opens with the recovery identity.
     """
-    if Path(name).is_dir():
+    if names_folder(name, config):
         report = ktpsync.extract_packets(Path(name), packet_ids, into=into)
     else:
         with ktpsync.Office.open(config) as office:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import FILE, command, config_option
+from ktpsync.cli._command import FILE, command, config_option, names_folder
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
@@ -53,7 +53,7 @@ def verify(
         raise click.UsageError("--repair-from reads everything; --list and --open do not go with it.")
     depth = Depth.LIST if only_list else Depth.OPEN if identity else Depth.READ
     mended = None
-    if Path(name).is_dir() and identity is None and not sources:
+    if names_folder(name, config) and identity is None and not sources:
         with long_work(output, "Verifying") as progress:
             report = ktpsync.verify_backup(Path(name), depth=depth, progress=progress)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING, Final
 from ktpsync import backup, files
 from ktpsync.clock import SystemClock, utc_from_ms, utc_text
 from ktpsync.config import BACKUP_KEYS, load
-from ktpsync.errors import BackendError, BackupError, ConfigError, UnavailableError, UnknownDestinationError
+from ktpsync.errors import (
+    BackendError,
+    BackupError,
+    ConfigError,
+    DiskFullError,
+    UnavailableError,
+    UnknownDestinationError,
+    WrongDiskError,
+)
 from ktpsync.office._layout import DataFolder
 from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 
@@ -101,8 +110,19 @@ class BackupPlaces:
             UnknownDestinationError: There is none of this name.
             UnavailableError: None of those that take turns is at hand.
         """
+        return self.in_turn(name)[0]
+
+    def in_turn(self, name: str) -> list[str]:
+        """Return the backups that a name means and that are at hand, the one whose turn it is first.
+
+        A name of a single backup is returned as it is, at hand or not.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+            UnavailableError: None of those that take turns is at hand.
+        """
         if name in self._settings.backups:
-            return name
+            return [name]
         members = sorted(self.sets().get(name, ()), key=self.last_ms)
         if not members:
             known = ", ".join(dict.fromkeys([*self.names(), *self.sets()])) or "none"
@@ -110,16 +130,39 @@ class BackupPlaces:
                 f"There is no backup {name!r} in {self._settings.path}; there are: {known}."
             )
         reasons = []
+        here = []
         for member in members:
             try:
                 self.look(member)
+            except DiskFullError:
+                here.append(member)  # it is there; whoever writes to it will say so
             except BackendError as error:
                 reasons.append(f"  - {member} (last backup {when(self.last_ms(member))}): {error}")
             else:
-                return member
-        raise UnavailableError(
-            "\n".join([f"None of the backups that take turns as {name!r} is at hand:", *reasons])
-        )
+                here.append(member)
+        if not here:
+            raise UnavailableError(
+                "\n".join([f"None of the backups that take turns as {name!r} is at hand:", *reasons])
+            )
+        return here
+
+    def note_try(self, name: str, error: BackendError | None) -> None:
+        """Remember how the last try to make a backup ended; that a disk was away is no news."""
+        path = self._failure_file(name)
+        if error is None:
+            path.unlink(missing_ok=True)
+        elif not isinstance(error, WrongDiskError):
+            files.make_folder(path.parent)
+            document = {"at_ms": self._clock.now_ms(), "reason": str(error)}
+            files.write_atomic(path, json.dumps(document).encode())
+
+    def failure(self, name: str) -> str | None:
+        """Return when and why the last try to make a backup failed, in a sentence; ``None`` if it did not."""
+        try:
+            document = json.loads(self._failure_file(name).read_bytes())
+            return f"The last try on {name} failed at {when(document['at_ms'])}: {document['reason']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def look(self, name: str) -> None:
         """Look whether a backup is at hand.
@@ -184,6 +227,9 @@ class BackupPlaces:
     def recipients(self, name: str) -> tuple[str, ...]:
         """Return the age recipients that can restore a backup."""
         return self._settings.backup_recipients(name)
+
+    def _failure_file(self, name: str) -> Path:
+        return self._data.state("backups", name) / "last-failure.json"
 
     def _uuid_file(self, name: str) -> Path:
         return self._data.state("backups", name) / _UUID_FILE

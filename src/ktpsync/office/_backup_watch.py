@@ -113,10 +113,18 @@ def _overdue(places: BackupPlaces, set_name: str, members: list[str], now_ms: in
     last_ms = max(places.last_ms(name) for name in members)
     if not ages or not due(now_ms, last_ms or None, round(min(ages) * 1000)):
         return None
-    told = f"The last backup to {set_name} is from {when(last_ms)}, too long ago."
     if not last_ms:
         told = f"There is no backup on {set_name} yet."
-    return f"{told} Plug in {' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
+    elif last_ms > now_ms:
+        told = (
+            f"The last backup to {set_name} is dated {when(last_ms)}, which is still to come: this station's clock was wrong "
+            "then, or it is wrong now. Look at the clock."
+        )
+    else:
+        told = f"The last backup to {set_name} is from {when(last_ms)}, too long ago."
+    failures = [failure for name in members if (failure := places.failure(name))]
+    how = f"Plug in {' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
+    return " ".join([told, *failures, how])
 
 
 def _swap(places: BackupPlaces, name: str, members: list[str], now_ms: int) -> list[str]:
@@ -180,10 +188,9 @@ class BackupWatch:
         if not due(self._clock.now_ms(), last_ms or None, round(min(every) * 1000)):
             return None
         try:
-            name = self._places.resolve(set_name)
-            report = self._backups.backup(name, read_back=True)
+            name, report = self._backups.backup_in_turn(set_name, read_back=True)
         except UnavailableError as error:
-            self._note_away(set_name, str(error))
+            self._note_away(set_name, error)
             return None
         self._away.pop(set_name, None)
         self._say(name, report)
@@ -211,10 +218,17 @@ class BackupWatch:
         settings = self._places.settings(name)
         return settings.every is None or (settings.rotate or name) in self._looked
 
-    def _note_away(self, set_name: str, reason: str) -> None:
+    def _note_away(self, set_name: str, error: UnavailableError) -> None:
+        reason = str(error)
         if self._away.get(set_name) != reason:
             self._away[set_name] = reason
-            log.info("the backup to %s is due and waits: %s", set_name, reason)
+            failed = any(self._places.failure(name) for name in self._places.sets()[set_name])
+            log.log(
+                logging.WARNING if failed else logging.INFO,
+                "the backup to %s is due and waits: %s",
+                set_name,
+                reason,
+            )
 
     def _say(self, name: str, report: SnapshotReport) -> None:
         if report.snapshots:

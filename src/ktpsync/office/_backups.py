@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ktpsync import backup, packet
-from ktpsync.errors import ConfigError, UnavailableError, UnknownDestinationError
+from ktpsync.errors import BackendError, ConfigError, UnavailableError, UnknownDestinationError
 from ktpsync.office._backup_places import BackupPlaces
 from ktpsync.office._offload import Offload
 
@@ -119,6 +119,33 @@ class Backups:
             )
             fresh = report.packs if read_back or self.offload.low else ()
             return evolve(report, found=tuple(self._sample(name, repository, report, fresh)))
+
+    def backup_in_turn(
+        self, name: str, progress: ProgressCallback | None = None, *, read_back: bool = False
+    ) -> tuple[str, SnapshotReport]:
+        """Make the backup that a name means; of those that take turns, the next one at hand where one fails.
+
+        Returns:
+            The backup that was made, and how; its warnings name those that failed.
+
+        Raises:
+            UnknownDestinationError: There is none of this name.
+            BackendError: None could be made.
+        """
+        failed: dict[str, BackendError] = {}
+        for member in self.places.in_turn(name):
+            try:
+                report = self.backup(member, progress, read_back=read_back)
+            except BackendError as error:
+                self.places.note_try(member, error)
+                failed[member] = error
+            else:
+                self.places.note_try(member, None)
+                passed = tuple(f"{error} The backup went to {member} instead." for error in failed.values())
+                return member, evolve(report, warnings=(*report.warnings, *passed))
+        if len(failed) > 1:
+            raise UnavailableError("\n".join(str(error) for error in failed.values()))
+        raise next(iter(failed.values()))
 
     def verify(
         self,

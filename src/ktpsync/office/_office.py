@@ -480,14 +480,16 @@ class Office:
     def backup(self, name: str, *, progress: ProgressCallback | None = None) -> SnapshotReport:
         """Copy what is new to a backup repository, made at the first time.
 
+        Of backups that take turns, the one that is due and at hand is made; if it fails, the next one at hand, with a
+        warning in the report.
+
         Raises:
             UnknownDestinationError: There is no backup of this name.
             RepositoryError: Another repository is in its place.
             BackendError: The place cannot be reached; earlier snapshots stay.
         """
-        name = self._backups.places.resolve(name)
-        report = self._backups.backup(name, progress)
-        self._finished(name, report)
+        made, report = self._backups.backup_in_turn(name, progress)
+        self._finished(made, report)
         return report
 
     def backup_states(self) -> list[BackupState]:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import files
-from ktpsync.backends.disk._marker import read_marker_on_device
+from ktpsync.backends.disk._marker import NoMarkerError, read_marker_on_device
 from ktpsync.backends.disk._mounted import folders_marked
 from ktpsync.errors import UnavailableError, WrongDiskError
 
@@ -52,6 +52,9 @@ class Binding:
                     continue
                 try:
                     marker, device = read_marker_on_device(folder)
+                except NoMarkerError as error:
+                    problem = problem or (error if wanted is None else self._not_plugged_in(folder, wanted))
+                    continue
                 except WrongDiskError as error:
                     problem = problem or error
                     continue
@@ -74,15 +77,19 @@ class Binding:
             case [folder]:
                 return folder
             case []:
-                raise problem or WrongDiskError(
-                    f"{self._name}: the disk {self._called(wanted)} is not plugged in. Plug it in; `ktpsync disk list` shows those "
-                    "that are."
-                )
+                raise problem or self._not_plugged_in(None, wanted)
             case folders:
                 raise WrongDiskError(
                     f"{self._name}: {len(folders)} disks carry the marker {wanted}: "
                     f"{', '.join(str(folder) for folder in folders)}. One is a copy of the other: unplug one."
                 )
+
+    def _not_plugged_in(self, folder: Path | None, wanted: str) -> WrongDiskError:
+        where = "" if folder is None else f" No marked disk at {folder}."
+        return WrongDiskError(
+            f"{self._name}: the disk {self._called(wanted)} is not plugged in.{where} Plug in the right disk; "
+            "`ktpsync disk list` shows those that are plugged in."
+        )
 
     def _wanted(self) -> str | None:
         if self._uuid is None and self._file is not None and self._file.exists():

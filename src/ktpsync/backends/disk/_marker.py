@@ -95,7 +95,7 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
-        raise WrongDiskError(
+        raise NoMarkerError(
             f"No marked disk at {path}. Plug in the right disk; to use a new one, run `ktpsync disk init {path}`."
         ) from None
     except OSError as error:
@@ -110,6 +110,10 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         raise WrongDiskError(
             f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it."
         ) from None
+
+
+class NoMarkerError(WrongDiskError):
+    """There is no marker at the path: nothing is plugged in, or a disk that was never marked."""
 
 
 class _UnknownKindError(Exception):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import socket
+import socketserver
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -26,8 +28,11 @@ from ktpsync.errors import (
     UnsupportedError,
 )
 from ktpsync.plugins import (
+    BackendContext,
     Capability,
     CentralBackend,
+    FolderBackend,
+    FolderEntry,
     Health,
     Holding,
     HoldingState,
@@ -36,12 +41,14 @@ from ktpsync.plugins import (
     StatusChange,
     StatusPage,
     StorageBackend,
+    digest_of,
     valid_key,
 )
 from ktpsync.testing import CentralContract, StorageContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from ktpsync.packet import SealedPacket
 
@@ -472,6 +479,248 @@ for _caught_by, _made in (
     _tests.caught_by = tuple(dict.fromkeys((*_tests.caught_by, _caught_by)))
     globals()[_tests.__name__] = _tests
 del _tests
+
+
+class Shelf(FolderBackend):
+    """Storage in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(BackendContext(name="shelf"), "the shelf")
+        self.folder = folder
+
+    def look(self, path: str) -> FolderEntry:
+        """Describe."""
+        found = (self.folder / path).stat()
+        modified = datetime.fromtimestamp(found.st_mtime, UTC)
+        is_folder = (self.folder / path).is_dir()
+        return FolderEntry(path=path, is_folder=is_folder, size=found.st_size, modified=modified)
+
+    def entries(self, folder: str) -> Iterator[FolderEntry]:
+        """List."""
+        for path in (self.folder / folder).iterdir():
+            yield self.look(str(path.relative_to(self.folder)))
+
+    def read(self, path: str, into: BinaryIO) -> None:
+        """Read."""
+        with (self.folder / path).open("rb") as file:
+            digest_of(file, into)
+
+    def write(self, path: str, source: BinaryIO, size: int) -> None:
+        """Write."""
+        with (self.folder / path).open("wb") as file:
+            assert digest_of(source, file)[0] == size
+
+    def rename(self, path: str, to: str) -> None:
+        """Rename."""
+        (self.folder / path).rename(self.folder / to)
+
+    def remove(self, path: str) -> None:
+        """Remove."""
+        (self.folder / path).unlink()
+
+    def make_folder(self, path: str) -> None:
+        """Make."""
+        (self.folder / path).mkdir(exist_ok=True)
+
+
+class OnAShelf(StorageContract):
+    """The contract on what is kept as files."""
+
+    made: ClassVar[type[Shelf]] = Shelf
+    caught_by: ClassVar[tuple[str, ...]] = ()
+    destination_name = "shelf"
+
+    @pytest.fixture
+    def served_folder(self, tmp_path: Path) -> Path:
+        """Return a new folder."""
+        (tmp_path / "shelf").mkdir()
+        return tmp_path / "shelf"
+
+    @pytest.fixture
+    def backend(self, served_folder: Path) -> Shelf:
+        """Return a new one."""
+        return self.made(served_folder)
+
+
+class TestShelf(OnAShelf):
+    """Right: nothing may fail."""
+
+
+class LeavingUploads(Shelf):
+    def remove(self, path: str) -> None:
+        raise UnavailableError(f"{path} stays.")
+
+
+class ListingUnfinished(Shelf):
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        for path in self.folder.rglob("*"):
+            key = str(path.relative_to(self.folder))
+            if path.is_file() and key.startswith(prefix):
+                yield self._info(self.look(key))
+
+
+class HidingThatItIsAway(Shelf):
+    def _there(self) -> None:
+        """Believe it."""
+
+
+class Nameless(Shelf):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.name = "backend"
+
+
+for _caught_by, _shelf in (
+    ("test_nothing_unfinished_stays", LeavingUploads),
+    ("test_what_is_unfinished_is_not_listed", ListingUnfinished),
+    ("test_a_place_that_is_away_is_not_empty", HidingThatItIsAway),
+    ("test_messages_begin_with_the_name_of_the_destination", Nameless),
+):
+    globals()[f"Test{_shelf.__name__}"] = type(
+        f"Test{_shelf.__name__}", (OnAShelf,), {"made": _shelf, "caught_by": (_caught_by,)}
+    )
+
+
+class WireServer(socketserver.ThreadingTCPServer):
+    """Gives and takes objects over TCP: a line of what, key and size, then the bytes."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.objects: dict[str, tuple[bytes, datetime]] = {}
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: lines drop here."""
+
+
+class Answers(socketserver.StreamRequestHandler):
+    server: WireServer
+
+    def handle(self) -> None:
+        what, key, size = self.rfile.readline().decode().split()
+        answer = b""
+        if what == "get":
+            answer = self.server.objects[key][0]
+        elif what in ("put", "take"):
+            data = self.rfile.read(int(size))
+            if what == "take" or len(data) == int(size):
+                self.server.objects.setdefault(key, (data, datetime.now(UTC)))
+        self.wfile.write(b"%d\n" % len(answer) + answer)
+
+
+class Wire(Memory):
+    """Right too, over a line."""
+
+    timeout: ClassVar[float | None] = 2.0
+    sending: ClassVar[str] = "put"
+
+    def __init__(
+        self, trouble: type[Exception] | None = None, server: WireServer | None = None, port: int = 0
+    ) -> None:
+        super().__init__(trouble)
+        self.port = port
+        if server is not None:
+            self.objects = server.objects
+
+    def ask(self, what: str, body: bytes = b"") -> bytes:
+        """Return what the server answers."""
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout) as line,
+                line.makefile("rwb") as file,
+            ):
+                file.write(f"{what} {len(body)}\n".encode() + body)
+                file.flush()
+                announced = file.readline()
+                answer = file.read()
+        except OSError as error:
+            raise UnavailableError(f"The line dropped: {error}.") from error
+        if not announced:
+            raise UnavailableError("The line dropped.")
+        return self.whole(answer, int(announced))
+
+    def whole(self, answer: bytes, size: int) -> bytes:
+        """Refuse less than was announced."""
+        if len(answer) != size:
+            raise UnavailableError("The line dropped in the middle.")
+        return answer
+
+    def check(self) -> Health:
+        self.reach()
+        if self.port:
+            self.ask("check -")
+        return Health(summary="Well.")
+
+    def store(self, key: str, data: bytes) -> bytes:
+        self.ask(f"{self.sending} {key}", data)
+        return self.objects[key][0]
+
+    def open(self, key: str) -> BinaryIO:
+        self.stat(key)
+        return io.BytesIO(self.ask(f"get {key}"))
+
+
+class OverWire(Storage):
+    """The contract over a line."""
+
+    made: ClassVar[type[Wire]]  # type: ignore[assignment]
+
+    @pytest.fixture
+    def server(self) -> Iterator[WireServer]:
+        """Serve."""
+        with WireServer() as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            yield server
+            server.shutdown()
+            thread.join()
+
+    @pytest.fixture
+    def backend(self, server: WireServer) -> Wire:
+        """Return a new one."""
+        return self.made(None, server, server.server_address[1])
+
+    @pytest.fixture
+    def through_line(self, server: WireServer) -> tuple[int, Callable[[int], Wire]]:
+        """Return what a bad line is put between."""
+        return server.server_address[1], lambda port: self.made(None, server, port)
+
+
+class TestWire(OverWire):
+    """Right: nothing may fail."""
+
+    made = Wire
+
+
+class WaitingForEver(Wire):
+    timeout = None
+
+
+class TestWaitingForEver(OverWire):
+    made = WaitingForEver
+    patience = 0.3
+    caught_by = ("test_a_silent_server_is_unavailable",)
+
+
+class GivingHalf(Wire):
+    def whole(self, answer: bytes, size: int) -> bytes:  # noqa: ARG002 - that is its mistake
+        return answer
+
+
+class TestGivingHalf(OverWire):
+    made = GivingHalf
+    caught_by = ("test_a_line_that_drops_is_told_while_an_object_is_read",)
+
+
+class KeepingHalf(Wire):
+    sending = "take"
+
+
+class TestKeepingHalf(OverWire):
+    made = KeepingHalf
+    caught_by = ("test_a_line_that_drops_leaves_no_object",)
 
 
 class MemoryCentre(CentralBackend):

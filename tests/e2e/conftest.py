@@ -3,108 +3,18 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import socket
-import struct
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from attrs import define, field
+
+from ktpsync.testing import BadLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ktpsync.packet import SealedPacket
-
-
-@define
-class BadLine:
-    """A TCP proxy that ends each connection after so many bytes from the client.
-
-    Args:
-        port: Where the centre is.
-        drop_after: Bytes from the client after which the connection ends; 0 means never.
-        reset: Whether it ends with a reset instead of an orderly end.
-    """
-
-    port: int
-    drop_after: int = 0
-    reset: bool = False
-    up: int = 0
-    connections: int = 0
-    _lock: threading.Lock = field(factory=threading.Lock)
-    _listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)))
-    _threads: list[threading.Thread] = field(factory=list)
-
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._run(self._accept)
-
-    def stop(self) -> None:
-        """End all."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, target: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                # As on a thin line, only little is under way at a time.
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-                server = socket.create_connection(("127.0.0.1", self.port))
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-                self._run(self._serve, client, server)
-
-    def _serve(self, client: socket.socket, server: socket.socket) -> None:
-        down = threading.Thread(target=self._carry_down, args=(client, server), daemon=True)
-        down.start()
-        self._carry_up(client, server)
-        down.join()
-        # Only now: a number of a closed socket is given to the next one, under a thread that still reads it.
-        for end in (client, server):
-            if self.reset:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            end.close()
-
-    def _carry_up(self, client: socket.socket, server: socket.socket) -> None:
-        carried = 0
-        with contextlib.suppress(OSError):
-            while not self.drop_after or carried < self.drop_after:
-                limit = min(8192, self.drop_after - carried) if self.drop_after else 8192
-                data = client.recv(limit)
-                if not data:
-                    break
-                carried += len(data)
-                with self._lock:
-                    self.up += len(data)
-                server.sendall(data)
-        self._end(client, server)
-
-    def _carry_down(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := server.recv(8192):
-                client.sendall(data)
-        self._end(client, server)
-
-    def _end(self, *ends: socket.socket) -> None:
-        for end in ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RD if self.reset else socket.SHUT_RDWR)
 
 
 @pytest.fixture

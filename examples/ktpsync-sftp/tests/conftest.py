@@ -24,4 +24,11 @@ def server(tmp_path_factory):
     (keys / "authorized").write_text(user_key + "\n")
     arguments = ("--user", "office", "--pass", "right", "--authorized-keys", keys / "authorized")
     with rclone_server("sftp", folder, *arguments, "--key", keys / "host") as port:
-        yield {"host": "127.0.0.1", "port": port, "host_key": host_key, "user": "office", "keys": keys}
+        yield {
+            "host": "127.0.0.1",
+            "port": port,
+            "host_key": host_key,
+            "user": "office",
+            "keys": keys,
+            "served": folder,
+        }

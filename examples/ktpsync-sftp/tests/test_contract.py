@@ -12,7 +12,7 @@ from ktpsync.testing import StorageContract, made_up_packet
 
 def connect(server, **changed):
     """Return a backend, with settings changed."""
-    settings = {name: value for name, value in server.items() if name != "keys"}
+    settings = {name: value for name, value in server.items() if name not in {"keys", "served"}}
     settings = {**settings, "password": Secret("right"), "folder": "/", **changed}
     return SftpBackend(SftpSettings(**settings), BackendContext(name="test"))
 
@@ -28,11 +28,27 @@ def new_folder(server):
 class TestSftp(StorageContract):
     """Everything that a storage backend must do, inherited."""
 
+    destination_name = "test"
+
     @pytest.fixture
-    def backend(self, server):
-        """Return a backend connected to a new folder on the server."""
-        with connect(server, folder=new_folder(server)) as backend:
+    def served_folder(self, server):
+        """Return a new folder on the server, as it is on this machine."""
+        return server["served"] / new_folder(server).strip("/")
+
+    @pytest.fixture
+    def backend(self, server, served_folder):
+        """Return a backend connected to it."""
+        with connect(server, folder=f"/{served_folder.name}") as backend:
             yield backend
+
+    @pytest.fixture
+    def through_line(self, server, served_folder):
+        """Return the server's port, and what connects through another one."""
+
+        def through(port):
+            return connect(server, port=port, folder=f"/{served_folder.name}", timeout=2)
+
+        return server["port"], through
 
     @pytest.fixture
     def unreachable_backend(self, server):

@@ -19,6 +19,8 @@ def connect(port, folder="", password="right"):
 class TestWebdav(StorageContract):
     """Everything that a storage backend must do, inherited."""
 
+    destination_name = "test"
+
     @pytest.fixture
     def served_folder(self, served):
         """Return a new folder on the server."""
@@ -31,6 +33,11 @@ class TestWebdav(StorageContract):
         """Return a backend connected to it."""
         with connect(port, served_folder.name) as backend:
             yield backend
+
+    @pytest.fixture
+    def through_line(self, port, served_folder):
+        """Return the server's port, and what connects through another one."""
+        return port, lambda other: connect(other, served_folder.name)
 
     @pytest.fixture
     def unreachable_backend(self):

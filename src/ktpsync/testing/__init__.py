@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
+    from ktpsync.testing._bad_line import BadLine
     from ktpsync.testing._central_contract import CentralContract
     from ktpsync.testing._clock import ManualClock
     from ktpsync.testing._contract import BackendContract
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ktpsync.testing._strategies import enrollments, niks
 
 _ROOMS = {
+    "_bad_line": ("BadLine",),
     "_central_contract": ("CentralContract",),
     "_clock": ("ManualClock",),
     "_contract": ("BackendContract",),
@@ -56,6 +58,7 @@ _ROOMS = {
 
 __all__ = [
     "BackendContract",
+    "BadLine",
     "CentralContract",
     "Fault",
     "FaultyBackend",

@@ -5,23 +5,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from typing import TYPE_CHECKING
+import re
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from ktpsync.errors import (
+    AuthError,
     BackendError,
     ConflictError,
     CorruptError,
     NotFoundError,
+    RejectedError,
     UnavailableError,
     UnsupportedError,
 )
 from ktpsync.plugins import Capability, StorageBackend, packet_key
+from ktpsync.testing._bad_line import BadLine
 from ktpsync.testing._contract import BackendContract
 from ktpsync.testing._made_up import TricklingSource, breaking_source, made_up_packet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from ktpsync.plugins import Backend, ObjectInfo
 
 _ODD_KEYS = ("../a", "/a", "a/../b", "", "a//b", "a/", "a b", "ä", ".a", "a\\b", "a\n", "C:a")
@@ -34,6 +42,22 @@ class StorageContract(BackendContract):
     def backend(self) -> StorageBackend:
         """Return the storage backend under test, connected to a real and empty place."""
         raise NotImplementedError("give a fixture 'backend' in your subclass")
+
+    destination_name: ClassVar[str] = ""
+    """The name in the context that the backend gets; where it is given, messages must begin with it."""
+
+    patience: ClassVar[float] = 60.0
+    """Seconds after which a call that still waits for a silent server is taken for one that waits for ever."""
+
+    @pytest.fixture
+    def served_folder(self) -> Path:
+        """Return the folder of this machine in which the place keeps its objects as files."""
+        return pytest.skip("there is no fixture 'served_folder'")
+
+    @pytest.fixture
+    def through_line(self) -> tuple[int, Callable[[int], StorageBackend]]:
+        """Return the server's port on 127.0.0.1, and what makes a backend of the same place at another port."""
+        return pytest.skip("there is no fixture 'through_line'")
 
     @staticmethod
     def put(backend: StorageBackend, key: str, content: bytes) -> ObjectInfo:
@@ -275,7 +299,123 @@ class StorageContract(BackendContract):
         with pytest.raises(NotFoundError):
             backend.open_part("b", 0, 1)
 
+    # --- what is left behind ---
+
+    def test_nothing_unfinished_stays(self, backend: StorageBackend, served_folder: Path) -> None:
+        """Whatever went wrong, only whole objects are in the place."""
+        before = _files(served_folder)
+        self.put(backend, "folder/a", b"first")
+        for content, announced in ((b"other", b"other"), (b"wrong", b"right")):
+            with pytest.raises(BackendError):
+                backend.put(
+                    "folder/a" if content == announced else "folder/b",
+                    io.BytesIO(content),
+                    size=5,
+                    sha256=hashlib.sha256(announced).hexdigest(),
+                )
+        with pytest.raises(OSError, match="the spool's disk failed"):
+            backend.put("folder/b", breaking_source(b"x" * 300_000, 200_000), size=300_000, sha256="0" * 64)  # type: ignore[arg-type]
+
+        def put(number: int) -> None:
+            with contextlib.suppress(ConflictError):
+                self.put(backend, "folder/c", bytes([65 + number]) * 1000)
+
+        self._at_once(4, put)
+
+        assert sorted(info.key for info in backend.list()) == ["folder/a", "folder/c"]
+        assert len(_files(served_folder) - before) == 2  # noqa: PLR2004 - the two
+
+    def test_what_is_unfinished_is_not_listed(self, backend: StorageBackend, served_folder: Path) -> None:
+        """Names that begin with a dot are the backend's own, or the system's."""
+        self.put(backend, "folder/a", b"whole")
+        (stored,) = (path for path in _files(served_folder) if path.read_bytes() == b"whole")
+        for folder in (served_folder, stored.parent):
+            (folder / ".unfinished").write_bytes(b"half")
+
+        assert [info.key for info in backend.list()] == ["folder/a"]
+        assert [info.key for info in backend.list("folder/")] == ["folder/a"]
+
+    def test_a_place_that_is_away_is_not_empty(self, backend: StorageBackend, served_folder: Path) -> None:
+        """What cannot be seen is not gone; nothing is stored in a place that is made anew."""
+        self.put(backend, "a", b"still there")
+        drawer = served_folder.with_name(f"{served_folder.name}-away")
+        served_folder.rename(drawer)
+
+        for ask in (
+            backend.check,
+            lambda: list(backend.list()),
+            lambda: backend.stat("a"),
+            lambda: backend.open("a"),
+            lambda: self.put(backend, "a", b"still there"),
+            lambda: self.put(backend, "folder/b", b"new"),
+        ):
+            with pytest.raises(BackendError) as told:
+                ask()
+            assert not isinstance(told.value, NotFoundError | ConflictError | CorruptError)
+        drawer.rename(served_folder)
+        assert self.get(backend, "a") == b"still there"
+
     # --- trouble ---
+
+    def test_messages_begin_with_the_name_of_the_destination(self, backend: StorageBackend) -> None:
+        """An office has several."""
+        if not self.destination_name:
+            pytest.skip("there is no 'destination_name'")
+        self.put(backend, "a", b"first")
+        for ask in (
+            lambda: backend.stat("b"),
+            lambda: backend.open("b"),
+            lambda: backend.open("../b"),
+            lambda: self.put(backend, "a", b"other"),
+            lambda: backend.put("b", io.BytesIO(b"x"), size=1, sha256="0" * 64),
+        ):
+            with pytest.raises(BackendError, match=f"^{re.escape(self.destination_name)}"):
+                ask()
+
+    def test_a_silent_server_is_unavailable(
+        self, through_line: tuple[int, Callable[[int], StorageBackend]]
+    ) -> None:
+        """A call without a timeout would hold a courier for ever."""
+        port, connect = through_line
+        with (
+            ThreadPoolExecutor(1) as pool,
+            BadLine(port, silent=True) as line,
+            connect(line.own_port) as backend,
+        ):
+            asked = pool.submit(backend.check)
+            ended, _ = wait([asked], timeout=self.patience)
+            assert ended, "it waits for ever: set a timeout, a short one for this test"
+            assert isinstance(asked.exception(), UnavailableError)
+
+    def test_a_line_that_drops_is_told_while_an_object_is_read(
+        self, backend: StorageBackend, through_line: tuple[int, Callable[[int], StorageBackend]]
+    ) -> None:
+        """Half an object is never taken for the whole."""
+        port, connect = through_line
+        self.put(backend, "a", b"x" * 300_000)
+        with (
+            BadLine(port, drop_after_answer=100_000) as line,
+            connect(line.own_port) as dropped,
+            pytest.raises((BackendError, OSError)) as told,
+        ):
+            self.get(dropped, "a")
+        assert not isinstance(told.value, NotFoundError | ConflictError | AuthError | RejectedError)
+
+    def test_a_line_that_drops_leaves_no_object(
+        self, backend: StorageBackend, through_line: tuple[int, Callable[[int], StorageBackend]]
+    ) -> None:
+        """The destination is not to blame, nor the packet; the next attempt stores it."""
+        port, connect = through_line
+        with (
+            BadLine(port, drop_after=100_000) as line,
+            connect(line.own_port) as dropped,
+            pytest.raises(UnavailableError),
+        ):
+            self.put(dropped, "folder/a", b"x" * 300_000)
+
+        assert list(backend.list()) == []
+        self.put(backend, "folder/a", b"x" * 300_000)
+        assert [info.size for info in backend.list()] == [300_000]
 
     def test_an_unreachable_place_is_unavailable(self, unreachable_backend: Backend) -> None:
         """Whatever is asked of it."""
@@ -292,3 +432,7 @@ class StorageContract(BackendContract):
         ):
             with pytest.raises(UnavailableError):
                 ask()
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}

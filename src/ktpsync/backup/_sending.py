@@ -20,8 +20,6 @@ from ktpsync.backup._source import BackupSource
 from ktpsync.errors import BackendError, NotFoundError, SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ktpsync.packet import SealedPacket
 
 IN_FLIGHT: Final = 3
@@ -60,11 +58,6 @@ class Tally:
     damaged: dict[str, str] = Factory(dict)
     away: dict[str, str] = Factory(dict)
     warnings: list[str] = Factory(list)
-
-    def expect(self, packets: Iterable[SealedPacket]) -> None:
-        for packet in packets:
-            self.packets_expected += 1
-            self.bytes_expected += packet.size
 
     def add_pack(self, entry: PackEntry) -> None:
         self.packs.append(entry.name)

@@ -120,7 +120,7 @@ def backup(
 
 def _all(run: SnapshotRun, *, full: bool) -> tuple[Knowledge, Snapshot | None, list[str]]:
     known, head = run.resume()
-    run.tally.expect(run.source.uncopied(known.lineage))
+    run.tally.packets_expected, run.tally.bytes_expected = run.source.lacking(known.lineage)
     names = []
     complete = False
     while not complete:

@@ -26,6 +26,9 @@ class BackupSource(Protocol):
     def register_copy_target(self, target: str, /) -> None:
         """Begin to count which packets a target holds."""
 
+    def lacking(self, target: str, /) -> tuple[int, int]:
+        """Return how many packets a target does not hold, and their bytes: what there is to do, for the progress."""
+
     def uncopied(self, target: str, /) -> Iterator[SealedPacket]:
         """Yield the packets that a target does not hold, at a cost that follows their number."""
 

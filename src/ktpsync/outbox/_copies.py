@@ -30,6 +30,10 @@ JOIN ktpsync_packet p ON p.packet_id = d.packet_id
 WHERE d.dest = :dest AND d.state = 'open' AND d.urgent = :urgent AND (d.due_ms, d.id) > (:due, :id)
 ORDER BY d.due_ms, d.id
 """
+_LACKING = """
+SELECT COUNT(*) AS packets, COALESCE(SUM(size), 0) AS bytes FROM ktpsync_delivery
+WHERE dest = :dest AND state = 'open'
+"""
 _COPIED = """
 UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
   verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
@@ -99,6 +103,12 @@ class Copies:
     def register(self, repository: str) -> None:
         """Make a repository known; from now on each packet in the spool is one that it lacks."""
         self._destinations.register(DestinationSpec(name=COPY_PREFIX + repository, required=False), kind=COPY)
+
+    def lacking(self, repository: str) -> tuple[int, int]:
+        """Return how many packets a repository lacks, and their bytes."""
+        with self._database.read() as connection:
+            row = connection.execute(self._database.sql(_LACKING), {"dest": COPY_PREFIX + repository}).one()
+        return row.packets, int(row.bytes)
 
     def uncopied(self, repository: str) -> Iterator[SealedPacket]:
         """Yield the packets that a repository lacks, oldest first, in constant memory."""

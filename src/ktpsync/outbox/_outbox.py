@@ -606,6 +606,10 @@ class Outbox:
         """Make a backup repository known by its UUID."""
         self._copies.register(repository)
 
+    def lacking(self, repository: str) -> tuple[int, int]:
+        """Return how many packets a repository lacks, and how many bytes they have together."""
+        return self._copies.lacking(repository)
+
     def uncopied(self, repository: str) -> Iterator[SealedPacket]:
         """Yield the packets that a repository lacks. The cost follows their number, not the backlog."""
         return self._copies.uncopied(repository)

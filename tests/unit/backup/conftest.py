@@ -107,6 +107,10 @@ class FolderSource:
     def register_copy_target(self, target: str) -> None:
         self.held.setdefault(target, {})
 
+    def lacking(self, target: str) -> tuple[int, int]:
+        sizes = [packet.size for packet in self.uncopied(target)]
+        return len(sizes), sum(sizes)
+
     def uncopied(self, target: str) -> Iterator[SealedPacket]:
         for change in list(self.changes):
             if "sha256" in change and change["packet"] not in self.held[target]:

@@ -108,6 +108,7 @@ def test_nothing_that_is_done_often_reads_a_whole_table(watched: Any) -> None:
     outbox.apply_statuses("central", StatusPage(changes=[said], cursor="1", more=False))
     outbox.register_copy_target("r")
     ran.clear()  # that one happens once, and is for the whole stock
+    outbox.lacking("r")
     list(outbox.uncopied("r"))
     outbox.mark_copied("r", {packet_id: packet.sha256}, "s", verified_ms=1)
     outbox.purge(timedelta(days=1), who="nightly")

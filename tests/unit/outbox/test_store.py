@@ -298,6 +298,9 @@ def test_a_repository_follows_what_is_new(station: Any) -> None:
     third = station.submit().packet
     assert [third] == list(outbox.uncopied("r1"))
     assert {first, second, third} == set(outbox.uncopied("r2"))
+    assert (1, third.size) == outbox.lacking("r1")
+    assert (3, first.size + second.size + third.size) == outbox.lacking("r2")
+    assert (0, 0) == outbox.lacking("never seen")
     assert ["central", "usb"] == [item.destination for item in outbox.status(first.packet_id).deliveries]
 
 

@@ -111,7 +111,8 @@ def _repair(output: Output, config: Path, *, read: bool, who: str, why: str) -> 
             f"{name} could not be read: {reason} Plug it in, and run this again."
             for name, reason in report.away.items()
         )
-    output.say(f"{len(report.packets) - len(left)} packets are whole again, {len(left)} are not.")
+    whole = counted(len(report.packets) - len(left), "packet is", "packets are")
+    output.say(f"{whole} whole again; not mended: {len(left)}.")
     output.result(
         {
             "packets": [{**attrs.asdict(mended), "whole": mended.whole} for mended in report.packets],

@@ -160,7 +160,8 @@ class BackupPlaces:
         """Return when and why the last try to make a backup failed, in a sentence; ``None`` if it did not."""
         try:
             document = json.loads(self._failure_file(name).read_bytes())
-            return f"The last try on {name} failed at {when(document['at_ms'])}: {document['reason']}"
+            moment_ms, reason = document["at_ms"], document["reason"]
+            return f"The last try on {name} failed at {when(moment_ms)}: {reason}"
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

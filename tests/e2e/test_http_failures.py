@@ -92,7 +92,7 @@ def http(status: str, body: bytes = b"", kind: str = "application/json", **heade
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def problem(status: str, **document: str) -> bytes:
+def problem(status: str, **document: object) -> bytes:
     """Return an RFC 9457 answer."""
     return http(status, json.dumps(document).encode(), "application/problem+json")
 
@@ -151,6 +151,16 @@ ANSWERS = {
         problem("400 Bad Request", detail=f"NIK {NIK} of\x1b[31m Bearer the-token: the-token is used up" + "!" * 1000),
         RejectedError,
         r"NIK \[16 digits\] of \[31m Bearer \*\*\* \*\*\* is used up",
+    ),
+    "repeats the record": (
+        problem("400 Bad Request", title="Not valid.", detail=[{"input": "Dewi"}], errors=[{"value": "Dewi"}]),
+        RejectedError,
+        r"400 \(Not valid\.\): the centre refuses",
+    ),
+    "names a person": (
+        problem("422 Unprocessable Content", detail="DEWI LESTARI is there: https://c.example/?nik=1"),
+        RejectedError,
+        r"422 \(\[capitals\] is there: https://c\.example/\?\.\.\.\)",
     ),
 }  # fmt: skip
 

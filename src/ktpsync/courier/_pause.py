@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ktpsync.courier._observer import notify
-from ktpsync.outbox import plain
+from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

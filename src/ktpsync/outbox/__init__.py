@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._outbox import Outbox
-    from ktpsync.outbox._plain import plain
     from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
     from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
     from ktpsync.outbox._rewrap import RewrapReport
@@ -54,7 +53,6 @@ _ROOMS = {
     "_limits": ("Limits",),
     "_mending": ("Suspect",),
     "_outbox": ("Outbox",),
-    "_plain": ("plain",),
     "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
     "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
     "_rewrap": ("RewrapReport",),
@@ -121,7 +119,6 @@ __all__ = [
     "backoff_ms",
     "borrowed_connection",
     "failing_for_ms",
-    "plain",
     "rebuild",
     "recovered",
     "state_diagram",

@@ -10,8 +10,8 @@ from ktpsync.errors import WrongStateError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY, COPY_PREFIX
-from ktpsync.outbox._plain import plain
 from ktpsync.outbox._values import DestinationSpec
+from ktpsync.plain import plain
 from ktpsync.units import counted
 
 if TYPE_CHECKING:

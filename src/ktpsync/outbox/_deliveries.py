@@ -10,9 +10,9 @@ from attrs import frozen
 from ktpsync.clock import utc_text
 from ktpsync.errors import ConfigError, UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._plain import plain
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
+from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

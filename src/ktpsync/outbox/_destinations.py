@@ -22,8 +22,8 @@ from ktpsync.outbox._breaker import (
     probe_due,
     probing,
 )
-from ktpsync.outbox._plain import plain
 from ktpsync.outbox._values import Delivered, DestinationState, Returned
+from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,10 +11,10 @@ from attrs import frozen
 from ktpsync.errors import SpoolError, UnknownPacketError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._examine import wrong_with
-from ktpsync.outbox._plain import plain
 from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._states import DAMAGED
+from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

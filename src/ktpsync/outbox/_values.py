@@ -7,10 +7,10 @@ from datetime import datetime
 
 from attrs import Factory, field, frozen
 
-from ktpsync.outbox._plain import plain
 from ktpsync.outbox._receipts import checked_receipt
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.packet import SealedPacket
+from ktpsync.plain import plain
 from ktpsync.plugins import Receipt, StatusChange
 
 

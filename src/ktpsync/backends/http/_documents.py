@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ktpsync.plain import anonymous
 from ktpsync.plugins import Holding, HoldingState, Receipt, StatusChange, StatusPage
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def receipt_of(document: Mapping[str, object]) -> Receipt:
         sha256=str(document["sha256"]),
         size=int(str(document["size"])),
         stored_at=_moment(document["stored_at"]),
-        location=str(document.get("location", "")),
+        location=anonymous(str(document.get("location", ""))),
     )
 
 

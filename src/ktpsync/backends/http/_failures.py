@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -23,6 +22,7 @@ from urllib3.exceptions import (
 )
 
 from ktpsync.errors import AuthError, ConflictError, RejectedError, ThrottledError, UnavailableError
+from ktpsync.plain import anonymous
 from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ _COMPLETED_TYPE: Final = "https://iana.org/assignments/http-problem-types#comple
 
 _TAKEN_OVER_TYPE: Final = "urn:ktpsync:problem:upload-taken-over"
 
-_LONGEST_DETAIL: Final = 300
 _AGAIN: Final = "It is tried again by itself."
-_SIXTEEN_DIGITS: Final = re.compile(r"\d{16}")
-_CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)\s+\S+")
 
 # X509_V_ERR_... of OpenSSL (x509_vfy.h)
 _NOT_YET_VALID: Final = 9
@@ -88,11 +85,10 @@ class Peer:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def plain(self, text: str) -> str:
-        """Return somebody else's text fit to be shown: no secrets, no NIK, no control characters, not too long."""
+        """Return somebody else's text fit to be shown: no secrets, no persons, no control characters, not too long."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        text = _SIXTEEN_DIGITS.sub("[16 digits]", _CREDENTIALS.sub(r"\1 ***", text))
-        return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_DETAIL].strip()
+        return anonymous(text)
 
 
 def failure_of(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  # noqa: PLR0911 - one return a cause
@@ -317,11 +313,14 @@ def _portal(peer: Peer, status: int | None = None) -> UnavailableError:
 
 
 def _problem(answer: BaseHTTPResponse) -> tuple[str, str]:
+    """Return a problem's type and its words (RFC 9457); other members, which may repeat what was sent, are not read."""
     if not answer.headers.get("Content-Type", "").startswith("application/problem+json"):
         return "", ""
     try:
         document = json.loads(answer.data)
-        detail = str(document.get("detail") or document.get("title") or "")
-        return str(document.get("type", "")), detail
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
         return "", ""
+    if not isinstance(document, dict):
+        return "", ""
+    texts = {name: value for name, value in document.items() if isinstance(value, str)}
+    return texts.get("type", ""), texts.get("detail") or texts.get("title", "")

@@ -35,6 +35,7 @@ from ktpsync.errors import (
     ThrottledError,
     UnavailableError,
 )
+from ktpsync.plain import anonymous
 from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
     match error:
         case SSLError():
             return (
-                f"the storage's certificate is not trusted ({error}). Check this machine's clock and the setting "
+                f"the storage's certificate is not trusted ({anonymous(str(error))}). Check this machine's clock and the setting "
                 "ca_file; somebody else may be answering."
             )
         case ProxyConnectionError():
@@ -194,11 +195,11 @@ def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
                 "on this machine), or the setting endpoint is wrong."
             )
         case _:
-            return f"the exchange with the storage failed: {error}."
+            return f"the exchange with the storage failed: {anonymous(str(error))}."
 
 
 def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # noqa: C901, PLR0911 - one return a kind
-    code, status = error_code(error), status_of(error)
+    code, status = anonymous(error_code(error)), status_of(error)
     said, bucket = f"{place.name}: {what}: the storage answered {code or status}", place.bucket
     skew = _skew_seconds(error, place.clock)
     if code in _CLOCK or (400 <= status <= 403 and abs(skew) > _SKEW_SECONDS):  # noqa: PLR2004 - "you are not welcome"
@@ -241,7 +242,7 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
         return UnavailableError(
             f"{said}: somebody else is changing it at the moment. It is tried again by itself."
         )
-    reason = error.response.get("Error", {}).get("Message", "no reason given")
+    reason = anonymous(error.response.get("Error", {}).get("Message", "no reason given"))
     return RejectedError(f"{said}: {reason}. See its reason, correct, and requeue.")
 
 

@@ -1,0 +1,65 @@
+"""What services say is shown and kept without what tells a person or opens a door."""
+
+from __future__ import annotations
+
+import pytest
+
+from ktpsync.plain import anonymous, plain
+
+NIK = "3578014405920001"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"NIK {NIK} is known", "NIK [16 digits] is known"),
+        ("NIK 3578-0144 0592.0001 is known", "NIK [16 digits] is known"),
+        ("nama: Dewi Lestari, ditolak", "nama: ***, ditolak"),
+        ("full_name='Dewi Lestari'; refused", "full_name=***; refused"),
+        ("the record of DEWI LESTARI is held", "the record of [capitals] is held"),
+        ("SRI WAHYUNI, S.PD has one already", "[capitals] has one already"),
+        ("born 14-05-1992 or 1992-05-14 in Surabaya", "born [date] or [date] in Surabaya"),
+        ("call +62 812-3456-7890 or 0812 3456 7890", "call [phone] or [phone]"),
+        ("write to dewi.lestari@example.co.id", "write to [e-mail]"),
+        ("see https://siti:pw@centre.example/find?nik=1&name=x for more", "see https://centre.example/find?... for more"),
+        ("with url: /v1/statuses?after=abc (refused)", "with url: /v1/statuses?... (refused)"),
+        ("Bearer abc.def is no token", "Bearer *** is no token"),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJkZXdpIn0. has expired", "*** has expired"),
+        ("client_secret=hunter2 is wrong", "client_secret=*** is wrong"),
+        ("one\r\ntwo\x1b[31m\u202ethree\x00", "one two [31m three"),
+    ],
+)  # fmt: skip
+def test_what_a_service_repeats_is_masked(said: str, shown: str) -> None:
+    """Numbers, names, addresses, credentials, and whatever would play with the screen."""
+    assert shown == anonymous(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The packet 01a21309-9f7c-707f-acce-0489d152f294 is not signed by a station that is known.",
+        "Packet has SHA-256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "PRINT_READY_RECORD since 2026-05-17T01:00:00Z",
+        "The field biodata.full_name is empty; see https://centre.example/rules/12#names",
+        "Wait 3600 seconds, until 10:30 or 17.30; 300000 bytes of 67108864",
+        "NIK belum terdaftar. Periksa data, lalu kirim lagi!",
+    ],
+)
+def test_what_an_office_needs_stays(said: str) -> None:
+    """Packets, digests, moments, statuses, fields."""
+    assert said == anonymous(said)
+
+
+@pytest.mark.parametrize("clean", [plain, anonymous])
+def test_a_text_is_short_however_long_it_came(clean: object) -> None:
+    """A page of a stack trace is no reason; a number at the cut is not half shown."""
+    assert callable(clean)
+    for long in ("word " * 40_000, "x" * 200_000, "a@" * 100_000, "?a=" * 70_000, "A B " * 50_000):
+        assert len(clean(long)) <= 500
+    for start in range(1980, 2001):
+        assert "35780" not in clean(f"Bearer {'x' * (start - 7)} {NIK}")
+
+
+def test_an_official_is_named() -> None:
+    """What people of the office write about themselves stays, but for numbers of persons."""
+    assert "SITI AMINAH, siti@example.id, [16 digits]" == plain(f"SITI AMINAH,\nsiti@example.id, {NIK}")

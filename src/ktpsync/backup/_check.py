@@ -46,6 +46,7 @@ from ktpsync.errors import (
 )
 from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import ObjectInfo
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from ktpsync.backup._repository import Snapshot
@@ -354,6 +355,6 @@ class Check:
         extra = sorted(self.objects.keys() - named)
         if extra:
             self.notes.append(
-                f"{len(extra)} files belong to no snapshot, such as {extra[0]}: an interrupted or running "
+                f"{counted(len(extra), 'file belongs', 'files belong')} to no snapshot, such as {extra[0]}: an interrupted or running "
                 "backup left them, or a snapshot was taken away."
             )

@@ -8,6 +8,7 @@ from enum import Enum
 from attrs import frozen
 
 from ktpsync.errors import DamagedBackupError
+from ktpsync.units import counted
 
 OpenPacket = Callable[[str, bytes], object]
 """Opens sealed bytes that should be those of a packet id, and raises where they are not."""
@@ -99,8 +100,9 @@ class VerifyReport:
         """
         if self.problems:
             raise DamagedBackupError(
-                f"The backup repository {self.repository} is damaged in {len(self.problems)} places, "
-                f"{len(self.damaged_packets)} packets among them. Bring good copies with "
+                f"The backup repository {self.repository} is damaged in "
+                f"{counted(len(self.problems), 'place', 'places')}, with "
+                f"{counted(len(self.damaged_packets), 'packet', 'packets')} among them. Bring good copies with "
                 "`ktpsync verify --repair-from`, and make a backup to another disk.",
                 damaged=[str(problem) for problem in self.problems],
             )

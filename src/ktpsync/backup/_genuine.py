@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ktpsync.backup._documents import manifest_key
 from ktpsync.backup._findings import Problem
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -72,7 +73,7 @@ def signer_problems(
         else:
             others[snapshot.signer.key_id] += 1
     notes += [
-        f"{count} snapshots are those of another station, with key {key_id}."
+        f"{counted(count, 'snapshot is', 'snapshots are')} of another station, with key {key_id}."
         for key_id, count in others.items()
     ]
 

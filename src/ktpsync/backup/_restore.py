@@ -20,6 +20,7 @@ from ktpsync.errors import (
     NoMatchingIdentityError,
     RestoreError,
 )
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from ktpsync.age import Identity
@@ -73,8 +74,9 @@ class RestoreReport:
         """
         if not self.ok:
             raise DamagedBackupError(
-                f"{len(self.packet_ids)} packets were restored, {len({*self.damaged, *self.missing})} could not "
-                "be: look for another copy of them on other disks and at the centre.",
+                f"{counted(len(self.packet_ids), 'packet was', 'packets were')} restored, "
+                f"{len({*self.damaged, *self.missing})} could not be: look for another copy on other disks and at the "
+                "centre.",
                 damaged=[*self.problems, *self.damaged, *self.missing],
             )
 

@@ -12,6 +12,7 @@ from ktpsync.backup._pack import PACK_SIZE
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
 from ktpsync.backup._run import SnapshotRun
 from ktpsync.clock import Clock, SystemClock
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,4 +153,4 @@ def _report(run: SnapshotRun, known: Knowledge, head: Snapshot | None, names: li
 def _away(run: SnapshotRun) -> list[str]:
     """Return that packets could not be copied because their bytes are elsewhere, once for all of them."""
     away = list(run.tally.away.values())
-    return [f"{len(away)} packets were not copied. {away[0]}"] if away else []
+    return [f"{counted(len(away), 'packet was', 'packets were')} not copied. {away[0]}"] if away else []

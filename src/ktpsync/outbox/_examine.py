@@ -8,6 +8,7 @@ from attrs import frozen
 
 from ktpsync.errors import OutboxDamagedError, SpoolError
 from ktpsync.outbox._orphans import ORPHAN_AGE_MS
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,9 +94,9 @@ class Examiner:
         old = set(self._spool.old_files(self._clock.now_ms() - ORPHAN_AGE_MS)) & set(lacking)
         young = len(lacking) - len(old)
         if young:
-            yield f"{young} files of the last 24 hours have no row: submissions under way or rolled back."
+            yield f"{counted(young, 'file', 'files')} of the last 24 hours without a row: submissions under way or rolled back."
         if old:
-            yield f"{len(old)} files older than 24 hours have no row; the service removes them."
+            yield f"{counted(len(old), 'file', 'files')} older than 24 hours without a row; the service removes such files."
         for path in self._spool.foreign_files():
             yield f"{path} is not a packet's file."
 

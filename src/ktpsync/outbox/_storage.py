@@ -13,6 +13,7 @@ from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY_PREFIX
 from ktpsync.outbox._views import created_ms
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -129,7 +130,7 @@ class Storage:
         age = 0.0 if oldest_ms is None else (self._clock.now_ms() - oldest_ms) / _DAY_MS
         if longest is not None and age > longest:
             raise StationFullError(
-                f"The oldest packet has been waiting for {age:.0f} days and {longest:g} are allowed. Nothing was "
+                f"The oldest packet has been waiting for {counted(round(age), 'day', 'days')} and {longest:g} are allowed. Nothing was "
                 "stored; see why the destinations take nothing and whether this machine's clock is right, or raise "
                 "the limit."
             )
@@ -209,7 +210,7 @@ class Storage:
                 f"At the pace of the last week the disk of the spool is full in {days_left:.1f} days."
             )
         if oldest_ms is not None and (age := (now_ms - oldest_ms) / _DAY_MS) > self._limits.warn_age_days:
-            warnings.append(f"The oldest packet has been waiting for {age:.0f} days.")
+            warnings.append(f"The oldest packet has been waiting for {counted(round(age), 'day', 'days')}.")
         return StorageView(free=free, per_day=per_day, days_left=days_left, warnings=tuple(warnings))
 
     def purge(self, *, retention_ms: int, who: str) -> list[str]:

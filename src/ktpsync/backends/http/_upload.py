@@ -114,8 +114,8 @@ class Uploader:
                 broken, position = error, None
                 stuck += _weight(error)
         raise UnavailableError(
-            f"{self._line.peer.name}: the line broke {_BREAKS} times over packet {packet.packet_id}, of which {furthest} "
-            "bytes arrived. It goes on from there by itself."
+            f"{self._line.peer.name}: the line broke {_BREAKS} times over packet {packet.packet_id}, of which "
+            f"{amount(furthest)} arrived. It goes on from there by itself."
         )
 
     def _send(self, packet: SealedPacket, position: _Position) -> BaseHTTPResponse:

@@ -16,7 +16,7 @@ from ktpsync.errors import KtpsyncError
 from ktpsync.files import sha256_of
 from ktpsync.office import init_office
 from ktpsync.testing import make_enrollment
-from ktpsync.units import amount
+from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,12 +175,16 @@ def _restore_elsewhere(
 ) -> int:
     new = folder / "new-machine"
     restored = ktpsync.restore(folder / "usb-a", into=new, identity=recovery)
-    output.say(f"11. Restored on a new machine with the recovery key: {len(restored.packet_ids)} packets.")
+    output.say(
+        f"11. Restored on a new machine with the recovery key: {counted(len(restored.packet_ids), 'packet', 'packets')}."
+    )
     config = new / "ktpsync.toml"
     _append(config, _backup_place(folder / "usb-a") + _central_place(folder, centre))
     with ktpsync.Office.open(config) as office:
         report = office.reconcile()
-        output.say(f"12. The centre is asked what it holds: {report.held} packets are marked as delivered.")
+        output.say(
+            f"12. The centre is asked what it holds: {counted(report.held, 'packet is', 'packets are')} marked as delivered."
+        )
         again = office.sync()
         if again.delivered:
             raise KtpsyncError(f"{again.delivered} packets were sent a second time.")

@@ -46,7 +46,7 @@ def test_what_the_program_reads_is_what_people_edited(po: Path) -> None:
 def test_every_message_is_still_in_the_source(po: Path, catalogue: dict[str, str]) -> None:
     """A message that was changed in the source is found here, before its translation is silently lost."""
     gone = sorted(set(catalogue) - source_templates())
-    assert [] == gone, f"these were changed in the source; change them in {po}, too{AGAIN}"
+    assert [] == gone, f"changed in the source: change or remove them in {po}, too{AGAIN}"
 
 
 def test_every_message_is_translated_with_its_values(po: Path, catalogue: dict[str, str]) -> None:

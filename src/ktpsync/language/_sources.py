@@ -1,20 +1,18 @@
 """For whoever writes messages or translates them: the templates in the source, and the catalogues.
 
-``python -m ktpsync.language._sources`` compiles each ``.po`` file to the ``.mo`` file beside it, and lists what is out
-of date; ``python -m ktpsync.language._sources id`` lists also the messages that have no translation. Needs Babel.
+``python -m ktpsync.language._sources`` lists what is out of date; ``python -m ktpsync.language._sources id`` lists also
+the messages that have no translation.
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktpsync.language._translate import DOMAIN, LOCALE
+from ktpsync.language._translate import LOCALE, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,23 +57,9 @@ def said(folder: Path = SOURCE) -> set[str]:
     return found
 
 
-def compiled(po: Path) -> bytes:
-    """Return the ``.mo`` file for a ``.po`` file."""
-    from babel.messages.mofile import write_mo  # noqa: PLC0415 - for developers only
-    from babel.messages.pofile import read_po  # noqa: PLC0415
-
-    with po.open("rb") as file:
-        catalogue = read_po(file)
-    # The time of compiling is no news.
-    catalogue.creation_date = catalogue.revision_date = datetime.fromtimestamp(0, tz=UTC)
-    out = io.BytesIO()
-    write_mo(out, catalogue)
-    return out.getvalue()
-
-
 def po_files() -> list[Path]:
-    """Return the catalogues that people edit."""
-    return sorted(LOCALE.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))
+    """Return the catalogues, each named by its language."""
+    return sorted(LOCALE.glob("*.po"))
 
 
 def _template(node: ast.JoinedStr) -> str:
@@ -116,21 +100,14 @@ def _escaped(text: str) -> str:
 
 
 def _main() -> None:
-    for po in po_files():
-        mo = compiled(po)
-        po.with_suffix(".mo").write_bytes(mo)
     known = source_templates()
-    from ktpsync.language._translate import messages  # noqa: PLC0415 - after they were compiled
-
     for po in po_files():
-        language = po.parts[-3]
-        translations = messages(po.with_suffix(".mo"))
-        for english in translations:
-            if english not in known:
-                sys.stdout.write(f"{language}: not in the source any more: {english}\n")
-        if language in sys.argv[1:]:
+        translations = messages(po)
+        for english in sorted(set(translations) - known):
+            sys.stdout.write(f"{po.stem}: not in the source any more: {english}\n")
+        if po.stem in sys.argv[1:]:
             for english in sorted(said() - set(translations)):
-                sys.stdout.write(f"{language}: no translation: {english}\n")
+                sys.stdout.write(f"{po.stem}: no translation: {english}\n")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ messages themselves are translated in the same way. Nothing is decided by this: 
 from __future__ import annotations
 
 import functools
-import gettext
+import json
 import re
 import string
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from ktpsync.language._choice import ENGLISH
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         def translated(self, language: str) -> object: ...
 
 
-DOMAIN: Final = "ktpsync"
 LOCALE: Final = Path(__file__).with_name("locale")
 
 _PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)", re.DOTALL)
@@ -58,19 +57,28 @@ def translated(what: object, language: str) -> str:
 @functools.cache
 def translator(language: str) -> Translator:
     """Return the translator into a language, with its catalogue loaded."""
-    return Translator(messages(LOCALE / language / "LC_MESSAGES" / f"{DOMAIN}.mo"))
+    return Translator(messages(LOCALE / f"{language}.po"))
 
 
-def messages(path: Path) -> Mapping[str, str]:
-    """Return the catalogue in a ``.mo`` file: English to translation."""
-    with path.open("rb") as file:
-        return read_messages(file)
-
-
-def read_messages(file: IO[bytes]) -> Mapping[str, str]:
-    """Return the catalogue in an open ``.mo`` file."""
-    catalogue = gettext.GNUTranslations(cast("Any", file))
-    known: Mapping[str, str] = vars(catalogue)["_catalog"]
+def messages(path: Path) -> dict[str, str]:
+    """Return the catalogue in a gettext ``.po`` file: English to translation, both as templates."""
+    known: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    field = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, _, quoted = line.partition(" ")
+        if word == "msgid":
+            known[texts.get("msgid", "")] = texts.get("msgstr", "")
+            texts = {}
+        if word in {"msgid", "msgstr"}:
+            field, texts[word] = word, ""
+        elif line.startswith('"'):
+            quoted = line
+        else:
+            continue
+        texts[field] += json.loads(quoted)
+    known[texts.get("msgid", "")] = texts.get("msgstr", "")
+    # The one without English is the head of the file.
     return {english: words for english, words in known.items() if english}
 
 

@@ -26,7 +26,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── ReferenceConflictError  another enrollment has this reference
     │   ├── UnknownPacketError      no such packet in this outbox
     │   ├── UnknownDestinationError no such destination in the configuration
-    │   ├── WrongStateError         a delivery's state does not allow what a person decided
+    │   ├── WrongStateError         a delivery's or backup's state does not allow what a person decided
     │   ├── LeaseLostError          another courier holds the delivery now
     │   ├── SchemaVersionError      the database is newer than this program
     │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
@@ -200,7 +200,7 @@ class UnknownDestinationError(OutboxError):
 
 
 class WrongStateError(OutboxError):
-    """The delivery's state does not allow this decision; nothing was changed."""
+    """The state of the delivery or backup does not allow this decision; nothing was changed."""
 
 
 class LeaseLostError(OutboxError):

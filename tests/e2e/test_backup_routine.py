@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from attrs import define
 from click.testing import CliRunner
 
@@ -508,6 +509,33 @@ def test_repair_from_the_centre(place: Place) -> None:
     assert DONE == mended.exit_code
 
 
+def test_the_centre_gives_a_packet_back_to_the_spool(place: Place) -> None:
+    """The station's file and the backup's copy are damaged; `doctor --repair` asks where it was delivered."""
+    place.set_up({"usb-a": ""})
+    station = StationPublicKey.from_pem((place.folder / "office/data/keys/station.pub.pem").read_bytes())
+    settings = CentralSettings(
+        folder=place.folder / "centre", identities=[IDENTITY], tokens={"right": "3578"}, stations=[station]
+    )
+    place.office.close()
+    with running(settings) as url:
+        text = f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "right"\n'
+        place.config.write_text(place.config.read_text() + text)
+        place.office = place.open()
+        (bad,) = place.record(1)
+        assert 1 == place.office.sync().delivered
+        place.office.backup("usb-a")
+        path = place.office.outbox.spool.path(bad)
+        good = path.read_bytes()
+        path.write_bytes(good[:-1])
+        place.flip("usb-a", bad)
+
+        mended = place.run("doctor", "--repair", "--who", "siti")
+
+    assert DONE == mended.exit_code
+    assert f"Packet {bad} was damaged: a good copy from central is in its place now." in mended.stdout
+    assert good == path.read_bytes()
+
+
 def test_an_unknown_place_to_repair_from_is_named(place: Place) -> None:
     """The message lists the places there are."""
     place.set_up({"usb-a": "", "usb-b": ""})
@@ -757,6 +785,25 @@ def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: p
     )
 
     place.record(first=9)
+
+    assert 1 == spooled(place)
+
+
+def test_in_a_transaction_of_the_application_no_room_is_made_and_nobody_waits(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropping packets would wait for the very transaction that waits for it; the full disk is told at once."""
+    fill_up(place)
+    place.record()
+    place.watch().look("usb-a")
+    monkeypatch.setattr(
+        "ktpsync.outbox._storage.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
+    )
+
+    with place.office.outbox._database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE ktpsync_destination SET epoch = epoch"))
+        with pytest.raises(StationFullError):
+            place.office.submit(make_enrollment(9, size=3000), connection=connection)
 
     assert 1 == spooled(place)
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
 
-from ktpsync.errors import ConfigError, OutboxDamagedError, OutboxUnavailableError, StationFullError
+from ktpsync.errors import ConfigError
 from ktpsync.files import UseLock
+from ktpsync.outbox._direct import DirectConnections, DirectTransaction
+from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._forks import ForkedEngine
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Database:
                 f"The outbox cannot live in {self.kind}: give a SQLite path or a PostgreSQL URL."
             )
         self.address = url.render_as_string(hide_password=True)
-        self._forks = ForkedEngine(self.engine, self.address)
+        self._direct = DirectConnections(self.engine)
+        self._forks = ForkedEngine(self.engine, self.address, self._direct)
         self._forks.check()
         self._statements: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
@@ -158,39 +160,22 @@ class Database:
             OutboxDamagedError: The database is damaged.
         """
         self._forks.check()
-        with translated_errors(), self.engine.connect() as connection, connection.begin():
+        with TranslatedErrors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
-    @contextlib.contextmanager
-    def direct(self) -> Iterator[Transaction]:
+    def direct(self) -> contextlib.AbstractContextManager[Transaction]:
         """Run a transaction as :meth:`write` does, for :meth:`rows` and :meth:`change` alone.
 
-        On SQLite it goes past SQLAlchemy: its own work for one small transaction costs more than SQLite's.
+        On SQLite it goes past SQLAlchemy, whose own work for one small transaction costs more than SQLite's.
 
         Raises:
             StationFullError: The database's disk has no room; nothing was changed.
             OutboxDamagedError: The database is damaged.
         """
         if self.kind != "sqlite":
-            with self.write() as connection:
-                yield connection
-            return
+            return self.write()
         self._forks.check()
-        with translated_errors():
-            pooled = self.engine.raw_connection()
-            driver = pooled.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                yield driver
-                driver.commit()
-            except BaseException:
-                driver.rollback()
-                raise
-            finally:
-                if driver.in_transaction:
-                    pooled.invalidate()
-                pooled.close()
+        return DirectTransaction(self._direct)
 
     @contextlib.contextmanager
     def read(self, *, consistent: bool = False) -> Iterator[Connection]:
@@ -203,7 +188,7 @@ class Database:
             OutboxDamagedError: The database is damaged.
         """
         self._forks.check()
-        with translated_errors(), self.engine.connect() as connection:
+        with TranslatedErrors(), self.engine.connect() as connection:
             if self.kind == "sqlite":
                 reading = connection.execution_options(ktpsync_begin="BEGIN")
             elif consistent:
@@ -246,7 +231,7 @@ class Database:
         """
         if self.kind != "sqlite":
             return
-        with translated_errors(), self.engine.connect() as connection:
+        with TranslatedErrors(), self.engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             mode = _wal(driver)
@@ -258,6 +243,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._direct.let_go()
         self.engine.dispose()
         if self._use is not None:
             self._use.release()
@@ -266,47 +252,6 @@ class Database:
 def use_lock(database: Path) -> Path:
     """Return the file that every opened outbox on a SQLite file holds a lock on."""
     return database.with_name(f"{database.name}.in-use")
-
-
-@contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the database's words for a full disk, for damage and for no answer into ours.
-
-    Raises:
-        StationFullError: The database's disk has no room.
-        OutboxDamagedError: The database is damaged.
-        OutboxUnavailableError: The database is not to be had now.
-    """
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        driver_error = error.orig if isinstance(error, DBAPIError) else error
-        code = getattr(driver_error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL or getattr(driver_error, "sqlstate", None) == "53100":
-            raise StationFullError(
-                "The disk of the outbox's database is full. Nothing was stored; free some room and submit again."
-            ) from error
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise OutboxDamagedError(
-                f"The outbox's database is damaged ({driver_error}). It was left as it is, and the sealed packets are "
-                "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
-                "anew from them and from a backup."
-            ) from error
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or _no_answer(error):
-            raise OutboxUnavailableError(
-                f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
-                "reference nothing is stored twice. If it stays so, look whether a program keeps a transaction open, "
-                "and whether the database server runs."
-            ) from error
-        raise
-
-
-def _no_answer(error: Exception) -> bool:
-    """Whether PostgreSQL cannot be reached, takes no connection, or went away (classes 08 and 57P, 53300)."""
-    if not isinstance(error, OperationalError):
-        return False
-    state = getattr(error.orig, "sqlstate", "not of PostgreSQL")
-    return state is None or state.startswith(("08", "57P", "53300"))
 
 
 def _wal(driver: sqlite3.Connection) -> str:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from ktpsync.errors import OutboxError
+
+if TYPE_CHECKING:
+    from ktpsync.outbox._direct import DirectConnections
 
 _watched: Final[weakref.WeakSet[ForkedEngine]] = weakref.WeakSet()
 _torn: Final[set[str]] = set()
@@ -31,10 +34,12 @@ class ForkedEngine:
     Args:
         engine: The engine.
         address: What it leads to, for messages.
+        direct: What keeps connections of its pool.
     """
 
-    def __init__(self, engine: sa.Engine, address: str) -> None:
+    def __init__(self, engine: sa.Engine, address: str, direct: DirectConnections) -> None:
         self._engine = engine
+        self._direct = direct
         self._address = address
         self._working: list[sa.Pool] = []
         _watched.add(self)
@@ -54,6 +59,7 @@ class ForkedEngine:
 
     def let_go(self) -> None:
         """Close the connections that nobody uses, before a fork."""
+        self._direct.let_go()
         if self._engine.name == "sqlite":
             pools = [*self._working, self._engine.pool]
             self._working = [pool for pool in pools if isinstance(pool, sa.QueuePool) and pool.checkedout()]

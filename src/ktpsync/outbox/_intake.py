@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import ConfigError, OutboxError, PacketError, ReferenceConflictError
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._database import translated_errors
+from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
 from ktpsync.packet import parse_packet_id
@@ -187,7 +187,7 @@ class Intake:
         chained = self._database.kind == "sqlite"
         statement = _INSERT_IN_THIS_OUTBOX if chained else _INSERT
         try:
-            with translated_errors():
+            with TranslatedErrors():
                 # On SQLite nothing may be read before the first write: a caller's deferred transaction
                 # that has read an older state cannot write any more.
                 if chained or self._is_ours(connection):

@@ -1,0 +1,66 @@
+"""The databases' failures as errors that say what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, StationFullError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def translate(error: BaseException) -> None:
+    """Turn the database's words for a full disk, for damage and for no answer into ours; do nothing with others.
+
+    Raises:
+        StationFullError: The database's disk has no room.
+        OutboxDamagedError: The database is damaged.
+        OutboxUnavailableError: The database is not to be had now.
+    """
+    if not isinstance(error, DBAPIError | sqlite3.Error):
+        return
+    driver_error = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(driver_error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or getattr(driver_error, "sqlstate", None) == "53100":
+        raise StationFullError(
+            "The disk of the outbox's database is full. Nothing was stored; free some room and submit again."
+        ) from error
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        raise OutboxDamagedError(
+            f"The outbox's database is damaged ({driver_error}). It was left as it is, and the sealed packets are "
+            "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
+            "anew from them and from a backup."
+        ) from error
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or _no_answer(error):
+        raise OutboxUnavailableError(
+            f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
+            "reference nothing is stored twice. If it stays so, look whether a program keeps a transaction open, "
+            "and whether the database server runs."
+        ) from error
+
+
+class TranslatedErrors:
+    """A block whose errors are translated; see :func:`translate`."""
+
+    # A class: a generator would take as long as a statement.
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            translate(error)
+
+
+def _no_answer(error: Exception) -> bool:
+    """Whether PostgreSQL cannot be reached, takes no connection, or went away (classes 08 and 57P, 53300)."""
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", "not of PostgreSQL")
+    return state is None or state.startswith(("08", "57P", "53300"))

@@ -62,6 +62,7 @@ class Orphans:
         self.check()
         self._note()
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
+        self._spool.clear_temporaries(before_ms)
         removed = 0
         old_files = self._spool.old_files(before_ms)
         while packet_ids := list(itertools.islice(old_files, _PAGE)):

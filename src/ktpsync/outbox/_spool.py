@@ -211,13 +211,17 @@ class Spool:
             fsync_folder(path.parent)
 
     def old_files(self, before_ms: int) -> Iterator[str]:
-        """Yield the ids of packets whose files were written before a moment; clear away old temporaries."""
+        """Yield the ids of packets whose files were written before a moment."""
         for folder in self._folders():
-            remove_leftovers(folder, older_than=0, now=before_ms / 1000)
             for file in sorted(folder.iterdir()):
                 with contextlib.suppress(FileNotFoundError):
                     if file.name.endswith(_SUFFIX) and file.stat().st_mtime * 1000 < before_ms:
                         yield file.name.removesuffix(_SUFFIX)
+
+    def clear_temporaries(self, before_ms: int) -> None:
+        """Remove what writers that died before a moment left half written."""
+        for folder in self._folders():
+            remove_leftovers(folder, older_than=0, now=before_ms / 1000)
 
     def pages(self, count: int) -> Iterator[list[str]]:
         """Yield the ids of all packets that have a file here, so many at a time."""

@@ -98,6 +98,33 @@ def test_an_examination_names_each_damage(station: Any) -> None:
     assert "note.txt" in " ".join(found.notices)
 
 
+def test_an_examination_changes_no_file(station: Any) -> None:
+    """Not even what a writer that died left a year ago: the service clears it away."""
+    station.submit()
+    orphan = station.outbox.spool.path("01890a5d-ac96-774b-bcce-b302099a8057")
+    half_written = orphan.with_name(".01890a5d-ac96-774b-bcce-b302099a8157.age.17.part")
+    orphan.parent.mkdir(exist_ok=True)
+    for file in (orphan, half_written):
+        file.write_bytes(b"x")
+        os.utime(file, (0, 0))
+
+    def files() -> dict[Path, tuple[int, bytes]]:
+        return {
+            file: (file.stat().st_mtime_ns, file.read_bytes())
+            for file in station.spool.rglob("*")
+            if file.is_file()
+        }
+
+    before = files()
+    for read in (False, True):
+        station.outbox.examine(read=read)
+
+    assert before == files()
+    station.outbox.collect_orphans()
+    assert not orphan.exists()
+    assert not half_written.exists()
+
+
 @on_sqlite
 def test_a_damaged_database_is_told_wherever_it_is_met(sqlite_station: Any) -> None:
     """Reading a damaged page is not a driver's error but ours, which says what to do."""

@@ -276,6 +276,27 @@ def test_what_is_not_yet_rewrapped_is_no_damage(station: Station) -> None:
     assert DONE == run(*arguments, station.folder / "new.key").code
 
 
+def test_a_backup_with_recipients_of_its_own_tells_it_too(station: Station) -> None:
+    """Its history knows nothing of the packets' recipients; that some were rewrapped is known to the outbox."""
+    keeper = age.generate_identity()
+    text = station.config.read_text()
+    station.config.write_text(
+        text.replace("[backups.usb-a]\n", f'[backups.usb-a]\nrecipients = ["{keeper.recipient}"]\n')
+    )
+    station.reopen()
+    moving, _ = station.record(1, 2)
+    station.office.backup("usb-a")
+    (lease,) = station.office.outbox.claim("carrier", 1, 60)
+    station.change_recipients()
+    station.rewrap()
+
+    found = station.office.verify("usb-a", depth=Depth.OPEN, identities=[NEW, keeper])
+
+    assert ((), (moving,)) == (found.problems, found.older)
+    station.office.outbox.release(lease)
+    assert moving in station.office.verify("usb-a", depth=Depth.OPEN, identities=[keeper]).damaged_packets
+
+
 def test_without_a_change_of_recipients_a_packet_that_does_not_open_is_a_problem(station: Station) -> None:
     """A wrong key is not taken for a rotation that is under way; neither is a damaged packet in the middle of one."""
     station.record(1)

@@ -34,6 +34,7 @@ def verify(
     source: BackupSource | None = None,
     share: float | None = None,
     packs: Collection[str] = (),
+    former: Callable[[], bool] | None = None,
     clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> VerifyReport:
@@ -52,6 +53,8 @@ def verify(
         share: Share of the bytes of packs and states to read, between 0 and 1, going on where the last such
             sample ended, so that 1/share of them read everything. All of it if not given. Needs ``memory``.
         packs: Names of packs to read besides the share.
+        former: Says whether packets may be sealed to recipients from before those of the identities, where these have
+            been changed and the repository's own history does not tell: its recipients may be others than the packets'.
         clock: The clock to ask.
         progress: Called as packs are read.
 
@@ -77,6 +80,7 @@ def verify(
         besides=packs,
         progress=progress,
         source=source,
+        former=former,
     )
     started_ms = (clock or SystemClock()).now_ms()
     report = check.all()

@@ -287,9 +287,17 @@ class Backups:
                 source=self._outbox,
                 share=share,
                 packs=packs,
+                former=lambda: self._rewrapped_to(identities),
                 clock=self._clock,
                 progress=progress or backup.ignore_progress,
             )
+
+    def _rewrapped_to(self, identities: Sequence[Identity]) -> bool:
+        """Return whether packets were rewrapped, and the identities are those of the packets' recipients now."""
+        recipients = {str(recipient) for recipient in self._settings.recipients()}
+        return (
+            any(str(identity.recipient) in recipients for identity in identities) and self._outbox.rewrapped()
+        )
 
     def _sample(
         self, name: str, repository: Repository, report: SnapshotReport, fresh: Collection[str]

@@ -314,6 +314,10 @@ class Outbox:
         """
         return self._rewrapping.all(wrap, to=to, who=who)
 
+    def rewrapped(self) -> bool:
+        """Return whether any packet was ever rewrapped; without an index, for what takes its time anyway."""
+        return self._rewrapping.happened()
+
     # --- out ---
 
     def claim(self, destination: str, limit: int, lease: float, *, owner: str | None = None) -> list[Lease]:

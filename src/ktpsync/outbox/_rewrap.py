@@ -65,6 +65,7 @@ UPDATE ktpsync_delivery SET state = 'open', size = :size, receipt = NULL, settle
 WHERE packet_id = :packet_id AND state = 'delivered'
   AND dest IN (SELECT t.dest FROM ktpsync_destination t WHERE t.kind = 'copy')
 """
+_ANY = "SELECT 1 FROM ktpsync_audit WHERE event = 'rewrapped' LIMIT 1"
 _DIGEST = "SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id"
 _OFFLOADED = "SELECT COUNT(*) FROM ktpsync_packet WHERE location = 'offloaded'"
 
@@ -111,6 +112,11 @@ class Rewrapping:
         self._spool = spool
         self._audit = audit
         self._clock = clock
+
+    def happened(self) -> bool:
+        """Return whether any packet was rewrapped; see :meth:`Outbox.rewrapped`."""
+        with self._database.read() as connection:
+            return connection.execute(self._database.sql(_ANY)).first() is not None
 
     def all(self, wrap: Wrap, *, to: str, who: str) -> RewrapReport:
         """Rewrap every packet in the spool that was not rewrapped to the same recipients before.

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import string
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
 
 from ktpsync.language import ENGLISH, LANGUAGES
 from ktpsync.language._sources import po_files, source_templates
-from ktpsync.language._translate import Translator, fields_of, messages
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ktpsync.language._translate import LOCALE, Translator, fields_of, messages
 
 
 @pytest.fixture(params=po_files(), ids=lambda path: path.stem)
@@ -81,3 +78,15 @@ def test_each_message_finds_its_own_translation(catalogue: dict[str, str]) -> No
         literal = "".join(text for text, _, _, _ in string.Formatter().parse(english))
         assert sum(map(str.isalpha, literal)) >= (4 if values else 1), f"too general: {english}"
         assert other.format_map(values) == translate(english.format_map(values)), english
+
+
+def test_the_clerks_guide_shows_messages_that_there_are() -> None:
+    """A message in the guide is found by its reader on the screen, word for word."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "petugas.md"
+    part = page.read_text(encoding="utf-8").partition("| pesan | langkah |")[2].partition("\n\n")[0]
+    shown = [line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")]
+    known = [re.sub(r"\{\w+\}", "…", text) for text in messages(LOCALE / "id.po").values()]
+    assert len(shown) > 10
+    for message in shown:
+        parts = [text.strip() for text in message.split("…") if text.strip()]
+        assert any(all(text in other for text in parts) for other in known), message

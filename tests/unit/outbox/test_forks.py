@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_PROGRAM = """
+import hashlib, os, sys
+from pathlib import Path
+from ktpsync.outbox import Outbox
+from ktpsync.packet import new_packet_id
+
+database, spool = sys.argv[1:]
+outbox = Outbox.open(Path(database) if database.startswith("/") else database, Path(spool))
+
+
+def submit(data):
+    sha256 = hashlib.sha256(data).hexdigest()
+    outbox.submit(data, packet_id=new_packet_id(), sha256=sha256, reference=data.decode())
+
+
+submit(b"before")
+children = []
+for number in range(4):
+    child = os.fork()
+    if child == 0:
+        for packet in range(5):
+            submit(b"%d-%d" % (number, packet))
+        outbox.close()
+        os._exit(0)
+    children.append(child)
+    submit(b"parent-%d" % number)
+assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+print(len(list(outbox.packets())), len(outbox.audit.verify().problems))
+outbox.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_parent_and_children_share_an_outbox(new_database: Callable[[], Any], tmp_path: Path) -> None:
+    """Each has connections of its own: on a shared one, answers would reach the wrong process."""
+    database = new_database()
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, database, tmp_path / "spool"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "25 0" == done.stdout.strip()

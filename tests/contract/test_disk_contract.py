@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 class TestDisk(StorageContract):
     """On an ordinary folder."""
 
+    destination_name = "usb-a"
+
     @pytest.fixture
-    def backend(self, tmp_path: Path) -> DiskBackend:
-        """Return a backend on a newly marked folder."""
+    def served_folder(self, tmp_path: Path) -> Path:
+        """Return a newly marked folder."""
         init_disk(tmp_path / "disk")
+        return tmp_path / "disk"
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path, served_folder: Path) -> DiskBackend:
+        """Return a backend on it."""
         context = BackendContext(name="usb-a", state_folder=tmp_path / "state")
-        return DiskBackend(DiskSettings(path=tmp_path / "disk"), context)
+        return DiskBackend(DiskSettings(path=served_folder), context)
 
     @pytest.fixture
     def unreachable_backend(self, tmp_path: Path) -> DiskBackend:

@@ -6,21 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from ktpsync.plugins import BackendContext, PluginRegistry
+from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 from ktpsync.testing import StorageContract, made_up_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from ktpsync.plugins import StorageBackend
+
+_LOGIN = {"access_key": "AKIATEST", "secret_key": "secret", "addressing": "path"}
 
 
 def made(settings: Mapping[str, object]) -> Iterator[Any]:
     """Yield an S3 backend made as an office makes it."""
-    given = {"access_key": "AKIATEST", "secret_key": "secret", "addressing": "path", **settings}
+    given = {**_LOGIN, **settings}
     registry, context = PluginRegistry.load(), BackendContext(name="offsite")
     with registry.make("s3", given, context, where="[destinations.offsite]", base=Path()) as backend:
         yield backend
@@ -28,6 +30,27 @@ def made(settings: Mapping[str, object]) -> Iterator[Any]:
 
 class TestS3(StorageContract):
     """moto honours If-None-Match; rclone ignores it and checks no SHA-256."""
+
+    destination_name = "offsite"
+
+    @pytest.fixture
+    def through_line(self, s3_settings: dict[str, object]) -> tuple[int, Callable[[int], StorageBackend]]:
+        """Return the server's port, and what connects through another one."""
+        endpoint = urlsplit(str(s3_settings["endpoint"]))
+        if endpoint.hostname != "127.0.0.1" or endpoint.port is None:
+            pytest.skip("the endpoint is not on this machine")
+        settings = {**s3_settings, "prefix": "office-3578/", "read_timeout": 2, "connect_timeout": 2}
+
+        def connect(port: int) -> StorageBackend:
+            there = {**_LOGIN, **settings, "endpoint": f"http://127.0.0.1:{port}"}
+            context = BackendContext(name="offsite")
+            made = PluginRegistry.load().make(
+                "s3", there, context, where="[destinations.offsite]", base=Path()
+            )
+            assert isinstance(made, StorageBackend)
+            return made
+
+        return endpoint.port, connect
 
     @pytest.fixture
     def backend(self, s3_settings: dict[str, object]) -> Iterator[StorageBackend]:

@@ -51,8 +51,14 @@ class Broken(DiskBackend):
     def put(self, key, source, *, size, sha256):
         raise RuntimeError("hush")
 
+@frozen(kw_only=True)
+class Greedy:
+    rate: int = 1
+
 @hookimpl
 def ktpsync_backends():
+    yield BackendSpec(name="greedy", api_version=1, summary="x", config="ktpsync_test_moody:Greedy",
+                      factory="ktpsync_test_moody:Moody")
     yield BackendSpec(name="moody", api_version=1, summary="x", config="ktpsync_test_moody:Settings",
                       factory="ktpsync_test_moody:Moody")
     yield BackendSpec(name="misspelt", api_version=1, summary="x", config="ktpsync.no_such_module:Settings",
@@ -116,7 +122,7 @@ def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
         "ktpsync-moody",
         "3.4",
         "1",
-        "backend moody, backend misspelt, backend broken, backend gone, observes delivered",
+        "backend greedy, backend moody, backend misspelt, backend broken, backend gone, observes delivered",
         "usable",
     ] == lines["mood"]
     assert "secrets keyring" == lines["keyring"][4]
@@ -126,7 +132,7 @@ def test_plugins_are_listed_with_all_that_is_known(moody: str) -> None:
         "distribution": "ktpsync-moody",
         "version": "3.4",
         "api_version": 1,
-        "backends": ["moody", "misspelt", "broken", "gone"],
+        "backends": ["greedy", "moody", "misspelt", "broken", "gone"],
         "secret_providers": [],
         "observes": ["ktpsync_delivered"],
         "rejected": None,
@@ -223,6 +229,7 @@ def free_port() -> int:
             "'ktpsync.no_such_module:Settings' names no module. Tell the plugin's",
             FAILED,
         ),
+        ('backend = "greedy"\n', "settings whose names ktpsync uses itself (rate)", BAD_INPUT),
         ('backend = "moody"\nmood = "angry"\n', "x cannot be used: RuntimeError in the plugin", FAILED),
         ('backend = "moody"\nmood = "sad"\n', "the backend failed with RuntimeError: sad", FAILED),
     ],
@@ -251,6 +258,7 @@ def test_a_plugin_that_cannot_be_made_stops_no_other(office: Path) -> None:
     """Whatever its constructor raises: the service goes on with the others, `sync` says which one it is."""
     configure(
         office,
+        '[destinations.greedy]\nbackend = "greedy"\n'
         '[destinations.bad]\nbackend = "moody"\nmood = "angry"\n'
         '[destinations.good]\nbackend = "disk"\npath = "../usb-a"\n',
     )
@@ -269,6 +277,10 @@ def test_a_plugin_that_cannot_be_made_stops_no_other(office: Path) -> None:
 
     assert FAILED == synced.exit_code
     assert "bad cannot be used: RuntimeError in the plugin" in synced.stdout + synced.stderr
+    assert (
+        "greedy cannot be used: the backend 'greedy' has settings whose names"
+        in synced.stdout + synced.stderr
+    )
     assert "hush" not in synced.stdout + synced.stderr
 
 

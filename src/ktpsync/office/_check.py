@@ -131,5 +131,7 @@ def _check(place: _Place, registry: PluginRegistry) -> PlaceCheck:
     except KtpsyncError as error:
         return PlaceCheck(place=place.title, backend=place.backend, error=error)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the other places are asked too
-        broken = PluginError(f"{place.name}: the backend failed with {type(error).__name__}: {error}.")
+        broken = PluginError(
+            f"{place.name}: the backend failed with {type(error).__name__}: {str(error).rstrip('.')}."
+        )
         return PlaceCheck(place=place.title, backend=place.backend, error=broken)

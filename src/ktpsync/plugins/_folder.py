@@ -212,7 +212,7 @@ class FolderBackend(StorageBackend):
             raise NotFoundError(f"{self.name}: there is no {path or 'folder'} in {self.place}.") from error
         except self.line_errors as error:
             raise UnavailableError(
-                f"{self.name}: {self.place} cannot {what} {path or 'the folder'}: {type(error).__name__}: {error}. "
+                f"{self.name}: {self.place} cannot {what} {path or 'the folder'}: {type(error).__name__}: {str(error).rstrip('.')}. "
                 "It is tried again by itself."
             ) from error
 

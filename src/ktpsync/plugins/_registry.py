@@ -10,6 +10,7 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import pluggy
 from attrs import evolve
 
@@ -183,6 +184,13 @@ class PluginRegistry:
         config: object = read_settings(
             settings_class(spec), settings, where=where, base=base, secrets=self._sources, also=also
         )
+        # It would never get what stands there: ktpsync reads it itself.
+        own = {attribute.name for attribute in attrs.fields(settings_class(spec))}
+        if taken := sorted(own.intersection(also)):
+            raise PluginError(
+                f"{context.name} cannot be used: the backend {backend!r} has settings whose names ktpsync uses itself "
+                f"({', '.join(taken)}). Tell the author of {self._offering(backend)}."
+            )
         factory = backend_class(spec)
         try:
             inspect.signature(factory).bind(config, context)

@@ -24,8 +24,16 @@ T = TypeVar("T")
 Duration = NewType("Duration", float)
 """Seconds; in the file a number, or text such as ``"30s"``, ``"15m"``, ``"2h"``, ``"1d"``."""
 
+Duration.__doc__ = (
+    """Seconds, for a field of settings; in the file a number, or text such as "30s", "15m", "2h", "1d"."""
+)
+
 ByteSize = NewType("ByteSize", int)
 """Bytes; in the file a number, or text such as ``"64 MiB"`` or ``"5 MB"``."""
+
+ByteSize.__doc__ = (
+    """Bytes, for a field of settings; in the file a number, or text such as "64 MiB" or "5 MB"."""
+)
 
 DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTE_SIZE_UNITS: Final = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from attrs import frozen
 
@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*", re.ASCII | re.IGNORECASE)
 
+LONGEST_KEY: Final = 200
+"""Characters. With the folder that it is below a key stays within what servers and file systems take."""
+
 
 def valid_key(key: str) -> bool:
-    """Return whether a key is in the form that every storage takes: it can neither leave its place nor hide."""
-    return _KEY.fullmatch(key) is not None
+    """Return whether a key is in the form that every storage takes: it can neither leave its place nor hide.
+
+    A key is at most 200 characters: ASCII letters, digits, ``-``, ``_`` and ``.``, in one or more parts with ``/``
+    between them. Each part begins with a letter or a digit, so no part is empty, ``.`` or ``..``, and names that begin
+    with a dot are free for what is not whole yet.
+
+    Two more things hold for the keys that ktpsync makes: none is the folder of another, as ``a`` would be of ``a/b``,
+    and no two differ only by case. A place that cannot keep such keys apart refuses them.
+    """
+    return len(key) <= LONGEST_KEY and _KEY.fullmatch(key) is not None
 
 
 def packet_key(packet_id: str) -> str:
@@ -119,7 +130,11 @@ class StorageBackend(Backend):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield all whole objects whose key starts with ``prefix``, in any order, in constant memory."""
+        """Yield all whole objects whose key starts with ``prefix``, in any order.
+
+        There may be 300,000: what is held in memory must not grow with their number. One page, or one folder, at a
+        time is well.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> None:

@@ -215,7 +215,11 @@ class NoContext(Backend):
     [
         ("Plain", "NoContext", "must be a class made with @attrs.frozen"),
         ("Changeable", "NoContext", "must be a class made with @attrs.frozen"),
-        ("Either", "NoContext", "of a kind that cannot be read from the file: .*str . int"),
+        (
+            "Either",
+            "NoContext",
+            "the field 'value' of its settings .* is of a kind that cannot be read from the file: .*str . int",
+        ),
         ("Unknown", "NoContext", "of a kind that cannot be read from the file: .*NoSuchName"),
         ("Missing", "NoContext", "cannot be imported from .*AttributeError"),
         ("Right", "NoBackend", "is not a subclass of ktpsync.plugins.Backend"),

@@ -18,11 +18,12 @@ import pytest
 from attrs import define, evolve, field
 from hypothesis import settings
 
-from ktpsync.outbox import DestinationSpec, Outbox
+from ktpsync.backends.disk import init_disk
+from ktpsync.outbox import DestinationSpec, Outbox, StorageSpool
 from ktpsync.outbox._database import Database
 from ktpsync.outbox._migrate import migrate
 from ktpsync.packet import new_packet_id
-from ktpsync.plugins import Receipt
+from ktpsync.plugins import BackendContext, PluginRegistry, Receipt, StorageBackend
 from ktpsync.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Station:
     clock: ManualClock
     database: Path | str
     spool: Path
+    open_spool: Callable[[], Path | StorageSpool]
     others: list[Outbox] = field(factory=list)
 
     def submit(self, data: bytes = b"sealed", **options: object) -> Submitted:
@@ -101,7 +103,7 @@ class Station:
         names = destinations or ("central", "usb")
         other = Outbox.open(
             self.database,
-            self.spool,
+            self.open_spool(),
             destinations=[DestinationSpec(name=name) for name in names],
             clock=self.clock,
             random=random.Random(1),
@@ -177,19 +179,46 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
 
 
 @pytest.fixture
-def station(new_database: Callable[[], Path | str], tmp_path: Path) -> Iterator[Station]:
+def spool_kind() -> str:
+    """Where the station's spool is; test modules may have ``storage`` besides the ``folder``."""
+    return "folder"
+
+
+@pytest.fixture
+def open_spool(spool_kind: str, tmp_path: Path) -> Callable[[], Path | StorageSpool]:
+    """Returns what opens the station's spool."""
+    if spool_kind == "folder":
+        return lambda: tmp_path / "spool"
+    init_disk(tmp_path / "spool")
+
+    def open_storage() -> StorageSpool:
+        settings = {"path": str(tmp_path / "spool")}
+        context = BackendContext(name="spool")
+        storage = PluginRegistry.load().make("disk", settings, context, where="[spool]", base=tmp_path)
+        assert isinstance(storage, StorageBackend)
+        return StorageSpool(storage, tmp_path / "fetched", place="the test's storage")
+
+    return open_storage
+
+
+@pytest.fixture
+def station(
+    new_database: Callable[[], Path | str],
+    open_spool: Callable[[], Path | StorageSpool],
+    tmp_path: Path,
+) -> Iterator[Station]:
     """An outbox with the destinations ``central`` and ``usb``."""
     clock = ManualClock()
     # Test modules may have a way of their own, for one kind of database.
     database = new_database.migrated() if isinstance(new_database, Databases) else new_database()
     outbox = Outbox.open(
         database,
-        tmp_path / "spool",
+        open_spool(),
         destinations=[DestinationSpec(name="central"), DestinationSpec(name="usb", required=False)],
         clock=clock,
         random=random.Random(1),
     )
-    station = Station(outbox, clock, database, tmp_path / "spool")
+    station = Station(outbox, clock, database, tmp_path / "spool", open_spool)
     yield station
     for one in (outbox, *station.others):
         one.close()

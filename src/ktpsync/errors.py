@@ -34,6 +34,8 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── OutboxUnavailableError  the database does not answer now; try again
     │   ├── OfficeClosedError       the office was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
+    │   ├── SpoolUnavailableError   the storage that the spool is in cannot be used now; nothing was stored
+    │   ├── FolderSpoolNeededError  not offered while the spool is in a storage service
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
     │   ├── UnavailableError        try again later; costs no attempt
@@ -229,6 +231,14 @@ class OfficeClosedError(OutboxError):
 
 class SpoolError(OutboxError):
     """The sealed bytes of a packet are missing from the spool or damaged."""
+
+
+class SpoolUnavailableError(OutboxError):
+    """The storage service that the spool is in cannot be reached, or the place is another one. Nothing was stored."""
+
+
+class FolderSpoolNeededError(OutboxError):
+    """What was asked is offered for a spool in a folder, and this one is in a storage service. Nothing was changed."""
 
 
 class StationFullError(OutboxError):

@@ -781,7 +781,7 @@ def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: p
     place.record(3)
     place.watch().look("usb-a")
     monkeypatch.setattr(
-        "ktpsync.outbox._storage.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
+        "ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
     )
 
     place.record(first=9)
@@ -814,7 +814,7 @@ def test_a_submission_is_refused_where_no_room_can_be_made(
     """Without any backup a full disk is told as before, and nothing is lost."""
     fill_up(place)
     place.record()
-    monkeypatch.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: 0)
+    monkeypatch.setattr("ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0)
 
     with pytest.raises(StationFullError, match="Nothing was stored"):
         place.record(first=9)

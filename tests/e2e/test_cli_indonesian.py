@@ -193,7 +193,7 @@ def test_troubles_with_the_centre(office: Path, centre: str, untold: list[str]) 
 def test_troubles_with_the_station(office: Path, monkeypatch: pytest.MonkeyPatch, untold: list[str]) -> None:
     """No room, a damaged outbox, a configuration with mistakes or none."""
     with monkeypatch.context() as full:
-        full.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: 100 << 20)
+        full.setattr("ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 100 << 20)
         refused = said("submit", "captured/0")
         assert "Diska antrean tinggal 100 MiB dan 200 MiB dicadangkan. Tidak ada yang disimpan;" in refused
         assert "Diska antrean tinggal 100 MiB: " in said("status")

@@ -186,7 +186,7 @@ def test_status_tells_when_all_is_sent_and_how_long_the_disk_lasts(
     assert [] == facts["attention"]
 
     run("destination", "set", "usb", "--rate", "1B", "--window", "00:00-01:00", "--who", "budi")
-    monkeypatch.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: 300 << 20)
+    monkeypatch.setattr("ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 300 << 20)
     tight = run("status", "--json")
     assert PERSON == tight.code
     assert any("its backlog grows" in line for line in tight.json()["attention"])
@@ -200,7 +200,7 @@ def test_the_service_logs_what_a_person_must_see_to(
 ) -> None:
     """At once when it is new, once a day while it stays, whatever its numbers."""
     free = [300 << 20]
-    monkeypatch.setattr("ktpsync.outbox._storage.free_bytes", lambda _folder: free[0])
+    monkeypatch.setattr("ktpsync.outbox._folder_spool.free_bytes", lambda _folder: free[0])
     run("destination", "pause", "usb", "--who", "budi", "--why", "line needed")
     clock = ManualClock()
     with ktpsync.Office.open(".") as office:

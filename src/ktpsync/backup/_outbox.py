@@ -62,7 +62,7 @@ class OutboxTarget:
         made anew they stay if they are proven whole, and make way only once the backup's copy is.
         """
         try:
-            with self._outbox.spool.path(packet_id).open("rb") as file:
+            with self._outbox.folder.path(packet_id).open("rb") as file:
                 here = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             here = None
@@ -81,7 +81,7 @@ class OutboxTarget:
         if self._found.recorded(packet_id, sha256):
             return True
         try:
-            return self._opens(packet_id, self._outbox.spool.path(packet_id).read_bytes())
+            return self._opens(packet_id, self._outbox.folder.path(packet_id).read_bytes())
         except OSError:
             return False
 
@@ -93,7 +93,7 @@ class OutboxTarget:
         if self._found is not None and packet_id in self._differing:
             self._found.set_apart(packet_id, "it differs from the backup's whole copy, which took its place")
             self._differing.discard(packet_id)
-        self._outbox.spool.fill(packet_id, sealed)
+        self._outbox.folder.fill(packet_id, sealed)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
         """Write the rows, and make new ones for packets that the state does not know.
@@ -102,7 +102,7 @@ class OutboxTarget:
         without a row such packets would be collected as garbage.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as syncer:
-            durable = syncer.submit(self._outbox.spool.sync)
+            durable = syncer.submit(self._outbox.folder.sync)
             lacking = self._import(records, durable)
             durable.result()
         return lacking
@@ -118,7 +118,7 @@ class OutboxTarget:
         if next(self._outbox.packets(), None) is None:
             self._outbox.import_state(self._completed(records, durable))
         for packet in self._outbox.packets():
-            if packet.location != _PURGED and not self._outbox.spool.path(packet.packet_id).exists():
+            if packet.location != _PURGED and not self._outbox.folder.path(packet.packet_id).exists():
                 lacking[packet.packet_id] = None
         return tuple(lacking)
 
@@ -135,7 +135,7 @@ class OutboxTarget:
             if not self._selected(packet_id):
                 continue
             known.add(packet_id)
-            here = packet["location"] != _PURGED and self._outbox.spool.path(packet_id).exists()
+            here = packet["location"] != _PURGED and self._outbox.folder.path(packet_id).exists()
             yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
         for record in self._unknown(known) if self._found is None else self._found.records():
             (packet,) = _packets([record])
@@ -145,7 +145,7 @@ class OutboxTarget:
         durable.result()
 
     def _unknown(self, known: Collection[str]) -> Iterator[Mapping[str, object]]:
-        for path in sorted(self._outbox.spool.folder.glob("*/*.age")):
+        for path in sorted(self._outbox.folder.folder.glob("*/*.age")):
             if path.stem in known:
                 continue
             with path.open("rb") as file:
@@ -163,7 +163,7 @@ class OutboxTarget:
         if digest is not None and packet_id not in self._differing:
             facts |= {
                 "sha256": digest.hex(),
-                "size": self._outbox.spool.path(packet_id).stat().st_size,
+                "size": self._outbox.folder.path(packet_id).stat().st_size,
             }
         return facts
 

@@ -139,6 +139,8 @@ def _all_sent(estimate: Estimate | None, line: DestinationSummary) -> str:
 
 
 def _disk(storage: StorageView) -> str:
+    if storage.free is None:
+        return f"Spool: in storage. In a day {amount(storage.per_day)} are recorded."
     room = f"Disk: {amount(storage.free)} free."
     if storage.days_left is None:
         return room

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
         BACKUP_KEYS,
         CONFIG_NAME,
         DESTINATION_KEYS,
+        SPOOL_KEYS,
         BackupSettings,
         Configuration,
         DestinationSettings,
         Named,
         OfficeSettings,
+        SpoolSettings,
     )
 
 _ROOMS = {
@@ -47,11 +49,13 @@ _ROOMS = {
         "BACKUP_KEYS",
         "CONFIG_NAME",
         "DESTINATION_KEYS",
+        "SPOOL_KEYS",
         "BackupSettings",
         "Configuration",
         "DestinationSettings",
         "Named",
         "OfficeSettings",
+        "SpoolSettings",
     ),
 }
 
@@ -59,12 +63,14 @@ __all__ = [
     "BACKUP_KEYS",
     "CONFIG_NAME",
     "DESTINATION_KEYS",
+    "SPOOL_KEYS",
     "BackupSettings",
     "Configuration",
     "DestinationSettings",
     "FileSchema",
     "Named",
     "OfficeSettings",
+    "SpoolSettings",
     "backend_mismatch",
     "check",
     "load",

@@ -8,7 +8,7 @@ import attrs
 
 from ktpsync.config._load import read_sections
 from ktpsync.config._recipients import parse_recipients
-from ktpsync.config._sections import BACKUP_KEYS, DESTINATION_KEYS, Configuration
+from ktpsync.config._sections import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, Configuration
 from ktpsync.errors import ConfigError, PluginError
 from ktpsync.plugins import StorageBackend, read_settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ktpsync.config._load import Sections
     from ktpsync.plugins import PluginRegistry
 
-_OWN_KEYS: Final = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS}
+_OWN_KEYS: Final = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS, "spool": SPOOL_KEYS}
 
 
 def check(path: Path, registry: PluginRegistry) -> list[str]:
@@ -34,9 +34,13 @@ def check(path: Path, registry: PluginRegistry) -> list[str]:
     """
     sections = read_sections(path, registry.secret_sources())
     problems = list(sections.problems)
-    for section in _OWN_KEYS:
+    for section in ("destinations", "backups"):
         for name, table in sections.tables(section).items():
-            problems += _backend_problems(registry, section, name, table, sections.path.parent)
+            where = f"[{section}.{name}]"
+            problems += _backend_problems(registry, section, table, where, sections.path.parent)
+    spool = sections.document.get("spool")
+    if isinstance(spool, dict):
+        problems += _backend_problems(registry, "spool", spool, "[spool]", sections.path.parent)
     return [*problems, *_recipient_problems(sections)]
 
 
@@ -53,17 +57,17 @@ def backend_mismatch(registry: PluginRegistry, section: str, backend: str) -> It
             f"the backend {backend!r} has settings whose names ktpsync uses itself ({', '.join(taken)}); tell its "
             "author"
         )
-    if section == "backups" and not issubclass(found, StorageBackend):
-        yield f'backups need storage such as "disk" or "s3"; {backend!r} is none'
+    if section != "destinations" and not issubclass(found, StorageBackend):
+        what = "backups need" if section == "backups" else "a spool needs"
+        yield f'{what} storage such as "disk" or "s3"; {backend!r} is none'
 
 
 def _backend_problems(
-    registry: PluginRegistry, section: str, name: str, table: Mapping[str, object], base: Path
+    registry: PluginRegistry, section: str, table: Mapping[str, object], where: str, base: Path
 ) -> Iterator[str]:
     backend = table.get("backend")
     if not isinstance(backend, str):
         return
-    where = f"[{section}.{name}]"
     own_keys = _OWN_KEYS[section]
     try:
         yield from (f"{where} backend: {told}" for told in backend_mismatch(registry, section, backend))

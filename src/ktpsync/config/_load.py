@@ -18,6 +18,7 @@ from ktpsync.config._sections import (
     DestinationSettings,
     Named,
     OfficeSettings,
+    SpoolSettings,
 )
 from ktpsync.errors import ConfigError
 from ktpsync.plugins import read_settings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SECTIONS: Final = ("office", "destinations", "backups")
+_SECTIONS: Final = ("office", "destinations", "backups", "spool")
 
 
 @frozen(kw_only=True)
@@ -40,6 +41,7 @@ class Sections:
         office: The table ``[office]``, if it is right.
         destinations: Those that are right, by name.
         backups: Those that are right, by name.
+        spool: The table ``[spool]``, if there is one and it is right.
         problems: One line for each problem.
     """
 
@@ -48,6 +50,7 @@ class Sections:
     office: OfficeSettings | None
     destinations: Mapping[str, Named[DestinationSettings]]
     backups: Mapping[str, Named[BackupSettings]]
+    spool: Named[SpoolSettings] | None
     problems: tuple[str, ...]
 
     def tables(self, section: str) -> dict[str, Mapping[str, object]]:
@@ -78,6 +81,7 @@ def load(path: Path, *, secrets: SecretSources | None = None) -> Configuration:
         office=sections.office,
         destinations=sections.destinations,
         backups=sections.backups,
+        spool=sections.spool,
     )
 
 
@@ -109,18 +113,24 @@ class _Reader:
         office = self._settings(OfficeSettings, self._document.get("office", {}), "[office]")
         destinations = self._named(DestinationSettings, "destinations")
         backups = self._named(BackupSettings, "backups")
+        spool = self._one(SpoolSettings, "spool") if "spool" in self._document else None
+        if spool is not None and office is not None and office.database is None:
+            self._problems.append(
+                "[spool]: a spool in storage is for machines that share an outbox: name their database server in [office] "
+                "database, or leave [spool] out"
+            )
         return Sections(
             path=self._path,
             document=self._document,
             office=office,
             destinations=destinations,
             backups=backups,
+            spool=spool,
             problems=tuple(self._problems),
         )
 
     def _named(self, cls: type[T], section: str) -> dict[str, Named[T]]:
         found: dict[str, Named[T]] = {}
-        own_keys = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]  # an attrs class
         for name, table in self._table(self._document.get(section, {}), f"[{section}]").items():
             where = f"[{section}.{name}]"
             if not NAME.fullmatch(name):
@@ -128,13 +138,24 @@ class _Reader:
                     f"{where}: names are lower-case letters, digits and hyphens, 40 at most"
                 )
                 continue
-            values = self._table(table, where)
-            own = {key: value for key, value in values.items() if key in own_keys}
-            settings = self._settings(cls, own, where)
-            if settings is not None:
-                rest = {key: value for key, value in values.items() if key not in own_keys}
-                found[name] = Named(name=name, settings=settings, backend_settings=rest)
+            place = self._place(cls, name, table, where)
+            if place is not None:
+                found[name] = place
         return found
+
+    def _one(self, cls: type[T], section: str) -> Named[T] | None:
+        return self._place(cls, section, self._document[section], f"[{section}]")
+
+    def _place(self, cls: type[T], name: str, table: object, where: str) -> Named[T] | None:
+        """Read what ktpsync itself needs to know of a place; the rest is its backend's."""
+        own_keys = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]  # an attrs class
+        values = self._table(table, where)
+        own = {key: value for key, value in values.items() if key in own_keys}
+        settings = self._settings(cls, own, where)
+        if settings is None:
+            return None
+        rest = {key: value for key, value in values.items() if key not in own_keys}
+        return Named(name=name, settings=settings, backend_settings=rest)
 
     def _table(self, value: object, where: str) -> Mapping[str, object]:
         if isinstance(value, dict):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 
-from ktpsync.config._sections import NAME, BackupSettings, DestinationSettings, OfficeSettings
+from ktpsync.config._sections import NAME, BackupSettings, DestinationSettings, OfficeSettings, SpoolSettings
 from ktpsync.errors import PluginError
 from ktpsync.plugins import StorageBackend, settings_schema
 
@@ -36,6 +36,7 @@ def schema(registry: PluginRegistry) -> FileSchema:
     sources = registry.secret_sources().names
     destinations: list[dict[str, object]] = []
     backups: list[dict[str, object]] = []
+    spools: list[dict[str, object]] = []
     left_out = []
     for name, spec in sorted(registry.backends().items()):
         try:
@@ -44,7 +45,11 @@ def schema(registry: PluginRegistry) -> FileSchema:
         except PluginError as error:
             left_out.append(str(error))
             continue
-        for kind, variants in ((DestinationSettings, destinations), (BackupSettings, backups)):
+        for kind, variants in (
+            (DestinationSettings, destinations),
+            (BackupSettings, backups),
+            (SpoolSettings, spools),
+        ):
             if kind is DestinationSettings or stores:
                 own = settings_schema(kind, secret_sources=sources)
                 variants.append(_joined(own, settings, name, spec.summary))
@@ -56,8 +61,13 @@ def schema(registry: PluginRegistry) -> FileSchema:
             "office": settings_schema(OfficeSettings, secret_sources=sources),
             "destinations": _named("Where packets are delivered, each under its own name.", destinations),
             "backups": _named("Where backups are kept, each under its own name.", backups),
+            "spool": {
+                "description": "Where sealed packets wait, if not in the data folder: for machines that share an outbox.",
+                "oneOf": spools,
+            },
         },
         "required": ["office"],
+        "dependentSchemas": {"spool": {"properties": {"office": {"required": ["database"]}}}},
         "additionalProperties": False,
     }
     return FileSchema(document=document, left_out=tuple(left_out))

@@ -167,6 +167,23 @@ class BackupSettings:
         return Retention(last=last, daily=daily, weekly=weekly, monthly=monthly)
 
 
+@frozen(kw_only=True)
+class SpoolSettings:
+    """What the table ``[spool]`` has besides its backend's own settings.
+
+    It is for machines that share an outbox in a database server and have no folder in common. Without it the spool is a
+    folder in ``data``.
+
+    Args:
+        backend: Name of a storage backend, such as ``s3``.
+    """
+
+    backend: str
+
+
+SPOOL_KEYS: Final = tuple(attribute.name for attribute in fields(SpoolSettings))
+"""Settings of the spool that are not its backend's."""
+
 DESTINATION_KEYS: Final = tuple(attribute.name for attribute in fields(DestinationSettings))
 """Settings of a destination that are not its backend's."""
 
@@ -176,7 +193,7 @@ BACKUP_KEYS: Final = tuple(attribute.name for attribute in fields(BackupSettings
 
 @frozen(kw_only=True)
 class Named(Generic[S]):
-    """A destination or backup of the configuration.
+    """A destination, a backup or the spool of the configuration.
 
     Args:
         name: Its name.
@@ -198,12 +215,14 @@ class Configuration:
         office: The table ``[office]``, with paths made absolute.
         destinations: By name, in the order of the file.
         backups: By name, in the order of the file.
+        spool: The storage that the spool is in; ``None``: the folder in ``data``.
     """
 
     path: Path
     office: OfficeSettings
     destinations: Mapping[str, Named[DestinationSettings]]
     backups: Mapping[str, Named[BackupSettings]]
+    spool: Named[SpoolSettings] | None = None
 
     def recipients(self) -> tuple[age.Recipient, ...]:
         """Return the age recipients of new packets.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,9 @@ _REFUSALS = {
 _STEP_ASIDE_MS = 5_000
 """A packet that found the destination unreachable lets the others go first, up to this long."""
 
-_BACKUP_AWAY_MS = (60_000, 300_000)
-"""Between these an offloaded packet waits when its backup is not at hand, such as a disk in a drawer."""
+_BYTES_AWAY_MS = (60_000, 300_000)
+"""Between these a packet waits whose bytes are not at hand: an offloaded one's backup is a disk in a drawer, or the
+spool's storage does not answer."""
 
 _STRIKES = 3
 """So often a packet may find a destination unreachable that takes other packets meanwhile."""
@@ -95,29 +97,31 @@ class Attempts:
 
     def attempt(self, lease: Lease) -> tuple[Outcome, AuthError | None]:
         """Deliver one packet; the error is given where the destination must be stopped."""
-        try:
-            packet = (
-                lease.packet if self._spool.glance(lease.packet) else self._spool.bring_back(lease.packet)
-            )
-        except SpoolError as error:
-            return Rejected(lease=lease, code=DAMAGED, reason=str(error)), None
-        except Exception as error:  # noqa: BLE001 - whatever keeps the backup away keeps only this packet waiting
-            shortest, longest = _BACKUP_AWAY_MS
-            wait = shortest + int(self._random.random() * (longest - shortest))
-            return Returned(lease=lease, reason=str(error), delay_ms=wait), None
+        with contextlib.ExitStack() as stack:
+            try:
+                packet = stack.enter_context(self._spool.at_hand(lease.packet))
+            except SpoolError as error:
+                return Rejected(lease=lease, code=DAMAGED, reason=str(error)), None
+            except Exception as error:  # noqa: BLE001 - whatever keeps the bytes away keeps only this packet waiting
+                shortest, longest = _BYTES_AWAY_MS
+                wait = shortest + int(self._random.random() * (longest - shortest))
+                return Returned(lease=lease, reason=str(error), delay_ms=wait), None
+            return self._deliver(lease, packet)
+
+    def _deliver(self, lease: Lease, packet: SealedPacket) -> tuple[Outcome, AuthError | None]:
         # Also without a limit: one that is set while the packet is on its way holds for the rest of it.
-        packet = SealedPacket(
+        sent = SealedPacket(
             packet_id=packet.packet_id,
             sha256=packet.sha256,
             size=packet.size,
             opener=metered(packet.open, self._bucket),
         )
         try:
-            delivered = Delivered(lease=lease, receipt=self._backend.deliver(packet))
+            delivered = Delivered(lease=lease, receipt=self._backend.deliver(sent))
         except AuthError as error:
             return Returned(lease=lease, reason=str(error)), error
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the others must go on
-            return self._ended(lease, error), None
+            return self._ended(lease, packet, error), None
         return delivered, None
 
     def judge(self, outcome: Outcome) -> Outcome:
@@ -156,7 +160,7 @@ class Attempts:
             failing_ms=failing_ms,
         )
 
-    def _ended(self, lease: Lease, error: Exception) -> Outcome:
+    def _ended(self, lease: Lease, packet: SealedPacket, error: Exception) -> Outcome:
         if isinstance(error, ThrottledError):
             wait = None if error.retry_after is None else round(error.retry_after * 1000)
             return Returned(lease=lease, unavailable=wait is None, reason=str(error), retry_after_ms=wait)
@@ -169,7 +173,7 @@ class Attempts:
             )
         if not isinstance(error, ConflictError):
             try:
-                self._spool.verify(lease.packet)
+                self._spool.verify(packet)
             except SpoolError as damage:
                 return Rejected(lease=lease, code=DAMAGED, reason=str(damage))
         for refusal, code in _REFUSALS.items():

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Final
 
 from ktpsync import backup, files
 from ktpsync.clock import SystemClock, utc_from_ms, utc_text
-from ktpsync.config import BACKUP_KEYS, load
+from ktpsync.config import load
 from ktpsync.errors import (
     BackendError,
     BackupError,
-    ConfigError,
     DiskFullError,
     UnavailableError,
     UnknownDestinationError,
     WrongDiskError,
 )
 from ktpsync.office._layout import DataFolder
-from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
+from ktpsync.office._storage import storage_backend
+from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ktpsync.backup import BackupDates, Repository
     from ktpsync.clock import Clock
     from ktpsync.config import BackupSettings, Configuration
+    from ktpsync.plugins import StorageBackend
 
 _MARKER: Final = "ktpsync-repository.json"
 _UUID_FILE: Final = "repository-uuid"
@@ -248,7 +249,7 @@ def _make(
     if place is None:
         known = ", ".join(settings.backups) or "none"
         raise UnknownDestinationError(f"There is no backup {name!r} in {settings.path}; there are: {known}.")
-    return _storage_backend(
+    return storage_backend(
         registry,
         place.settings.backend,
         place.backend_settings,
@@ -256,21 +257,6 @@ def _make(
         where=f"[backups.{name}]",
         base=settings.path.parent,
     )
-
-
-def _storage_backend(
-    registry: PluginRegistry,
-    backend: str,
-    settings: Mapping[str, object],
-    context: BackendContext,
-    *,
-    where: str,
-    base: Path,
-) -> StorageBackend:
-    made = registry.make(backend, settings, context, where=where, base=base, also=BACKUP_KEYS)
-    if not isinstance(made, StorageBackend):
-        raise ConfigError(f'{where}: backups need storage such as "disk" or "s3"; {backend!r} is none.')
-    return made
 
 
 def storage_at(path: Path) -> StorageBackend:
@@ -281,7 +267,7 @@ def storage_at(path: Path) -> StorageBackend:
     """
     context = BackendContext(name=str(path))
     settings = {"path": str(path.absolute())}
-    return _storage_backend(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
+    return storage_backend(PluginRegistry.load(), "disk", settings, context, where=str(path), base=Path())
 
 
 def storage_of(config: Path, name: str) -> StorageBackend:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS, backend_mismatch
+from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, backend_mismatch
 from ktpsync.errors import ConfigError, KtpsyncError, PluginError, UnknownDestinationError
 from ktpsync.office._layout import DataFolder
 from ktpsync.plugins import BackendContext, Health
@@ -46,7 +46,7 @@ class _Place:
 
     @property
     def title(self) -> str:
-        return f"[{self.section}.{self.name}]"
+        return f"[{self.section}]" if self.section == self.name else f"[{self.section}.{self.name}]"
 
 
 def check_places(settings: Configuration | None, registry: PluginRegistry, name: str) -> list[PlaceCheck]:
@@ -55,7 +55,7 @@ def check_places(settings: Configuration | None, registry: PluginRegistry, name:
     Args:
         settings: The configuration, if there is one.
         registry: Makes the backends.
-        name: A destination, a backup, or a plugin or backend, which stands for all places that use it.
+        name: A destination, a backup, ``spool``, or a plugin or backend, which stands for all places that use it.
 
     Returns:
         One answer for each place; none if nothing in the configuration uses the plugin, which then could at
@@ -99,6 +99,7 @@ def _import_all(registry: PluginRegistry, name: str) -> frozenset[str]:
 
 def _places(settings: Configuration) -> list[_Place]:
     data = DataFolder(settings.office.data)
+    spool = {} if settings.spool is None else {"spool": settings.spool}
     return [
         _Place(
             section=section,
@@ -108,7 +109,11 @@ def _places(settings: Configuration) -> list[_Place]:
             base=settings.path.parent,
             state_folder=data.state(section, name),
         )
-        for section, named in (("destinations", settings.destinations), ("backups", settings.backups))
+        for section, named in (
+            ("destinations", settings.destinations),
+            ("backups", settings.backups),
+            ("spool", spool),
+        )
         for name, place in named.items()
     ]
 
@@ -121,7 +126,7 @@ def _fits(place: _Place, registry: PluginRegistry) -> None:
 
 def _check(place: _Place, registry: PluginRegistry) -> PlaceCheck:
     context = BackendContext(name=place.name, state_folder=place.state_folder)
-    also = DESTINATION_KEYS if place.section == "destinations" else BACKUP_KEYS
+    also = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS, "spool": SPOOL_KEYS}[place.section]
     try:
         _fits(place, registry)
         with registry.make(

@@ -20,7 +20,7 @@ from ktpsync.keys import StationKey
 from ktpsync.office._backup_places import storage_of
 from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
-from ktpsync.outbox import Rebuilt, Spool, rebuild
+from ktpsync.outbox import FolderSpool, Rebuilt, rebuild
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def rebuild_outbox(
 
     rebuilt = rebuild(
         data.database,
-        Spool(data.spool),
+        FolderSpool(data.spool),
         destinations=destination_specs(settings),
         clock=clock or SystemClock(),
         fill=fill,

@@ -135,7 +135,7 @@ class GoodCopies:
 
     def _from_spool(self, packet_id: str) -> bytes | None:
         try:
-            return self._outbox.spool.path(packet_id).read_bytes()
+            return self._outbox.spool.read(packet_id)
         except OSError:
             return None
 

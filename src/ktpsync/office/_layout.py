@@ -64,6 +64,11 @@ class DataFolder:
         """What is remembered of backup repositories."""
         return self.root / "backups"
 
+    @property
+    def fetched(self) -> Path:
+        """Copies of packets on their way from a spool in storage, each for a moment."""
+        return self.root / "fetched"
+
     def state(self, kind: str, name: str) -> Path:
         """The folder where a destination or backup may keep what it can do without."""
         return self.root / "state" / kind / name

@@ -16,6 +16,7 @@ from ktpsync.office._destinations import Destinations, destination_specs
 from ktpsync.office._forks import watch
 from ktpsync.office._intake import Intake
 from ktpsync.office._layout import DataFolder
+from ktpsync.office._storage import spool_of
 from ktpsync.office._upkeep import Upkeep
 from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.plugins import PluginRegistry
@@ -94,7 +95,7 @@ class Office:
         settings, clock, registry = self._settings, self._clock, self._registry
         self.outbox = Outbox.open(
             self.data.database if settings.office.database is None else settings.office.database.reveal(),
-            self.data.spool,
+            spool_of(settings, data=self.data, registry=registry, clock=clock),
             destinations=destination_specs(settings),
             schema=settings.office.database_schema,
             limits=settings.office.limits(),

@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ktpsync import backup, files
+from ktpsync import backup
 from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
 
 if TYPE_CHECKING:
@@ -244,9 +244,9 @@ class Offload:
 
     def _lacking(self) -> int:
         below = self._settings.offload_below
-        free = files.free_bytes(self._outbox.spool.folder) if below else 0
+        free = self._outbox.spool.free() if below else None
         # A quarter more than just enough, or the next packet would bring it back here.
-        return below - free + below // 4 if free < below else 0
+        return below - free + below // 4 if free is not None and free < below else 0
 
     def _may_verify(self) -> bool:
         with self._lock:

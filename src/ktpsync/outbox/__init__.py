@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._breaker import LONGEST_THROTTLE_MS, Breaker, BreakerPolicy
     from ktpsync.outbox._central import FINAL_STATUSES
     from ktpsync.outbox._examine import Examination
+    from ktpsync.outbox._folder_spool import FolderSpool
     from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._outbox import Outbox
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._states import DAMAGED, DeliveryState, state_diagram
     from ktpsync.outbox._storage import StorageView
+    from ktpsync.outbox._storage_spool import StorageSpool
     from ktpsync.outbox._values import (
         AuditEntry,
         Delivered,
@@ -50,6 +52,7 @@ _ROOMS = {
     "_breaker": ("LONGEST_THROTTLE_MS", "Breaker", "BreakerPolicy"),
     "_central": ("FINAL_STATUSES",),
     "_examine": ("Examination",),
+    "_folder_spool": ("FolderSpool",),
     "_limits": ("Limits",),
     "_mending": ("Suspect",),
     "_outbox": ("Outbox",),
@@ -59,6 +62,7 @@ _ROOMS = {
     "_spool": ("Spool",),
     "_states": ("DAMAGED", "DeliveryState", "state_diagram"),
     "_storage": ("StorageView",),
+    "_storage_spool": ("StorageSpool",),
     "_values": (
         "AuditEntry",
         "Delivered",
@@ -97,6 +101,7 @@ __all__ = [
     "DestinationSummary",
     "Examination",
     "Failed",
+    "FolderSpool",
     "Found",
     "HoldingsApplied",
     "Lease",
@@ -112,6 +117,7 @@ __all__ = [
     "RewrapReport",
     "Spool",
     "StatusApplied",
+    "StorageSpool",
     "StorageView",
     "Submission",
     "Submitted",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.errors import OutboxDamagedError, SpoolError
+from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._orphans import ORPHAN_AGE_MS
 from ktpsync.units import counted
 
@@ -95,10 +96,13 @@ class Examiner:
         young = len(lacking) - len(old)
         if young:
             yield f"{counted(young, 'file', 'files')} of the last 24 hours without a row: submissions under way or rolled back."
-        if old:
+        if old and self._orphans.removes_without_row:
             yield f"{counted(len(old), 'file', 'files')} older than 24 hours without a row; the service removes such files."
-        for path in self._spool.foreign_files():
-            yield f"{path} is not a packet's file."
+        elif old:
+            yield f"{counted(len(old), 'object', 'objects')} older than 24 hours without a row, left where they are."
+        if isinstance(self._spool, FolderSpool):
+            for path in self._spool.foreign_files():
+                yield f"{path} is not a packet's file."
 
 
 def wrong_with(spool: Spool, view: PacketView, *, read: bool) -> tuple[str, str] | None:
@@ -117,5 +121,5 @@ def wrong_with(spool: Spool, view: PacketView, *, read: bool) -> tuple[str, str]
         if read:
             spool.verify(packet)
     except SpoolError as error:
-        return "damaged" if spool.path(view.packet_id).exists() else "missing", str(error)
+        return "missing" if spool.lacking([view.packet_id]) else "damaged", str(error)
     return None

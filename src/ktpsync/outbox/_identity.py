@@ -39,8 +39,9 @@ def outbox_id(database: Database, spool: Spool, clock: Clock, *, recovering: boo
             database.sql(_MAKE), {"outbox_id": new_packet_id(), "now": clock.now_ms()}
         ).rowcount
         if made and not recovering and next(spool.pages(1), None):
+            folder = spool.place
             raise OutboxDamagedError(
-                f"The outbox's database {database.address} is new, but the spool {spool.folder} holds "
+                f"The outbox's database {database.address} is new, but the spool {folder} holds "
                 "sealed packets: the database that knew them is missing. Nothing was changed; put it back, or "
                 "let `ktpsync doctor --rebuild` make it anew from the packets."
             )

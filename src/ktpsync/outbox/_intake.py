@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ktpsync.errors import ConfigError, OutboxError, PacketError, ReferenceConflictError
+from ktpsync.errors import (
+    ConfigError,
+    OutboxError,
+    PacketError,
+    ReferenceConflictError,
+    SpoolUnavailableError,
+)
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._spool import check_digest
@@ -158,7 +164,8 @@ class Intake:
         if connection is None:  # what a caller's transaction leaves is collected later, as after its rollback
             for submission, result in zip(submissions, results, strict=True):
                 if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
-                    self._unrecorded.remove(submission.packet_id)
+                    with contextlib.suppress(SpoolUnavailableError):
+                        self._unrecorded.remove(submission.packet_id)
         return results
 
     def _insert_alone(
@@ -262,10 +269,8 @@ class Intake:
         self, transaction: Transaction, submissions: Sequence[Submission], created: Collection[str]
     ) -> None:
         """Write bytes again that were removed before their row was there; from now on nobody does that."""
-        lacking = self._spool.lacking(created)
-        if not lacking:
-            return
         try:
+            lacking = self._spool.lacking(created)
             for item in submissions:
                 if item.packet_id in lacking:
                     self._write(item)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
-    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._folder_spool import FolderSpool
     from ktpsync.outbox._views import Views
 
 
@@ -48,7 +48,7 @@ class Mending:
     """Mends the spool of one outbox."""
 
     def __init__(
-        self, database: Database, spool: Spool, audit: AuditTrail, views: Views, clock: Clock
+        self, database: Database, spool: FolderSpool, audit: AuditTrail, views: Views, clock: Clock
     ) -> None:
         self._database = database
         self._spool = spool

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import OutboxDamagedError
 from ktpsync.files import write_atomic
+from ktpsync.outbox._folder_spool import FolderSpool
 
 if TYPE_CHECKING:
     from ktpsync.clock import Clock
@@ -51,6 +52,7 @@ class Orphans:
         outbox_id: str,
     ) -> None:
         self._spool = spool
+        self._folder = spool.folder if isinstance(spool, FolderSpool) else None
         self._audit = audit
         self._views = views
         self._unrecorded = unrecorded
@@ -68,35 +70,46 @@ class Orphans:
         while packet_ids := list(itertools.islice(old_files, _PAGE)):
             needed = self._views.spooled(packet_ids)
             removed += sum(
-                self._unrecorded.remove(packet_id) for packet_id in packet_ids if packet_id not in needed
+                self._unrecorded.remove(packet_id, without_row=self.removes_without_row)
+                for packet_id in packet_ids
+                if packet_id not in needed
             )
         return removed
 
+    @property
+    def removes_without_row(self) -> bool:
+        """Whether bytes without any row are removed: not from storage, where nothing shows an older database."""
+        return self._folder is not None
+
     def check(self) -> None:
-        """Compare the trail with the mark in the spool.
+        """Compare the trail with the mark in the spool, if it is a folder.
 
         Raises:
             OutboxDamagedError: The database is older than what the spool has seen, or another one.
         """
+        if self._folder is None:
+            return
         try:
-            mark = json.loads((self._spool.folder / _MARK).read_bytes())
+            mark = json.loads((self._folder / _MARK).read_bytes())
             outbox_id, seq, known = mark["outbox_id"], mark["seq"], mark["hash"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return
         if outbox_id == self._outbox_id and self._audit.holds(seq, known):
             return
         raise OutboxDamagedError(
-            f"The outbox's database is an older copy, or another one, than that whose packets are in {self._spool.folder}: "
+            f"The outbox's database is an older copy, or another one, than that whose packets are in {self._folder}: "
             "it may lack packets that were stored, and their files are the last of them. No file was removed; put the newer "
             "database back, or let `ktpsync doctor --rebuild` make it anew from the packets."
         )
 
     def _note(self) -> None:
+        if self._folder is None:
+            return
         seq, head = self._audit.head()
         mark = {"outbox_id": self._outbox_id, "seq": seq, "hash": head}
-        write_atomic(self._spool.folder / _MARK, json.dumps(mark).encode(), mode=0o600)
+        write_atomic(self._folder / _MARK, json.dumps(mark).encode(), mode=0o600)
 
 
-def forget_mark(spool: Spool) -> None:
+def forget_mark(spool: FolderSpool) -> None:
     """Let the spool belong to a database that was made anew from its packets."""
     (spool.folder / _MARK).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ConfigError, LeaseLostError, OutboxError
+from ktpsync.errors import ConfigError, FolderSpoolNeededError, LeaseLostError, OutboxError
 from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail
 from ktpsync.outbox._breaker import BreakerPolicy
@@ -19,14 +19,14 @@ from ktpsync.outbox._database import Database
 from ktpsync.outbox._deliveries import Deliveries
 from ktpsync.outbox._destinations import Destinations
 from ktpsync.outbox._examine import Examiner
+from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._identity import outbox_id
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._limits import Limits
 from ktpsync.outbox._mending import Mending
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
-from ktpsync.outbox._rewrap import Rewrapping
-from ktpsync.outbox._spool import Spool
+from ktpsync.outbox._rewrap import Rewrapping, ever_rewrapped
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._examine import Examination
     from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._rewrap import RewrapReport
+    from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._values import (
         DeliveryView,
@@ -115,16 +116,15 @@ class Outbox:
         self._copies = Copies(database, spool, self.audit, self._destinations, clock)
         self._central = Central(database, spool, self.audit, self._destinations, clock)
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
-        self._rewrapping = Rewrapping(database, spool, self.audit, clock)
         self._views = Views(database, spool, self._destinations, clock)
-        self._mending = Mending(database, spool, self.audit, self._views, clock)
+        spool.claim(self.outbox_id, newest=self._views.newest)
         self._orphans = Orphans(spool, self.audit, self._views, unrecorded, clock, outbox_id=self.outbox_id)
 
     @classmethod
     def open(
         cls,
         database: Path | str,
-        spool: Path,
+        spool: Path | Spool,
         *,
         destinations: Sequence[DestinationSpec] = (),
         schema: str | None = None,
@@ -137,7 +137,8 @@ class Outbox:
 
         Args:
             database: A path for SQLite, or a SQLAlchemy URL; PostgreSQL where machines share an outbox.
-            spool: The folder of sealed bytes. With several machines, a shared one.
+            spool: The folder of sealed bytes; with several machines, a shared one, or a :class:`StorageSpool`, which is
+                the outbox's from now on and closed with it.
             destinations: Where every packet goes. New ones get deliveries of the packets in the spool.
                 One that is missing here keeps its deliveries until :meth:`retire`.
             schema: PostgreSQL schema of the tables; it must exist.
@@ -160,7 +161,7 @@ class Outbox:
             migrate(store)
             opened = cls(
                 store,
-                Spool(spool),
+                FolderSpool(spool) if isinstance(spool, Path) else spool,
                 clock=clock or SystemClock(),
                 random=random or SystemRandom(),
                 limits=limits or Limits(),
@@ -168,15 +169,17 @@ class Outbox:
             )
             for spec in destinations:
                 opened._destinations.register(spec)
-            opened._rewrapping.recover()
+            if isinstance(opened.spool, FolderSpool):
+                opened._rewrapping().recover()
         except BaseException:
             store.close()
             raise
         return opened
 
     def close(self) -> None:
-        """Close the database. Leases that are held end by themselves."""
+        """Close the database and the spool. Leases that are held end by themselves."""
         self._database.close()
+        self.spool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -312,11 +315,11 @@ class Outbox:
             StationFullError: The database's disk has no room.
             OSError: The spool's disk did not take the new bytes; what was done before stays.
         """
-        return self._rewrapping.all(wrap, to=to, who=who)
+        return self._rewrapping().all(wrap, to=to, who=who)
 
     def rewrapped(self) -> bool:
         """Return whether any packet was ever rewrapped; without an index, for what takes its time anyway."""
-        return self._rewrapping.happened()
+        return ever_rewrapped(self._database)
 
     # --- out ---
 
@@ -409,12 +412,13 @@ class Outbox:
         return self._deliveries.unpark(destination, lease_ms=round(lease * 1000), now=self._now())
 
     def recall(self, destination: str) -> int:
-        """Let packets be tried now that wait for the backup disk which has their bytes: it may be plugged in.
+        """Let packets be tried now whose bytes were not at hand: the backup disk may be plugged in, the spool's storage back.
 
         Returns:
             How many.
         """
-        return self._deliveries.recall(destination, now=self._now())
+        away = not isinstance(self.spool, FolderSpool)
+        return self._deliveries.recall(destination, spool_too=away, now=self._now())
 
     # --- destinations ---
 
@@ -697,11 +701,11 @@ class Outbox:
         Args:
             read: Also read every sealed file; else only sizes, and the files that a courier found damaged.
         """
-        return self._mending.suspects(read=read)
+        return self._mending().suspects(read=read)
 
     def from_quarantine(self, packet_id: str, sha256: str) -> bytes | None:
         """Return a packet's bytes from quarantine, if whole ones were put there."""
-        return self._mending.from_quarantine(packet_id, sha256)
+        return self._mending().from_quarantine(packet_id, sha256)
 
     def put_back(self, packet_id: str, sealed: bytes, *, source: str, who: str, why: str) -> None:
         """Let good bytes take the place of damaged or missing ones in the spool, durably. Whole ones stay.
@@ -724,11 +728,31 @@ class Outbox:
         if self.locate(packet_id) is None:
             sha256 = hashlib.sha256(sealed).hexdigest()
             self.submit(sealed, packet_id=packet_id, sha256=sha256)
-            self._mending.tell(packet_id, sha256, source=source, who=who, why=why)
+            self._mending().tell(packet_id, sha256, source=source, who=who, why=why)
         else:
-            self._mending.put_back(packet_id, sealed, source=source, who=who, why=why)
+            self._mending().put_back(packet_id, sealed, source=source, who=who, why=why)
 
     # --- inside ---
+
+    @property
+    def folder(self) -> FolderSpool:
+        """The spool, where it is a folder.
+
+        Raises:
+            FolderSpoolNeededError: It is in a storage service.
+        """
+        if isinstance(self.spool, FolderSpool):
+            return self.spool
+        raise FolderSpoolNeededError(
+            f"This is not offered while the spool is in a storage service ({self.spool.place}). Nothing was changed. See "
+            "the guide on sharing an outbox for what to do instead."
+        )
+
+    def _rewrapping(self) -> Rewrapping:
+        return Rewrapping(self._database, self.folder, self.audit, self._clock)
+
+    def _mending(self) -> Mending:
+        return Mending(self._database, self.folder, self.audit, self._views, self._clock)
 
     def listen(self, event: Event) -> None:
         """Set an event whenever this process puts something in that couriers may take."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ktpsync.clock import Clock
-    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._folder_spool import FolderSpool
 
 _SEALED: Final = ".age"
 _REASON: Final = ".reason.json"
@@ -30,7 +30,7 @@ class Quarantine:
         folder: Where they go: ``spool.quarantine`` beside the spool.
     """
 
-    def __init__(self, spool: Spool, clock: Clock) -> None:
+    def __init__(self, spool: FolderSpool, clock: Clock) -> None:
         self.folder = spool.folder.with_name(f"{spool.folder.name}.quarantine")
         self._clock = clock
 

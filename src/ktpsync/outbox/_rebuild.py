@@ -28,7 +28,7 @@ from ktpsync.packet import parse_packet_id
 
 if TYPE_CHECKING:
     from ktpsync.clock import Clock
-    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._folder_spool import FolderSpool
     from ktpsync.outbox._values import DestinationSpec
 
 _SEALED_START = b"age-encryption.org/v1\n"
@@ -68,7 +68,7 @@ class Rebuilt:
 
 def rebuild(
     database: Path,
-    spool: Spool,
+    spool: FolderSpool,
     *,
     destinations: Sequence[DestinationSpec],
     clock: Clock,
@@ -202,7 +202,7 @@ def _clear(new: Path) -> None:
 class _Gathering:
     """Goes through the spool and the damaged database, and counts."""
 
-    def __init__(self, spool: Spool, remains: Remains, quarantine: Quarantine, clock: Clock) -> None:
+    def __init__(self, spool: FolderSpool, remains: Remains, quarantine: Quarantine, clock: Clock) -> None:
         self._spool = spool
         self._remains = remains
         self.quarantine = quarantine

@@ -17,7 +17,7 @@ from ktpsync import files
 from ktpsync.errors import OutboxError, SpoolError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
-from ktpsync.outbox._spool import FORMER, REWRAPPED
+from ktpsync.outbox._folder_spool import FORMER, REWRAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
-    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._folder_spool import FolderSpool
     from ktpsync.outbox._values import AuditEntry
 
     Wrap = Callable[[bytes], bytes | None]
@@ -107,16 +107,11 @@ class _Change:
 class Rewrapping:
     """Rewraps the packets of one outbox."""
 
-    def __init__(self, database: Database, spool: Spool, audit: AuditTrail, clock: Clock) -> None:
+    def __init__(self, database: Database, spool: FolderSpool, audit: AuditTrail, clock: Clock) -> None:
         self._database = database
         self._spool = spool
         self._audit = audit
         self._clock = clock
-
-    def happened(self) -> bool:
-        """Return whether any packet was rewrapped; see :meth:`Outbox.rewrapped`."""
-        with self._database.read() as connection:
-            return connection.execute(self._database.sql(_ANY)).first() is not None
 
     def all(self, wrap: Wrap, *, to: str, who: str) -> RewrapReport:
         """Rewrap every packet in the spool that was not rewrapped to the same recipients before.
@@ -265,6 +260,12 @@ class Rewrapping:
         connection.execute(sql(_RESIZE), bound)
         connection.execute(sql(_COPY_AGAIN), bound)
         return True
+
+
+def ever_rewrapped(database: Database) -> bool:
+    """Return whether any packet was rewrapped; see :meth:`Outbox.rewrapped`."""
+    with database.read() as connection:
+        return connection.execute(database.sql(_ANY)).first() is not None
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from ktpsync.errors import StationFullError, UnavailableError
-from ktpsync.files import free_bytes
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._destinations import COPY_PREFIX
@@ -81,13 +80,13 @@ class StorageView:
     """Room on the station's disk.
 
     Args:
-        free: Bytes free on the spool's disk.
+        free: Bytes free on the spool's disk; ``None`` where the spool is in storage, whose room nobody can tell.
         per_day: Sealed bytes a day, over the last week.
-        days_left: Days until the reserve is reached at this pace; ``None`` if nothing was recorded.
+        days_left: Days until the reserve is reached at this pace; ``None`` if nothing was recorded, or nobody can tell.
         warnings: One sentence each.
     """
 
-    free: int
+    free: int | None
     per_day: int
     days_left: float | None
     warnings: tuple[str, ...]
@@ -112,8 +111,8 @@ class Storage:
         Raises:
             StationFullError: It would go below the reserve or above the limit of the backlog.
         """
-        free = free_bytes(self._spool.folder)
-        if free - size < self._limits.reserve:
+        free = self._spool.free()
+        if free is not None and free - size < self._limits.reserve:
             raise StationFullError(
                 f"The disk of the spool has {free >> 20} MiB left and {self._limits.reserve >> 20} MiB are kept in "
                 "reserve. Nothing was stored; offload packets that a verified backup holds, or free some room."
@@ -186,7 +185,7 @@ class Storage:
     def view(self) -> StorageView:
         """Return the room there is and for how long it lasts."""
         self.recount(now=True)
-        free = free_bytes(self._spool.folder)
+        free = self._spool.free()
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
             row = connection.execute(
@@ -199,9 +198,9 @@ class Storage:
             _, oldest_ms = self._waiting(connection, _SERVED)
         days = max((now_ms - row.first) / _DAY_MS, 1.0) if row.first is not None else 1.0
         per_day = int(int(row.size) / days)
-        days_left = max(free - self._limits.reserve, 0) / per_day if per_day else None
+        days_left = max(free - self._limits.reserve, 0) / per_day if per_day and free is not None else None
         warnings = []
-        if free < self._limits.warn:
+        if free is not None and free < self._limits.warn:
             warnings.append(
                 f"The disk of the spool has {free >> 20} MiB left: offload packets or free some room."
             )

@@ -34,27 +34,36 @@ class Unrecorded:
         self._database = database
         self._spool = spool
 
-    def remove(self, packet_id: str) -> bool:
+    def remove(self, packet_id: str, *, without_row: bool = True) -> bool:
         """Remove a packet's bytes unless its row says that they are here; return whether they were removed.
 
         Where somebody is just recording the packet on a database server, they stay.
+
+        Args:
+            packet_id: Which.
+            without_row: Whether to remove bytes that have no row at all.
         """
         bound = {"packet_id": packet_id}
+        with self._database.read() as connection:
+            location = connection.execute(self._database.sql(_LOCATION), bound).scalar()
+        if location is not None:
+            # Bytes never come back to the spool: what was purged or offloaded stays so.
+            if location != "spool":
+                self._spool.discard(packet_id)
+            return bool(location != "spool")
+        return without_row and self._remove_held(packet_id, bound)
+
+    def _remove_held(self, packet_id: str, bound: dict[str, str]) -> bool:
         try:
             with self._database.write() as connection:
                 if self._database.kind == "postgresql":
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-                if self._database.change(connection, _HOLD, bound):
+                free = self._database.change(connection, _HOLD, bound) == 1
+                if free:
                     self._spool.discard(packet_id)
-                    connection.rollback()
-                    return True
-                location = connection.execute(self._database.sql(_LOCATION), bound).scalar()
+                connection.rollback()
+                return free
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                 return False
             raise
-        # Bytes never come back to the spool: what was purged or offloaded stays so.
-        if location in {None, "spool"}:
-            return False
-        self._spool.discard(packet_id)
-        return True

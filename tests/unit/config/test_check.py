@@ -67,6 +67,7 @@ def test_everything_wrong_is_listed_at_once(
         '[backups.a]\nbackend = "http"\nurl = "https://central.example/"\n'
         '[destinations.other]\nbackend = "http"\n'
         '[backups.b]\nbackend = "disk"\nreserve = "64 gigs"\nevery = true\nrecipients = ["age1other"]\n'
+        '[spool]\nbackend = "http"\nurl = "https://central.example/"\nbucket = "b"\n'
     )
 
     found = problems(path)
@@ -86,6 +87,9 @@ def test_everything_wrong_is_listed_at_once(
         r"\[destinations.nothing\] backend: this setting is missing",
         r"\[destinations.other\] url: this setting is missing",
         r"\[destinations.usb\] backend: No plugin offers a backend 'dsik'. Perhaps 'disk'.*",
+        r"\[spool\] backend: a spool needs storage such as \"disk\" or \"s3\"; 'http' is none",
+        r"\[spool\] bucket: there is no such setting.*",
+        r"\[spool\]: a spool in storage is for machines that share an outbox: .*",
         r".*\[office\]: not age recipients:\n  - age1nonsense.*",
     ]
     unmatched = [line for line in found if not any(re.fullmatch(one, line) for one in expected)]

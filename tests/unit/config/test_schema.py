@@ -19,6 +19,8 @@ RECIPIENT = str(age.generate_identity("x25519").recipient)
 OFFICE = f'[office]\ndata = "data"\nrecipients = ["{RECIPIENT}"]\n'
 CENTRAL = '[destinations.central]\nbackend = "http"\nurl = "https://central.example/"\n'
 USB = '[backups.usb]\nbackend = "disk"\npath = "/media/usb"\n'
+SHARED = 'database = "postgresql://server/outbox"\n'
+SPOOL = '[spool]\nbackend = "s3"\nbucket = "b"\n'
 
 RIGHT = (
     OFFICE,
@@ -27,6 +29,7 @@ RIGHT = (
     OFFICE + CENTRAL + 'token = { file = "token" }\n',
     OFFICE + CENTRAL + 'read_timeout = "1.5 M"\nrate = "1 kib"\nrequired = false\n',
     OFFICE + '[destinations.a]\nbackend = "s3"\nbucket = "b"\naddressing = "path"\n',
+    OFFICE + SHARED + SPOOL,
 )
 WRONG = (
     "",
@@ -43,6 +46,10 @@ WRONG = (
     OFFICE + '[destinations.a]\nbackend = "http"\n',
     OFFICE + '[backups.a]\nbackend = "http"\nurl = "https://central.example/"\n',
     OFFICE + '[destinations.a]\nbackend = "s3"\nbucket = "b"\naddressing = "other"\n',
+    OFFICE + SPOOL,
+    OFFICE + SHARED + SPOOL + 'surprise = "x"\n',
+    OFFICE + SHARED + '[spool]\nbucket = "b"\n',
+    OFFICE + SHARED + '[spool]\nbackend = "http"\nurl = "https://central.example/"\n',
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ktpsync.errors import DigestError, OutboxDamagedError, OutboxInUseError, SpoolError
-from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox, Spool, rebuild
+from ktpsync.outbox import DeliveryState, DestinationSpec, FolderSpool, Outbox, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,9 @@ def overwrite(path: Path, start: int, count: int) -> None:
 def make_anew(station: Any) -> Rebuilt:
     """Close the station and make its outbox anew."""
     station.outbox.close()
-    return rebuild(station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock)
+    return rebuild(
+        station.database, FolderSpool(station.spool), destinations=DESTINATIONS, clock=station.clock
+    )
 
 
 def packets_of(station: Any) -> dict[str, str]:
@@ -271,7 +273,7 @@ def test_an_outbox_in_use_is_not_made_anew(sqlite_station: Any) -> None:
     """While a service or an application works with it, nothing is touched."""
     station = sqlite_station
     with pytest.raises(OutboxInUseError, match="Stop the service"):
-        rebuild(station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock)
+        rebuild(station.database, FolderSpool(station.spool), destinations=DESTINATIONS, clock=station.clock)
     assert () == station.outbox.examine(read=True).problems
 
 
@@ -289,7 +291,11 @@ def test_an_interrupted_rebuild_leaves_the_old_database_and_can_be_done_again(sq
 
     with pytest.raises(KeyboardInterrupt):
         rebuild(
-            station.database, Spool(station.spool), destinations=DESTINATIONS, clock=station.clock, fill=fill
+            station.database,
+            FolderSpool(station.spool),
+            destinations=DESTINATIONS,
+            clock=station.clock,
+            fill=fill,
         )
     assert spoilt == station.database.read_bytes()
     assert {"1.db", "1.db.in-use"} == {path.name for path in station.database.parent.iterdir()}

@@ -103,6 +103,7 @@ def test_a_batch_that_fails_leaves_what_another_submission_took_over(
     assert [] == lost(other)
 
 
+@pytest.mark.parametrize("spool_kind", ["folder", "storage"])
 def test_a_refused_submission_leaves_what_another_one_took_over(
     station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_clock_that_jumps_years_ahead_costs_no_packet_that_is_just_being_store
     assert [] == lost(other)
 
 
+@pytest.mark.parametrize("spool_kind", ["folder", "storage"])
 def test_the_collector_leaves_what_an_open_transaction_has_a_row_for(
     station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,307 @@
+"""The folder of sealed packets: one file per packet, written once, deleted by rule only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ktpsync.errors import SpoolError, StationFullError
+from ktpsync.files import (
+    NO_SPACE,
+    can_sync_file_systems,
+    free_bytes,
+    fsync_folder,
+    make_folder,
+    remove_leftovers,
+    sha256_of,
+    sync_file_system,
+    write_atomic,
+    write_for_now,
+    write_many_atomic,
+)
+from ktpsync.outbox._spool import check_digest
+from ktpsync.packet import SealedPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+_SUFFIX = ".age"
+REWRAPPED = ".rewrapped"
+"""Ending of a packet's new bytes beside the old ones, before the change."""
+
+FORMER = ".former"
+"""Ending of its old bytes, after the change. Files with these two endings whoever began it puts right."""
+
+_NOT_FOREIGN = (".", "rewrap.")
+"""Beginnings of temporary files and locks."""
+
+
+class FolderSpool:
+    """Sealed packets as files, spread over folders by the last two digits of their ids.
+
+    Args:
+        folder: The spool. It is created if missing.
+        fetch: Given a packet's id and the SHA-256 of its bytes, returns them from a backup where they are not in
+            the spool any more; ``None`` where there is no such place.
+    """
+
+    def __init__(self, folder: Path, *, fetch: Callable[[str, str], BinaryIO] | None = None) -> None:
+        make_folder(folder, mode=0o700)
+        self.folder = folder
+        self.fetch = fetch
+        self._beginning = f"{folder}{os.sep}"
+        self._known_folders: set[Path] = set()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return str(self.folder)
+
+    def claim(self, outbox_id: str, *, newest: Callable[[], SealedPacket | None]) -> None:
+        """Nothing: a folder belongs to the data folder or the share that it is in; see :class:`Orphans`."""
+
+    def path(self, packet_id: str) -> Path:
+        """Return where a packet's bytes are, or would be."""
+        return Path(self._name(packet_id))
+
+    def _name(self, packet_id: str) -> str:
+        """Return where a packet's bytes are as text: a path takes longer to make than its file to look at."""
+        return f"{self._beginning}{packet_id[-2:]}{os.sep}{packet_id}{_SUFFIX}"
+
+    def open(self, packet_id: str, sha256: str) -> BinaryIO:
+        """Return a new binary file object over a packet's bytes. The caller closes it.
+
+        Raises:
+            SpoolError: Neither the spool nor a backup at hand has the bytes.
+        """
+        try:
+            return open(self._name(packet_id), "rb")  # noqa: PTH123 - as text; the caller closes it
+        except FileNotFoundError:
+            if self.fetch is not None:
+                return self.fetch(packet_id, sha256)
+            raise SpoolError(
+                f"The sealed bytes of packet {packet_id} are not in the spool. `ktpsync doctor --repair` brings a good "
+                "copy from a backup, or from where it was delivered."
+            ) from None
+
+    def packet(self, packet_id: str, sha256: str, size: int) -> SealedPacket:
+        """Return a packet over its bytes here, opened only when it is read."""
+        return SealedPacket(
+            packet_id=packet_id, sha256=sha256, size=size, opener=lambda: self.open(packet_id, sha256)
+        )
+
+    def glance(self, packet: SealedPacket) -> bool:
+        """Return whether a packet's bytes are here, in the right number, without reading them.
+
+        Raises:
+            SpoolError: They are missing, where no backup is at hand, or cut short.
+        """
+        try:
+            size = os.stat(self._name(packet.packet_id)).st_size  # noqa: PTH116 - as text
+        except FileNotFoundError:
+            if self.fetch is None:
+                self.open(packet.packet_id, packet.sha256).close()
+            return False
+        if size != packet.size:
+            raise self._damaged(packet)
+        return True
+
+    @contextlib.contextmanager
+    def at_hand(self, packet: SealedPacket) -> Iterator[SealedPacket]:
+        """Give a packet, an offloaded one over bytes fetched from a backup and verified, while the block runs.
+
+        Raises:
+            SpoolError: Its bytes are missing or damaged.
+            KtpsyncError: The backup is not at hand.
+        """
+        yield packet if self.glance(packet) else self._fetched(packet)
+
+    def verify(self, packet: SealedPacket) -> None:
+        """Read a packet's bytes and compare them with its digest.
+
+        Raises:
+            SpoolError: They are missing or damaged.
+        """
+        try:
+            with packet.open() as file:
+                found = sha256_of(file)
+        except OSError as error:
+            raise SpoolError(
+                f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
+            ) from error
+        if found != (packet.sha256, packet.size):
+            raise self._damaged(packet)
+
+    def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
+        """Store a packet's bytes durably under a name that must be free.
+
+        Raises:
+            DigestError: They do not have this digest; nothing was stored.
+            FileExistsError: The spool has a file of this id already; it was left as it is.
+            StationFullError: No room; nothing was stored.
+        """
+        with _full_disk():
+            write_atomic(
+                self._place(packet_id),
+                sealed,
+                mode=0o600,
+                replace=False,
+                meanwhile=lambda: check_digest(packet_id, sealed, sha256),
+            )
+
+    def write_many(self, sealed: Mapping[str, bytes]) -> None:
+        """Store several packets' bytes durably, sharing the waits for the disk.
+
+        When it raises, some of them may be there, whole; without a row they are collected as orphans.
+
+        Raises:
+            FileExistsError: The spool has a file of one of these ids already; it was left as it is.
+            StationFullError: No room.
+        """
+        with _full_disk():
+            write_many_atomic(
+                {self._place(packet_id): data for packet_id, data in sealed.items()}, mode=0o600
+            )
+
+    def fill(self, packet_id: str, sealed: bytes) -> None:
+        """Store a packet's bytes during a restore; :meth:`sync` makes them durable, before any row names them.
+
+        A file that an interrupted restore left is replaced.
+
+        Raises:
+            StationFullError: No room.
+        """
+        with _full_disk():
+            if can_sync_file_systems():
+                write_for_now(self.path(packet_id), sealed, mode=0o600)
+            else:
+                write_atomic(self._place(packet_id), sealed, mode=0o600)
+
+    def sync(self) -> None:
+        """Make durable what :meth:`fill` has stored.
+
+        Raises:
+            OSError: The medium did not take all of it.
+        """
+        if can_sync_file_systems():
+            sync_file_system(self.folder)
+
+    def read(self, packet_id: str) -> bytes | None:
+        """Return the bytes that the spool itself has under a packet's id, unverified; ``None`` if it has none."""
+        try:
+            return self.path(packet_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def settle(self, packet_id: str) -> None:
+        """Make a file durable that another submission has written."""
+        # The other one may be between its rename and its sync of the folder; our row must not come first.
+        fsync_folder(self.path(packet_id).parent)
+
+    def lacking(self, packet_ids: Iterable[str]) -> list[str]:
+        """Return those of these packets whose bytes are not here."""
+        return [packet_id for packet_id in packet_ids if not os.path.exists(self._name(packet_id))]  # noqa: PTH110
+
+    def discard(self, packet_id: str) -> None:
+        """Remove a packet's bytes durably. Removing what is not there is no error.
+
+        Only for packets whose row says that the bytes are not here any more; see :class:`Unrecorded` for those
+        without a row.
+        """
+        path = self.path(packet_id)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            fsync_folder(path.parent)
+
+    def old_files(self, before_ms: int) -> Iterator[str]:
+        """Yield the ids of packets whose files were written before a moment."""
+        for folder in self._folders():
+            for file in sorted(folder.iterdir()):
+                with contextlib.suppress(FileNotFoundError):
+                    if file.name.endswith(_SUFFIX) and file.stat().st_mtime * 1000 < before_ms:
+                        yield file.name.removesuffix(_SUFFIX)
+
+    def clear_temporaries(self, before_ms: int) -> None:
+        """Remove what writers that died before a moment left half written."""
+        for folder in self._folders():
+            remove_leftovers(folder, older_than=0, now=before_ms / 1000)
+
+    def pages(self, count: int) -> Iterator[list[str]]:
+        """Yield the ids of all packets that have a file here, so many at a time."""
+        ids = (
+            path.name.removesuffix(_SUFFIX)
+            for folder in self._folders()
+            for path in sorted(folder.iterdir())
+            if path.name.endswith(_SUFFIX) and path == self.path(path.name.removesuffix(_SUFFIX))
+        )
+        while page := list(itertools.islice(ids, count)):
+            yield page
+
+    def foreign_files(self) -> Iterator[Path]:
+        """Yield the files that are neither a packet's nor a temporary one."""
+        for place in sorted(self.folder.iterdir()):
+            if place.name.startswith("."):
+                continue
+            for path in sorted(place.iterdir()) if place.is_dir() else [place]:
+                own = path == self.path(path.name.removesuffix(_SUFFIX)) and path.name.endswith(_SUFFIX)
+                if (
+                    not own
+                    and not path.name.startswith(_NOT_FOREIGN)
+                    and path.suffix not in {REWRAPPED, FORMER}
+                ):
+                    yield path
+
+    def _folders(self) -> list[Path]:
+        return sorted(
+            folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+        )
+
+    def free(self) -> int:
+        """Return the bytes free on the folder's disk."""
+        return free_bytes(self.folder)
+
+    def close(self) -> None:
+        """Nothing: no file stays open."""
+
+    def recover_rewrapped(self) -> None:
+        """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""
+        for former in self.folder.glob(f"*/*{FORMER}"):
+            path = former.with_suffix(_SUFFIX)
+            if not path.exists():
+                former.rename(path)
+
+    def _fetched(self, packet: SealedPacket) -> SealedPacket:
+        with self.open(packet.packet_id, packet.sha256) as file:
+            sealed = file.read()
+        if hashlib.sha256(sealed).hexdigest() != packet.sha256:
+            raise SpoolError(f"The backup's bytes of the offloaded packet {packet.packet_id} are damaged.")
+        return SealedPacket.from_bytes(packet.packet_id, packet.sha256, sealed)
+
+    def _damaged(self, packet: SealedPacket) -> SpoolError:
+        return SpoolError(
+            f"The sealed bytes of packet {packet.packet_id} are damaged in the spool. They were left as they are. "
+            "`ktpsync doctor --repair` brings a good copy from a backup, or from where it was delivered."
+        )
+
+    def _place(self, packet_id: str) -> Path:
+        path = self.path(packet_id)
+        if path.parent not in self._known_folders:
+            make_folder(path.parent, mode=0o700)
+            self._known_folders.add(path.parent)
+        return path
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StationFullError(
+                "The disk of the spool is full. Nothing was stored; free some room and submit again."
+            ) from error
+        raise

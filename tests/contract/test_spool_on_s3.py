@@ -1,0 +1,211 @@
+"""Two machines that share an outbox on PostgreSQL and a spool in a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import frozen
+
+import ktpsync
+from ktpsync.backends.disk import init_disk
+from ktpsync.config import load
+from ktpsync.errors import FolderSpoolNeededError, SpoolUnavailableError, UnavailableError
+from ktpsync.office._check import check_places
+from ktpsync.outbox import DeliveryState
+from ktpsync.plugins import PluginRegistry
+from ktpsync.testing import make_enrollment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ktpsync.outbox import DeliveryView
+
+
+@frozen
+class Machines:
+    """Two offices of one outbox, and what lies between them and the bucket."""
+
+    first: Path
+    second: Path
+    identity: ktpsync.age.Identity
+    line: Any
+    client: Any
+    bucket: str
+    centre: Path
+
+    def objects(self) -> dict[str, bytes]:
+        """Return the sealed packets in the bucket."""
+        listed = self.client.list_objects_v2(Bucket=self.bucket, Prefix="office/spool/").get("Contents", [])
+        return {
+            entry["Key"]: self.client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
+            for entry in listed
+        }
+
+    def key(self, packet_id: str) -> str:
+        """Return the key of a packet's object."""
+        return f"office/spool/{packet_id[-2:]}/{packet_id}.age"
+
+    def delivered(self) -> dict[str, str]:
+        """Return what is at the destination: packet ids and digests."""
+        found = self.centre.rglob("*.age")
+        return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.fixture
+def machines(
+    *,
+    tmp_path: Path,
+    moto_server: Any,
+    make_bucket: Callable[..., dict[str, object]],
+    new_line: Callable[[str | None], Any],
+    new_client: Callable[[Any], Any],
+    new_postgresql: Callable[[], str],
+) -> Machines:
+    """Two offices with data folders of their own."""
+    bucket = make_bucket(moto_server)
+    line = new_line(moto_server.url)
+    spool = {**bucket, "prefix": "office/", "endpoint": line.url, "connect_timeout": 2, "read_timeout": 5}
+    init_disk(tmp_path / "centre")
+    init_disk(tmp_path / "backups")
+    identity = ktpsync.age.generate_identity()
+    places = "".join(
+        [
+            '[spool]\nbackend = "s3"\n',
+            *(f"{name} = {value!r}\n" for name, value in spool.items()),
+            f'[destinations.centre]\nbackend = "disk"\npath = "{tmp_path / "centre"}"\n',
+            f'[backups.usb]\nbackend = "disk"\npath = "{tmp_path / "backups"}"\n',
+        ]
+    )
+    database = new_postgresql()
+    configs = []
+    for name in ("first", "second"):
+        config = ktpsync.init_office(tmp_path / name, recipients=[str(identity.recipient)], places=places)
+        text = config.read_text(encoding="utf-8")
+        config.write_text(
+            text.replace("[office]\n", f'[office]\ndatabase = "{database}"\n'), encoding="utf-8"
+        )
+        configs.append(config)
+    return Machines(
+        *configs, identity, line, new_client(bucket), str(bucket["bucket"]), tmp_path / "centre" / "packets"
+    )
+
+
+def deliveries(office: ktpsync.Office) -> list[DeliveryView]:
+    """Return all deliveries."""
+    return list(office.deliveries())
+
+
+def test_one_records_and_the_other_delivers_and_backs_up(machines: Machines) -> None:
+    """What one machine has recorded the other one delivers and backs up, from the bucket; no file of it is left on either."""
+    with ktpsync.Office.open(machines.first) as first, ktpsync.Office.open(machines.second) as second:
+        stored = first.submit_many([make_enrollment(seed, size=3000) for seed in range(3)])
+        packets = {one.packet_id: one.sha256 for one in stored if not isinstance(one, Exception)}
+        assert packets == {
+            Path(key).stem: hashlib.sha256(data).hexdigest() for key, data in machines.objects().items()
+        }
+        assert (3, 0) == (second.sync().delivered, first.sync().waiting)
+        assert packets == machines.delivered()
+        assert 3 == second.backup("usb").packets
+        assert second.verify("usb").ok
+        assert second.outbox.examine(read=True).problems == ()
+        assert second.storage().free is None
+        assert first.test_keys([machines.identity])
+        with pytest.raises(FolderSpoolNeededError, match="storage service"):
+            first.rewrap([machines.identity], who="budi")
+    assert [] == [path for root in (machines.first, machines.second) for path in root.parent.rglob("*.age")]
+
+
+def test_a_bucket_that_is_away_while_recording(machines: Machines) -> None:
+    """Nothing is acknowledged, nothing half written, and the next one is recorded once it is back."""
+    with ktpsync.Office.open(machines.first) as office:
+        office.submit(make_enrollment(1, size=2000))
+        upstream, machines.line.upstream = machines.line.upstream, "http://127.0.0.1:1"
+        with pytest.raises(SpoolUnavailableError, match="Nothing was recorded; submit again"):
+            office.submit(make_enrollment(2, size=2000))
+        with pytest.raises(SpoolUnavailableError, match="Nothing was recorded"):
+            office.submit_many([make_enrollment(seed, size=2000) for seed in (3, 4)])
+        machines.line.upstream = upstream
+        assert 1 == len(list(office.outbox.packets())) == len(machines.objects())
+        assert office.submit(make_enrollment(2, size=2000)).created
+        assert 2 == office.sync().delivered
+
+
+def test_an_office_opens_and_tells_while_the_bucket_is_away(machines: Machines) -> None:
+    """How the packets stand is in the database; the check of the spool says what is wrong with it."""
+    with ktpsync.Office.open(machines.first) as office:
+        office.submit(make_enrollment(1, size=2000))
+    (well,) = check_places(load(machines.first), PluginRegistry.load(), "spool")
+    assert well.health is not None
+    machines.line.upstream = "http://127.0.0.1:1"
+    (away,) = check_places(load(machines.first), PluginRegistry.load(), "spool")
+    assert ("[spool]", UnavailableError) == (away.place, type(away.error))
+    with ktpsync.Office.open(machines.second) as office:
+        assert [1] == [line.pending for line in office.summary()]
+
+
+def test_a_bucket_that_is_away_while_delivering(machines: Machines) -> None:
+    """Packets wait, it costs none of them an attempt, and they go once the bucket is back."""
+    with ktpsync.Office.open(machines.first) as office:
+        office.submit_many([make_enrollment(seed, size=2000) for seed in range(2)])
+        upstream, machines.line.upstream = machines.line.upstream, "http://127.0.0.1:1"
+        report = office.sync()
+        assert (0, 2) == (report.delivered, report.waiting)
+        waiting = [(view.state, view.attempts, view.failures) for view in deliveries(office)]
+        assert [(DeliveryState.PENDING, 0, 0)] * 2 == waiting
+        assert all("spool" in (view.reason or "") for view in deliveries(office))
+        machines.line.upstream = upstream
+        assert 2 == office.sync().delivered
+
+
+def test_a_missing_and_a_damaged_object(machines: Machines) -> None:
+    """Both are set aside with a clear reason and hold up nothing; with good bytes in the bucket again they go on."""
+    with ktpsync.Office.open(machines.first) as office:
+        stored = [office.submit(make_enrollment(seed, size=2000)) for seed in range(3)]
+        missing, damaged, whole = (one.packet_id for one in stored)
+        objects = machines.objects()
+        machines.client.delete_object(Bucket=machines.bucket, Key=machines.key(missing))
+        good = objects[machines.key(damaged)]
+        machines.client.put_object(
+            Bucket=machines.bucket, Key=machines.key(damaged), Body=good[:-1] + bytes([good[-1] ^ 1])
+        )
+        assert 1 == office.sync().delivered
+        assert {whole} == machines.delivered().keys()
+        found = {view.packet_id: view for view in office.rejected()}
+        assert {missing: "damaged", damaged: "damaged"} == {name: view.code for name, view in found.items()}
+        assert "not in the spool" in str(found[missing].reason)
+        assert f"Replace spool/{damaged[-2:]}/{damaged}.age" in str(found[damaged].reason)
+        for packet_id in (missing, damaged):
+            key = machines.key(packet_id)
+            machines.client.put_object(Bucket=machines.bucket, Key=key, Body=objects[key])
+            office.requeue(packet_id, "centre", who="budi", why="the object is back")
+        assert 2 == office.sync().delivered
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_killed_while_it_records(machines: Machines) -> None:
+    """All that it has acknowledged is delivered by the other one, whole; what it has not is never there half."""
+    acknowledged: dict[str, str] = {}
+    worker = str(Path(__file__).with_name("spool_worker.py"))
+    for turn in range(3):
+        command = [sys.executable, worker, str(machines.first), str(turn * 1000)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(5 + turn):
+                packet_id, sha256 = process.stdout.readline().split()
+                acknowledged[packet_id] = sha256
+            process.kill()
+            acknowledged |= dict(line.split() for line in process.stdout if line.endswith("\n"))
+    with ktpsync.Office.open(machines.second) as office:
+        assert office.outbox.examine(read=True).problems == ()
+        office.sync()
+        rows = {view.packet_id: view.sha256 for view in office.outbox.packets()}
+    assert acknowledged.items() <= rows.items()
+    assert rows == machines.delivered()
+    assert rows.items() <= {
+        (Path(key).stem, hashlib.sha256(data).hexdigest()) for key, data in machines.objects().items()
+    }

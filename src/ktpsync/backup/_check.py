@@ -165,10 +165,10 @@ class Check:
         return sample(packs, snapshots, share=self.share, cursor=self.cursor, besides=self.besides)
 
     def _forgive(self, snapshots: dict[str, Snapshot]) -> None:
-        """Take back what was said of files that a prune dropped meanwhile."""
+        """Take back what was said of files that a prune dropped meanwhile, or was just deleting."""
         if not self.problems:
             return
-        gone: set[str] = set()
+        gone = {key for snapshot in snapshots.values() for key in dropped_keys(snapshot.manifest.dropped)}
         for name in self.repository.snapshot_names():
             if name not in snapshots:
                 with contextlib.suppress(BackupError):

@@ -135,6 +135,25 @@ def test_a_prune_killed_before_it_deleted_is_finished_by_the_next(grown: Any, mo
     assert grown.verify().ok
 
 
+def test_what_a_prune_is_just_deleting_is_no_damage(grown: Any, monkeypatch: Any) -> None:
+    """A verification that listed the snapshots before they went, and read them after, reports nothing."""
+    listed = list(grown.storage.list())
+    run_prune(grown)
+    still = {info.key for info in grown.storage.list()}
+    gone = [info for info in listed if info.key not in still]
+    storage_list = grown.storage.list
+    monkeypatch.setattr(
+        grown.storage,
+        "list",
+        lambda prefix="": [*storage_list(prefix), *(info for info in gone if info.key.startswith(prefix))],
+    )
+
+    report = grown.verify()
+
+    assert 3 == sum(info.key.endswith(".manifest.json") for info in gone)
+    assert () == report.problems
+
+
 def test_backups_go_on_after_prunes(grown: Any) -> None:
     """Delta after prune, prune after delta: the chain holds and everything restores."""
     for seed in range(100, 104):

@@ -18,7 +18,7 @@ def show_backups(output: Output, states: Sequence[BackupState]) -> None:
     if states:
         output.table(
             "Backups",
-            ["backup", "last backup", "last verified", "last drill", "packets that wait for it"],
+            ["backup", "last backup", "last verified", "last drill", "packets to fetch from it"],
             [
                 [
                     state.name,

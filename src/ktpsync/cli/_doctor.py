@@ -111,8 +111,11 @@ def _repair(output: Output, config: Path, *, read: bool, who: str, why: str) -> 
             f"{name} could not be read: {reason} Plug it in, and run this again."
             for name, reason in report.away.items()
         )
-    whole = counted(len(report.packets) - len(left), "packet is", "packets are")
-    output.say(f"{whole} whole again; not mended: {len(left)}.")
+    if report.packets:
+        whole = counted(len(report.packets) - len(left), "packet is", "packets are")
+        output.say(f"{whole} whole again; not mended: {len(left)}.")
+    else:
+        output.say("No packet is to be mended.")
     output.result(
         {
             "packets": [{**attrs.asdict(mended), "whole": mended.whole} for mended in report.packets],

@@ -73,7 +73,8 @@ def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) ->
                 )
             if count := awaited.get(name, 0):
                 warnings.append(
-                    f"{name} alone holds {counted(count, 'packet', 'packets')} still to be delivered: plug it in, and it goes on."
+                    f"{name} holds {counted(count, 'packet', 'packets')} still to be delivered that this station has not any more: plug "
+                    "it in, and it goes on."
                 )
             states.append(_state(places, name, awaited, warnings))
     return [*states, *(_state(places, name, awaited, [_left(name, awaited)]) for name in places.left())]
@@ -95,7 +96,7 @@ def _left(name: str, awaited: dict[str, int]) -> str:
     """Return what is to be done about a backup that the configuration does not name any more."""
     if count := awaited.get(name, 0):
         return (
-            f"{name} alone holds {counted(count, 'packet', 'packets')} still to be delivered, and is not in the "
+            f"{name} holds {counted(count, 'packet', 'packets')} still to be delivered, and is not in the "
             "configuration any more: put it back, plug it in, and it goes on."
         )
     return (

@@ -213,6 +213,12 @@ class Offload:
 
     def _way_out(self) -> str:
         names, copies = self._places.names(), self._settings.offload_copies
+        here = [name for name in names if self._places.at_hand(name)]
+        if len(here) >= copies:
+            return (
+                f"no packet that is left in it is held whole by {copies} of the backups at hand ({', '.join(here)}). The next "
+                "backup helps; or free some room."
+            )
         if copies == 1:
             return f"plug in {' or '.join(names)}, or free some room."
         return (

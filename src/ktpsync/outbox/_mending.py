@@ -93,9 +93,10 @@ class Mending:
         path = self._spool.path(packet_id)
         if _whole(path, sha256) is not None:
             return
+        # Another process may be faster, here and below: its bytes have the same digest.
         with contextlib.suppress(FileNotFoundError):
+            path.stat()
             self._quarantine.put(path, f"it is damaged; a good copy from {source} took its place")
-        # Another process may have been faster: its bytes have the same digest.
         with contextlib.suppress(FileExistsError):
             self._spool.write(packet_id, sealed, sha256)
         self.tell(packet_id, sha256, source=source, who=who, why=why)

@@ -27,7 +27,7 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-"""Called often, from the thread that does the work; it should return quickly."""
+"""Called often, from a thread that does the work, once at a time; it should return quickly."""
 
 
 def ignore_progress(progress: Progress) -> None:

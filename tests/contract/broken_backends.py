@@ -555,6 +555,10 @@ class TestShelf(OnAShelf):
 
 
 class LeavingUploads(Shelf):
+    def write(self, path: str, source: BinaryIO, size: int) -> None:
+        time.sleep(5 * PAUSE)
+        super().write(path, source, size)
+
     def remove(self, path: str) -> None:
         raise UnavailableError(f"{path} stays.")
 
@@ -611,9 +615,11 @@ class Answers(socketserver.StreamRequestHandler):
         answer = b""
         if what == "get":
             answer = self.server.objects[key][0]
-        elif what in ("put", "take"):
+        elif what in ("put", "believe", "take"):
+            key, _, sha256 = key.partition(":")
             data = self.rfile.read(int(size))
-            if what == "take" or len(data) == int(size):
+            right = hashlib.sha256(data).hexdigest() == sha256
+            if right or what == "take" or (what == "believe" and len(data) == int(size)):
                 self.server.objects.setdefault(key, (data, datetime.now(UTC)))
         self.wfile.write(b"%d\n" % len(answer) + answer)
 
@@ -662,7 +668,9 @@ class Wire(Memory):
         return Health(summary="Well.")
 
     def store(self, key: str, data: bytes) -> bytes:
-        self.ask(f"{self.sending} {key}", data)
+        self.ask(f"{self.sending} {key}:{hashlib.sha256(data).hexdigest()}", data)
+        if key not in self.objects:
+            raise CorruptError("It arrived damaged.")
         return self.objects[key][0]
 
     def open(self, key: str) -> BinaryIO:
@@ -720,6 +728,18 @@ class GivingHalf(Wire):
 class TestGivingHalf(OverWire):
     made = GivingHalf
     caught_by = ("test_a_line_that_drops_is_told_while_an_object_is_read",)
+
+
+class Believing(Wire):
+    sending = "believe"
+
+    def same(self, stored: bytes, data: bytes) -> bool:
+        return len(stored) == len(data)
+
+
+class TestBelieving(OverWire):
+    made = Believing
+    caught_by = ("test_what_is_damaged_on_the_way_is_no_object",)
 
 
 class KeepingHalf(Wire):

@@ -26,6 +26,7 @@ class BadLine:
         port: The server's port.
         drop_after: Bytes from the client after which each connection ends; 0: never.
         drop_after_answer: Bytes from the server after which each connection ends; 0: never.
+        damage_at: Which byte from the client arrives changed, on each connection that comes so far; 0: none.
         silent: Take connections and never answer.
         reset: Whether a connection ends with a reset instead of an orderly end.
     """
@@ -33,6 +34,7 @@ class BadLine:
     port: int
     drop_after: int = 0
     drop_after_answer: int = 0
+    damage_at: int = 0
     silent: bool = False
     reset: bool = False
     up: int = 0
@@ -115,6 +117,9 @@ class BadLine:
                 data = client.recv(limit)
                 if not data:
                     break
+                if carried < self.damage_at <= carried + len(data):
+                    place = self.damage_at - carried - 1
+                    data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
                 carried += len(data)
                 with self._lock:
                     self.up += len(data)

@@ -411,6 +411,20 @@ class StorageContract(BackendContract):
             self.get(dropped, "a")
         assert not isinstance(told.value, NotFoundError | ConflictError | AuthError | RejectedError)
 
+    def test_what_is_damaged_on_the_way_is_no_object(
+        self, backend: StorageBackend, through_line: tuple[int, Callable[[int], StorageBackend]]
+    ) -> None:
+        """A success code is not believed: what arrived is compared, by the server or read back."""
+        port, connect = through_line
+        with (
+            BadLine(port, damage_at=100_000) as line,
+            connect(line.own_port) as damaging,
+            pytest.raises((CorruptError, UnavailableError)),
+        ):
+            self.put(damaging, "folder/a", b"x" * 300_000)
+
+        assert list(backend.list()) == []
+
     def test_a_line_that_drops_leaves_no_object(
         self, backend: StorageBackend, through_line: tuple[int, Callable[[int], StorageBackend]]
     ) -> None:

@@ -36,7 +36,7 @@ from ktpsync.backends.s3._probe import Endpoint, etag_of, probe, remember, remem
 from ktpsync.backends.s3._reader import reader
 from ktpsync.backends.s3._whole import Body, send_whole
 from ktpsync.clock import utc_from_ms, utc_text
-from ktpsync.errors import ConflictError, CorruptError, NotFoundError, UnavailableError
+from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
 from ktpsync.plugins import Capability, Health, ObjectInfo, StorageBackend, valid_key
 
 if TYPE_CHECKING:
@@ -265,7 +265,13 @@ class S3Backend(StorageBackend):
             )
 
         if endpoint.conditional_put:
-            return self._create(key, size, sha256, md5, send)
+            try:
+                return self._create(key, size, sha256, md5, send)
+            except CorruptError:
+                # The storage took it only because nothing was there, so it is ours and nobody was told of it.
+                with contextlib.suppress(BackendError):
+                    self.delete(key)
+                raise
         with self._alone(key):
             there = self._same(key, size, sha256, md5)
             if there is not None:

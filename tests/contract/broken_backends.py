@@ -145,6 +145,7 @@ class Storage(StorageContract):
 
     made: ClassVar[type[Memory]] = Memory
     caught_by: ClassVar[tuple[str, ...]] = ()
+    secret_texts = ("hush",)
 
     @pytest.fixture
     def backend(self) -> Memory:
@@ -307,6 +308,13 @@ class MisjudgingCredentials(Memory):
         super().reach()
 
 
+class Telling(Memory):
+    def reach(self) -> None:
+        if self.trouble is AuthError:
+            raise AuthError("The password hush is not accepted.")
+        super().reach()
+
+
 class LosingTheEnd(Memory):
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(super().open(key).read().rstrip(b"\xff"))
@@ -462,6 +470,7 @@ for _caught_by, _made in (
     ("test_an_unreachable_place_is_unavailable", RaisingItsOwn),
     ("test_an_unreachable_place_is_unavailable", NotAvailable),
     ("test_refused_credentials_are_told", MisjudgingCredentials),
+    ("test_messages_hold_no_secret", Telling),
     ("test_what_was_put_is_read", LosingTheEnd),
     ("test_a_delivered_packet_is_given_back", GivingAPart),
     ("test_put_tells_what_is_stored", WithoutDigest),

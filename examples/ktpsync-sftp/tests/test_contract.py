@@ -29,6 +29,7 @@ class TestSftp(StorageContract):
     """Everything that a storage backend must do, inherited."""
 
     destination_name = "test"
+    secret_texts = ("not the password",)
 
     @pytest.fixture
     def served_folder(self, server):
@@ -59,7 +60,7 @@ class TestSftp(StorageContract):
     @pytest.fixture
     def refused_backend(self, server):
         """Return a backend with a wrong password."""
-        with connect(server, password=Secret("wrong")) as backend:
+        with connect(server, password=Secret("not the password")) as backend:
             yield backend
 
 

@@ -20,6 +20,7 @@ class TestWebdav(StorageContract):
     """Everything that a storage backend must do, inherited."""
 
     destination_name = "test"
+    secret_texts = ("not the password",)
 
     @pytest.fixture
     def served_folder(self, served):
@@ -48,7 +49,7 @@ class TestWebdav(StorageContract):
     @pytest.fixture
     def refused_backend(self, port):
         """Return a backend with a wrong password."""
-        with connect(port, password="wrong") as backend:
+        with connect(port, password="not the password") as backend:
             yield backend
 
 

@@ -142,9 +142,14 @@ class FolderBackend(StorageBackend):
                 )
             if not self._held(key) and self._store(key, body, wanted):
                 return evolve(self.stat(key), sha256=sha256)
-        if self._digest(key) != wanted:
-            raise ConflictError(f"{self.name}: {key} holds other bytes. They are left as they are.")
-        return evolve(self.stat(key), sha256=sha256)
+        try:
+            if self._digest(key) != wanted:
+                raise ConflictError(f"{self.name}: {key} holds other bytes. They are left as they are.")
+            return evolve(self.stat(key), sha256=sha256)
+        except NotFoundError as error:
+            raise UnavailableError(
+                f"{self.name}: somebody removed {key} while it was compared. It is tried again by itself."
+            ) from error
 
     def open(self, key: str) -> BinaryIO:
         """See :meth:`StorageBackend.open`; all bytes are read before it returns."""

@@ -46,6 +46,9 @@ class StorageContract(BackendContract):
     destination_name: ClassVar[str] = ""
     """The name in the context that the backend gets; where it is given, messages must begin with it."""
 
+    secret_texts: ClassVar[tuple[str, ...]] = ()
+    """Texts that no message may hold, such as the password of ``refused_backend``."""
+
     patience: ClassVar[float] = 60.0
     """Seconds after which a call that still waits for a silent server is taken for one that waits for ever."""
 
@@ -381,6 +384,18 @@ class StorageContract(BackendContract):
         ):
             with pytest.raises(BackendError, match=f"^{re.escape(self.destination_name)}"):
                 ask()
+
+    def test_messages_hold_no_secret(self, refused_backend: StorageBackend) -> None:
+        """They are shown to everybody, logged and kept."""
+        if not self.secret_texts:
+            pytest.skip("there are no 'secret_texts'")
+        told = [repr(refused_backend)]
+        for ask in (refused_backend.check, lambda: self.put(refused_backend, "a", b"x")):
+            with pytest.raises(BackendError) as error:
+                ask()
+            told.append(str(error.value))
+
+        assert [text for text in told if any(secret in text for secret in self.secret_texts)] == []
 
     def test_a_silent_server_is_unavailable(
         self, through_line: tuple[int, Callable[[int], StorageBackend]]

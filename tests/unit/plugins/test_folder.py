@@ -146,6 +146,26 @@ def test_an_answer_that_is_lost_changes_nothing(shelf: Shelf, monkeypatch: pytes
     assert ["a/b"] == files(shelf)
 
 
+def test_what_is_removed_while_it_is_compared_is_stored_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next attempt; the packet is not to blame."""
+    put(shelf)
+    read = shelf.read
+
+    def late(path: str, into: BinaryIO) -> None:
+        shelf.remove(path)
+        read(path, into)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "read", late)
+        with pytest.raises(UnavailableError, match="somebody removed a/b while it was compared"):
+            put(shelf)
+    put(shelf)
+
+    assert ["a/b"] == files(shelf)
+
+
 def test_a_folder_that_somebody_removed_is_made_anew(shelf: Shelf) -> None:
     """Which folders are there is remembered, and not believed."""
     put(shelf, "a/b/c")

@@ -59,29 +59,29 @@ def set_line(
 def list_lines(output: Output, config: Path) -> Exit:
     """List the destinations and how each is served; '*' marks what was set at run time."""
     with ktpsync.Office.open(config) as office:
-        lines = [(line, office.served(line.state.name)) for line in office.summary()]
+        lines = [(state, office.served(state.name)) for state in office.destinations()]
     output.table(
         "Destinations",
         ["destination", "rate", "window", "concurrency", "state"],
         [
             [
-                line.state.name,
+                state.name,
                 *served.values(),
-                "stopped" if line.state.paused is not None else line.state.breaker,
+                "stopped" if state.paused is not None else state.breaker,
             ]
-            for line, served in lines
+            for state, served in lines
         ],
     )
     output.result(
         {
             "destinations": [
                 {
-                    "name": line.state.name,
-                    "set": dict(line.state.settings),
-                    "paused": line.state.paused,
-                    "breaker": line.state.breaker,
+                    "name": state.name,
+                    "set": dict(state.settings),
+                    "paused": state.paused,
+                    "breaker": state.breaker,
                 }
-                for line, _ in lines
+                for state, _ in lines
             ]
         }
     )

@@ -51,7 +51,7 @@ def packets(output: Output, destination: str | None, state: str | None, limit: i
     wanted = None if state is None else DeliveryState(state)
     with ktpsync.Office.open(config) as office:
         found = list(itertools.islice(office.deliveries(destination, wanted), limit + 1))
-        configured = bool(office.summary())
+        configured = bool(office.destinations())
     shown = found[:limit]
     output.table(
         "Packets",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ktpsync.office._rotation import RotationReport
     from ktpsync.outbox import (
         DeliveryView,
+        DestinationState,
         DestinationSummary,
         PacketStatus,
         StorageView,
@@ -344,6 +345,10 @@ class Office:
     def storage(self) -> StorageView:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
         return self.outbox.storage()
+
+    def destinations(self) -> list[DestinationState]:
+        """Return what is known of each destination itself. Counts no packets, unlike :meth:`summary`."""
+        return self.outbox.destinations()
 
     def summary(self) -> list[DestinationSummary]:
         """Return where the packets stand, for each destination."""

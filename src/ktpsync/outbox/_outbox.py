@@ -430,6 +430,10 @@ class Outbox:
         """
         return self._destinations.state(name)
 
+    def destinations(self) -> list[DestinationState]:
+        """Return what all processes know of each destination. Counts nothing, unlike :meth:`summary`."""
+        return self._destinations.states()
+
     def start_probe(self, name: str) -> bool:
         """Return whether this caller, and nobody else, may ask an unreachable destination now."""
         return self._destinations.start_probe(name)

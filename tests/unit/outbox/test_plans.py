@@ -115,3 +115,12 @@ def test_nothing_that_is_done_often_reads_a_whole_table(watched: Any) -> None:
     outbox.offload(1, who="siti", prove=lambda _: True)
     list(outbox.export(outbox.sequence() - 1))
     assert [] == scans(outbox, ran)
+
+
+def test_which_destinations_there_are_is_told_without_counting(watched: Any) -> None:
+    """Asking for the destinations reads nothing of packets and deliveries."""
+    outbox, ran = watched
+    ran.clear()
+    assert ["central", "usb"] == [state.name for state in outbox.destinations()]
+    assert ran
+    assert [] == [one for one in ran if "ktpsync_delivery" in one or "ktpsync_packet" in one]

@@ -1,11 +1,13 @@
 """What a courier costs beside a bare urllib3 loop over the same uploads, taken in turns.
 
-    python benchmarks/drain.py [--folder DIR] [--packets 5000] [--size 300000] [--threads 8] [--profile]
+    python benchmarks/drain.py [--folder DIR] [--packets 5000] [--rounds 3] [--size 300000] [--threads 8] [--profile]
 
 The server is a process of its own on loopback that reads each body and answers with a receipt. Each round stores
-packets durably, sends them with the bare loop, then drains them twice: through a backend that does no more than the
-bare loop, which shows the courier alone, and through the HTTP backend. Only ratios of one run mean anything; run it
-when the machine has nothing else to do.
+packets durably, sends all of them with the bare loop, then drains them twice: through the HTTP backend, and through a
+backend that does no more than the bare loop, which shows the courier alone. At the end the bare loop sends them again:
+the floor of a round is the mean of the two, so that a machine that grows slower or faster meanwhile favours nobody.
+Only ratios of one run mean anything; run it when the machine has nothing else to do. The processor time is that of the
+sending process, user and system.
 """
 
 from __future__ import annotations
@@ -160,45 +162,53 @@ def fill(outbox: Outbox, count: int, size: int) -> list[Path]:
 
 
 def measure(folder: Path, url: str, options: argparse.Namespace) -> None:
-    """Take turns: bare loop, courier over the bare upload, courier over the HTTP backend."""
+    """Take turns: bare loop, courier over the HTTP backend, courier over the bare upload, bare loop again."""
     bare = Bare(url, options.threads)
     http = HttpBackend(HttpSettings(url=f"{url}/"), BackendContext(name="http"))
     policy = CourierPolicy(concurrency=options.threads)
-    rates: dict[str, list[float]] = {"bare urllib3 loop": [], "courier, bare upload": [], "courier, http": []}
+    names = ("bare urllib3 loop", "courier, http", "courier, bare upload", "bare urllib3 loop again")
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     profile = cProfile.Profile()
-    names = [DestinationSpec(name="bare"), DestinationSpec(name="http")]
-    with Outbox.open(folder / "outbox.db", folder / "spool", destinations=names) as outbox:
+    destinations = [DestinationSpec(name="http"), DestinationSpec(name="bare")]
+    with Outbox.open(folder / "outbox.db", folder / "spool", destinations=destinations) as outbox:
         couriers = [
-            Courier(outbox, "bare", bare, policy=policy),
             Courier(outbox, "http", http, policy=policy),
+            Courier(outbox, "bare", bare, policy=policy),
         ]
-        rounds = 5
-        count = options.packets // rounds
-        for number in range(rounds + 1):
+        for number in range(options.rounds + 1):
+            # The first round warms up.
+            count = options.packets if number else 500
             paths = fill(outbox, count, options.size)
 
             def loop(paths: list[Path] = paths) -> None:
-                def put(path: Path) -> None:
-                    with path.open("rb") as file:
-                        bare.put(path.stem, file, options.size)
+                def put(one: Path) -> None:
+                    with one.open("rb") as file:
+                        bare.put(one.stem, file, options.size)
 
                 with ThreadPoolExecutor(options.threads) as pool:
                     list(pool.map(put, paths))
 
-            runs: list[Callable[[], object]] = [loop, couriers[0].drain, couriers[1].drain]
             if options.profile:
                 profile.enable()
-            seconds = [timed(run) for run in runs]
+            for name, run in zip(names, (loop, couriers[0].drain, couriers[1].drain, loop), strict=True):
+                cpu = time.process_time()
+                seconds = timed(run)
+                if number:
+                    found[name].append((seconds / count, (time.process_time() - cpu) / count))
             profile.disable()
-            if number:  # the first round warms up
-                for values, taken in zip(rates.values(), seconds, strict=True):
-                    values.append(count / taken)
+            for path in paths:
+                path.unlink()
         left = [line.pending + line.leased for line in outbox.summary()]
     assert left == [0, 0]
-    floors = rates["bare urllib3 loop"]
-    for name, values in rates.items():
-        ratio = statistics.median(ours / floor for ours, floor in zip(values, floors, strict=True))
-        print(f"{name:<24} {statistics.median(values):8.1f} packets/s  {ratio:6.3f}x  (goal 0.90x)")
+    floors = [(first[0] + last[0]) / 2 for first, last in zip(found[names[0]], found[names[-1]], strict=True)]
+    for name, rounds in found.items():
+        rates = [floor / seconds for (seconds, _), floor in zip(rounds, floors, strict=True)]
+        rate = 1 / statistics.median(seconds for seconds, _ in rounds)
+        cpu = statistics.median(cpu for _, cpu in rounds) * 1e6
+        print(
+            f"{name:<24} {rate:8.1f} packets/s  {statistics.median(rates):6.3f}x  "
+            f"{cpu:6.0f} us CPU each  (goal 0.90x; rounds {', '.join(f'{one:.3f}' for one in rates)})"
+        )
     if options.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
@@ -208,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to write; the disk under it is measured")
     parser.add_argument("--packets", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=300_000)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument(

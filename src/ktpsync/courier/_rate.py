@@ -52,7 +52,7 @@ class _Metered(io.RawIOBase):
         self._file = file
         self._bucket = bucket
         self._furthest = 0
-        self._position = 0
+        self._passed_freely = False
 
     def readable(self) -> bool:
         return True
@@ -61,26 +61,30 @@ class _Metered(io.RawIOBase):
         return self._file.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = self._file.seek(offset, whence)
-        # A resumed upload starts behind what was sent already.
-        self._furthest = max(self._furthest, self._position if whence == io.SEEK_SET else 0)
-        return self._position
+        if self._passed_freely:
+            self._furthest = max(self._furthest, self._file.tell())
+            self._passed_freely = False
+        position = self._file.seek(offset, whence)
+        if whence == io.SEEK_SET:
+            # A resumed upload starts behind what was sent already.
+            self._furthest = max(self._furthest, position)
+        return position
 
     def tell(self) -> int:
-        return self._position
+        return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, at most what may pass in a moment; all of them for -1."""
         if size < 0:
             return self.readall()
-        bucket = self._bucket
-        limited = bucket.rate is not None
-        data = self._file.read(min(size, bucket.portion()) if limited else size)
-        self._position += len(data)
-        if self._position > self._furthest:
-            new, self._furthest = self._position - self._furthest, self._position
-            if limited:
-                bucket.take(new)
+        if self._bucket.rate is None:
+            self._passed_freely = True
+            return self._file.read(size)
+        data = self._file.read(min(size, self._bucket.portion()))
+        position = self._file.tell()
+        if position > self._furthest:
+            self._bucket.take(position - max(self._furthest, position - len(data)))
+            self._furthest = position
         return data
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]

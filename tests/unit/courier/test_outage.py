@@ -471,3 +471,20 @@ def test_what_is_read_again_is_not_counted_again(station: Any) -> None:
         file.seek(8000)
         file.read()
     assert 11 <= station.clock.monotonic() <= 12.1
+
+
+@pytest.mark.parametrize("ask", [False, True], ids=["goes on", "looks at the size and starts anew"])
+def test_a_rate_that_is_set_later_counts_what_is_still_to_send(station: Any, *, ask: bool) -> None:
+    """What passed before there was a limit is not counted, also where it is read once more."""
+    bucket = TokenBucket(station.clock)
+    before = station.clock.monotonic()
+    with metered(lambda: io.BytesIO(bytes(10_000)), bucket)() as file:
+        assert 4000 == len(file.read(4000))
+        assert 4000 == file.tell()
+        if ask:
+            assert 10_000 == file.seek(0, io.SEEK_END)
+            assert 0 == file.seek(0)
+        assert before == station.clock.monotonic()
+        bucket.rate = 1000
+        assert (10_000 if ask else 6000) == len(file.read())
+    assert 5 <= station.clock.monotonic() - before <= 6.1

@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 import ktpsync
 import ktpsync.language
-from command_line import DONE, PERSON, WAITING, Answer, run
+from command_line import DONE, PERSON, USAGE, WAITING, Answer, run
 from ktpsync import records
 from ktpsync.central import CentralSettings, running
+from ktpsync.cli import main
 from ktpsync.keys import StationPublicKey
+from ktpsync.language._translate import LOCALE, messages
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -247,3 +250,61 @@ def test_questions(office: Path, untold: list[str]) -> None:
     assert "Frasa sandi ../sealed.txt" in answer
     assert "Frasa sandi tidak membuka ../sealed.txt; coba lagi." in answer
     assert [] == untold
+
+
+_FOR_DEVELOPERS = {"central", "new", "demo"}
+"""Commands whose options stay English."""
+
+
+def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+def test_the_help_is_in_indonesian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every command: what it does, its options and the words around them, also where a line was cut off."""
+    monkeypatch.setenv("COLUMNS", "200")
+    known = set(messages(LOCALE / "id.po"))
+    for path in _commands(main):
+        if _FOR_DEVELOPERS & set(path):
+            continue
+        monkeypatch.setenv("KTPSYNC_LANG", "en")
+        english = run(*path, "--help").out
+        monkeypatch.setenv("KTPSYNC_LANG", "id")
+        indonesian = run(*path, "--help").out
+        assert indonesian.startswith("Pemakaian: main")
+        assert "Tampilkan bantuan ini lalu selesai." in indonesian
+        told = [" ".join(part.split()) for part in re.split(r"\n\n|  +|\[", english) if " " in part.strip()]
+        left = [
+            text for text in told if text in indonesian and not text.startswith(("Usage:", "-", "ktpsync "))
+        ]
+        assert [] == [text for text in left if _SENTENCE.search(text)], path
+        assert any(text in known for text in told)
+
+
+def test_a_wrong_command_line_is_told_in_indonesian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What click says of it, with the way to the help; a group alone shows its help."""
+    monkeypatch.setenv("KTPSYNC_LANG", "id")
+    for arguments, words in (
+        (("statsu",), "Tidak ada perintah 'statsu'."),
+        (("requeue",), "'PACKET_ID' belum ditulis."),
+        (("requeue", "a", "b", "--who", "ana"), "Pilihan '--why' wajib ditulis."),
+        (("submit", "/missing"), "'/missing' tidak ada."),
+        (("packets", "--state", "lost"), "'lost' bukan salah satu dari 'pending', "),
+        (("verify", "usb", "--list", "--repair-from", "spool"), "--repair-from membaca semuanya;"),
+    ):
+        answer = run(*arguments)
+        assert USAGE == answer.code
+        assert (
+            f"Coba 'main{'' if arguments == ('statsu',) else f' {arguments[0]}'} --help' untuk bantuan."
+            in answer.err
+        )
+        assert words in answer.err.partition("Kesalahan: ")[2]
+    assert "Menampilkan diska yang terpasang" in said("disk")
+    assert "Kesalahan" not in said("disk")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import os
+from pathlib import Path
 from typing import Final
 
 import click
+
+from ktpsync.language import ENGLISH, reader_language
 
 _HOME: Final = {
     "init": ("_setup", "init"),
@@ -46,6 +50,22 @@ _COLLECT_EVERY: Final = (5_000, 100)
 """Objects made before the garbage collector looks at the new ones, and such looks before one at older ones; Python: 700, 10."""
 
 
+class _Context(click.Context):
+    """Writes the help in the reader's language."""
+
+    def make_formatter(self) -> click.HelpFormatter:
+        """Return what writes the help."""
+        if (language := _language()) == ENGLISH:
+            return super().make_formatter()
+        from ktpsync.cli._help import Formatter
+
+        return Formatter(language, width=self.terminal_width, max_width=self.max_content_width)
+
+
+def _language() -> str:
+    return reader_language(Path(os.environ.get("KTPSYNC_CONFIG", "ktpsync.toml")))
+
+
 class _Commands(click.Group):
     """Loads only the command that is called: nobody waits for the others."""
 
@@ -59,6 +79,8 @@ class _Commands(click.Group):
         atexit.register(gc.freeze)
         return self.main()
 
+    context_class = _Context
+
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(_HOME)
@@ -69,6 +91,8 @@ class _Commands(click.Group):
             return None
         room, attribute = _HOME[name]
         command: click.Command = getattr(importlib.import_module(f"ktpsync.cli.{room}"), attribute)
+        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            one.context_class = _Context
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -78,7 +102,12 @@ class _Commands(click.Group):
             result: object = super().invoke(ctx)
         except click.UsageError as error:
             if not as_json:
-                raise
+                # A group without a command shows its help.
+                if (language := _language()) == ENGLISH or type(error).__name__ == "NoArgsIsHelpError":
+                    raise
+                from ktpsync.cli._help import WrongUsage
+
+                raise WrongUsage(error, language) from None
             from ktpsync.cli._output import Output
 
             Output(as_json=True).failure(click.UsageError(error.format_message()), error.exit_code)

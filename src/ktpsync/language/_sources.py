@@ -33,6 +33,10 @@ def templates(tree: ast.AST) -> Iterator[str]:
             yield _template(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
             yield _escaped(node.value)
+            # As templates of other people's, and paragraphs of what click shows as help.
+            yield node.value
+            for paragraph in node.value.split("\n\n"):
+                yield _escaped(" ".join(paragraph.split()))
 
 
 def source_templates(folder: Path = SOURCE) -> set[str]:

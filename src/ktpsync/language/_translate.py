@@ -146,6 +146,15 @@ class Translator:
         found = self._found(text)
         return text if found is None else found
 
+    def beginning(self, text: str) -> str | None:
+        """Return a known text, or the first sentence, without its full stop, of the one text that begins so."""
+        if text in self._exact:
+            return self._exact[text]
+        found = [other for english, other in self._exact.items() if english.startswith(text)]
+        if len(set(found)) != 1:
+            return None
+        return found[0].partition(". ")[0].removesuffix(".")
+
     def _found(self, text: str) -> str | None:
         whole = self._whole(text)
         if whole is None and "\n" in text:

@@ -268,7 +268,7 @@ def test_a_server_that_speaks_no_tls() -> None:
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("http://central.example/", "in clear"), ("central.example", "https://central.example/")],
+    [("http://central.example/", "in clear"), ("pusat.example", "https://central.example/")],
 )
 def test_tokens_travel_encrypted_only(url: str, words: str) -> None:
     """Plain HTTP is for this machine itself."""

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import itertools
 import socket
 import threading
 import tracemalloc
@@ -27,7 +28,7 @@ from ktpsync.plugins import BackendContext, Secret
 from ktpsync.testing import FaultyBackend, made_up_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 TOKEN = "right-token"
@@ -37,10 +38,17 @@ BLOCK = b"sealed" * 10_000
 @contextlib.contextmanager
 def giving(blocks: int, *, digest: bytes, short_by: int = 0) -> Iterator[str]:
     """Serve one body of so many blocks, with this digest announced; yield the URL."""
-    head = (
-        f"HTTP/1.1 200 OK\r\nContent-Length: {blocks * len(BLOCK)}\r\n"
-        f"Content-Digest: sha-256=:{base64.b64encode(digest).decode()}:\r\nConnection: close\r\n\r\n"
-    )
+    told = f"Content-Digest: sha-256=:{base64.b64encode(digest).decode()}:"
+    with serving(
+        f"200 OK\r\nContent-Length: {blocks * len(BLOCK)}\r\n{told}",
+        itertools.repeat(BLOCK, blocks - short_by),
+    ) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(head: str, body: Iterable[bytes]) -> Iterator[str]:
+    """Answer one request with a head and a body; yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -49,9 +57,9 @@ def giving(blocks: int, *, digest: bytes, short_by: int = 0) -> Iterator[str]:
                 with connection, connection.makefile("rb") as request:
                     while request.readline() not in (b"\r\n", b""):
                         pass
-                    connection.sendall(head.encode("ascii"))
-                    for _ in range(blocks - short_by):
-                        connection.sendall(BLOCK)
+                    connection.sendall(f"HTTP/1.1 {head}\r\nConnection: close\r\n\r\n".encode("ascii"))
+                    for block in body:
+                        connection.sendall(block)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -111,6 +119,26 @@ def test_a_line_that_breaks_in_the_middle() -> None:
         pytest.raises(UnavailableError, match="broke off in the middle"),
     ):
         file.read()
+
+
+@pytest.mark.parametrize(
+    ("status", "ask"),
+    [
+        ("200 OK", HttpBackend.check),
+        ("500 Internal Server Error", HttpBackend.check),
+        ("500 Internal Server Error", lambda backend: backend.fetch(new_packet_id())),
+    ],
+)
+def test_an_answer_without_an_end_is_not_the_centre_s(
+    status: str, ask: Callable[[HttpBackend], object]
+) -> None:
+    """It is given up before it fills the memory."""
+    with (
+        serving(f"{status}\r\nContent-Type: application/problem+json", itertools.repeat(BLOCK)) as url,
+        client(url) as backend,
+        pytest.raises(UnavailableError, match=r"more than 64 MiB .* not the centre that answers"),
+    ):
+        ask(backend)
 
 
 def test_the_centre_gives_back_what_it_holds(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from ktpsync.errors import AuthError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from urllib3 import BaseHTTPResponse
-
+    from ktpsync.backends.http._answer import Answer
     from ktpsync.backends.http._failures import Peer
     from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
     from ktpsync.clock import Clock
@@ -58,7 +57,7 @@ class FetchedToken:
     def __init__(
         self,
         settings: OAuthSettings,
-        post: Callable[[dict[str, str], bytes], BaseHTTPResponse],
+        post: Callable[[dict[str, str], bytes], Answer],
         *,
         peer: Peer,
         clock: Clock,

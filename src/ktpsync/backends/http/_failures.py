@@ -26,8 +26,7 @@ from ktpsync.plain import anonymous
 from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
-
+    from ktpsync.backends.http._answer import Answer
     from ktpsync.clock import Clock
 
 CONFLICT_TYPE: Final = "urn:ktpsync:problem:other-bytes"
@@ -202,7 +201,7 @@ def _tls_sentence(host: str, error: ssl.SSLError) -> str:  # noqa: PLR0911 - one
     return f"no trusted connection to {host} comes about: {reason}."
 
 
-def document_of(peer: Peer, answer: BaseHTTPResponse) -> dict[str, object]:
+def document_of(peer: Peer, answer: Answer) -> dict[str, object]:
     """Return the JSON object of a successful answer.
 
     Raises:
@@ -228,7 +227,7 @@ def not_understood(peer: Peer) -> UnavailableError:
     )
 
 
-def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # noqa: C901, PLR0912 - one branch a cause
+def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901, PLR0912 - one branch a cause
     """Raise what an unsuccessful answer means.
 
     Raises:
@@ -300,7 +299,7 @@ def refuse(peer: Peer, answer: BaseHTTPResponse, clock: Clock) -> NoReturn:  # n
             )
 
 
-def _is_web_page(answer: BaseHTTPResponse) -> bool:
+def _is_web_page(answer: Answer) -> bool:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
@@ -312,7 +311,7 @@ def _portal(peer: Peer, status: int | None = None) -> UnavailableError:
     )
 
 
-def _problem(answer: BaseHTTPResponse) -> tuple[str, str]:
+def _problem(answer: Answer) -> tuple[str, str]:
     """Return a problem's type and its words (RFC 9457); other members, which may repeat what was sent, are not read."""
     if not answer.headers.get("Content-Type", "").startswith("application/problem+json"):
         return "", ""

@@ -14,6 +14,7 @@ import urllib3
 from attrs import evolve
 from urllib3.exceptions import HTTPError
 
+from ktpsync.backends.http._answer import whole
 from ktpsync.backends.http._credentials import FetchedToken, FixedToken
 from ktpsync.backends.http._failures import Peer, failure_of, refuse
 from ktpsync.errors import AuthError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from ktpsync.backends.http._answer import Answer
     from ktpsync.backends.http._settings import HttpSettings
     from ktpsync.plugins import BackendContext
 
@@ -66,7 +68,7 @@ class Line:
             token_host = evolve(self.peer, host=urlsplit(token_url).netloc)
             self._credentials = FetchedToken(
                 settings.oauth,
-                partial(self._ask, token_host, "POST", token_url),
+                partial(self._post, token_host, token_url),
                 peer=token_host,
                 clock=context.clock,
             )
@@ -79,8 +81,7 @@ class Line:
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None = None,
         accepted: Collection[int] = (200, 201),
-        streamed: bool = False,
-    ) -> BaseHTTPResponse:
+    ) -> Answer:
         """Send one request and return its answer. A fetched token that is refused is fetched anew, once.
 
         Args:
@@ -89,25 +90,31 @@ class Line:
             headers: Headers beside the credentials.
             body: Bytes, or what opens a file that is sent from where it stands to its end, and closed.
             accepted: The statuses to return; others are raised.
-            streamed: Leave the body of the answer on the line; whoever reads it closes it.
 
         Raises:
             BackendError: There is no answer, or another one.
         """
-        send = partial(self._send, method, path, headers=headers, body=body, streamed=streamed)
-        token = self._credentials.current()
-        answer, peer = send(token=token)
-        if answer.status == _UNAUTHORIZED and self._credentials.replace(token):
-            answer.close()
-            answer, peer = send(token=self._credentials.current())
+        response, peer = self._exchange(method, path, headers=headers, body=body)
+        answer = self._whole(response, peer)
         if answer.status not in accepted:
-            try:
-                refuse(peer, answer, self._clock)
-            except HTTPError as error:
-                raise failure_of(peer, error) from error
-            finally:
-                answer.close()
+            refuse(peer, answer, self._clock)
         return answer
+
+    def stream(self, path: str, *, headers: Mapping[str, str], accepted: Collection[int]) -> BaseHTTPResponse:
+        """Ask for something large and return the answer with its body still on the line; the caller closes it.
+
+        Args:
+            path: What follows the configured address.
+            headers: Headers beside the credentials.
+            accepted: The statuses to return; others are raised.
+
+        Raises:
+            BackendError: There is no answer, or another one.
+        """
+        response, peer = self._exchange("GET", path, headers=headers, body=None)
+        if response.status not in accepted:
+            refuse(peer, self._whole(response, peer), self._clock)
+        return response
 
     def close(self) -> None:
         """Close all connections."""
@@ -118,6 +125,22 @@ class Line:
                     pool.pools[key].close()
                 pool.clear()
 
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Callable[[], BinaryIO] | bytes | None,
+    ) -> tuple[BaseHTTPResponse, Peer]:
+        token = self._credentials.current()
+        response, peer = self._send(method, path, headers=headers, body=body, token=token)
+        if response.status == _UNAUTHORIZED and self._credentials.replace(token):
+            response.close()
+            token = self._credentials.current()
+            response, peer = self._send(method, path, headers=headers, body=body, token=token)
+        return response, peer
+
     def _send(
         self,
         method: str,
@@ -125,7 +148,6 @@ class Line:
         *,
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None,
-        streamed: bool,
         token: str | None,
     ) -> tuple[BaseHTTPResponse, Peer]:
         peer = self.peer
@@ -135,25 +157,27 @@ class Line:
             if self._settings.oauth is not None:
                 peer = evolve(peer, secrets=(token, *peer.secrets))
         if body is None or isinstance(body, bytes):
-            return self._ask(peer, method, self._base + path, sent, body, streamed=streamed), peer
+            return self._ask(peer, method, self._base + path, sent, body), peer
         with body() as file:
-            return self._ask(peer, method, self._base + path, sent, file, streamed=streamed), peer
+            return self._ask(peer, method, self._base + path, sent, file), peer
+
+    def _post(self, peer: Peer, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        return self._whole(self._ask(peer, "POST", url, headers, body), peer)
 
     def _ask(
-        self,
-        peer: Peer,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | BinaryIO | None,
-        *,
-        streamed: bool = False,
+        self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
     ) -> BaseHTTPResponse:
         pool = self._pool(url)
         try:
             return pool.urlopen(
-                method, url, body=body, headers=headers, redirect=False, preload_content=not streamed
+                method, url, body=body, headers=headers, redirect=False, preload_content=False
             )
+        except HTTPError as error:
+            raise failure_of(peer, error) from error
+
+    def _whole(self, response: BaseHTTPResponse, peer: Peer) -> Answer:
+        try:
+            return whole(response, peer)
         except HTTPError as error:
             raise failure_of(peer, error) from error
 

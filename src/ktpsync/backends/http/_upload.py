@@ -23,8 +23,7 @@ from ktpsync.units import amount
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from urllib3 import BaseHTTPResponse
-
+    from ktpsync.backends.http._answer import Answer
     from ktpsync.backends.http._line import Line
     from ktpsync.packet import SealedPacket
 
@@ -70,7 +69,7 @@ class Uploader:
         self._lock = threading.Lock()
         self._broken: dict[str, None] = {}
 
-    def upload(self, packet: SealedPacket) -> BaseHTTPResponse:
+    def upload(self, packet: SealedPacket) -> Answer:
         """Bring a packet over and return the answer that has its receipt.
 
         Raises:
@@ -90,7 +89,7 @@ class Uploader:
                 self._broken.pop(packet.packet_id, None)
         return answer
 
-    def _upload(self, packet: SealedPacket, *, ask_first: bool) -> BaseHTTPResponse:
+    def _upload(self, packet: SealedPacket, *, ask_first: bool) -> Answer:
         position = None if ask_first else _Position()
         broken: BrokenOffError | None = None
         furthest = stuck = 0
@@ -118,7 +117,7 @@ class Uploader:
             f"{amount(furthest)} arrived. It goes on from there by itself."
         )
 
-    def _send(self, packet: SealedPacket, position: _Position) -> BaseHTTPResponse:
+    def _send(self, packet: SealedPacket, position: _Position) -> Answer:
         path = f"/v1/packets/{packet.packet_id}"
         if position.complete:
             return self._line.request("GET", path, headers={})

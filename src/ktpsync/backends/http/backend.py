@@ -21,8 +21,7 @@ from ktpsync.plugins import Capability, CentralBackend, Health, StatusPage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from urllib3 import BaseHTTPResponse
-
+    from ktpsync.backends.http._answer import Answer
     from ktpsync.packet import SealedPacket
     from ktpsync.plugins import BackendContext, Holding, Receipt
 
@@ -99,12 +98,10 @@ class HttpBackend(CentralBackend):
     def fetch(self, packet_id: str) -> BinaryIO:
         """See the base class."""
         peer = self._line.peer
-        answer = self._line.request(
-            "GET",
+        answer = self._line.stream(
             f"/v1/packets/{packet_id}/sealed",
             headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
             accepted=(200, _NOT_FOUND),
-            streamed=True,
         )
         if answer.status == _NOT_FOUND:
             answer.close()
@@ -115,7 +112,7 @@ class HttpBackend(CentralBackend):
         """See the base class."""
         self._line.close()
 
-    def _understood(self, answer: BaseHTTPResponse, read: Callable[[Mapping[str, object]], T]) -> T:
+    def _understood(self, answer: Answer, read: Callable[[Mapping[str, object]], T]) -> T:
         """Return what an answer's JSON object says."""
         document = document_of(self._line.peer, answer)
         try:

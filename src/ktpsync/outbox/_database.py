@@ -114,7 +114,7 @@ class Database:
             named = self._named[statement] = row_class._make
         return [named(row) for row in found]
 
-    def change(self, transaction: Transaction, statement: str, values: Values | Sequence[Values]) -> int:
+    def change(self, transaction: Transaction, statement: str, values: Values | list[dict[str, Any]]) -> int:
         """Execute a statement that is run for every packet and returns no rows; see :meth:`rows`.
 
         Args:
@@ -127,11 +127,16 @@ class Database:
         """
         if not isinstance(transaction, sqlite3.Connection):
             return self._run(transaction, statement, values).rowcount
-        execute = transaction.execute if isinstance(values, dict) else transaction.executemany
-        return execute(self._driver_text(statement), values).rowcount
+        text = self._driver_text(statement)
+        if not isinstance(values, list):
+            return transaction.execute(text, values).rowcount
+        # Most transactions write one.
+        if len(values) == 1:
+            return transaction.execute(text, values[0]).rowcount
+        return transaction.executemany(text, values).rowcount
 
     def _run(
-        self, connection: Connection, statement: str, values: Values | Sequence[Values]
+        self, connection: Connection, statement: str, values: Values | list[dict[str, Any]]
     ) -> CursorResult[Any]:
         if connection.engine is not self.engine:
             return connection.execute(self.sql(statement), values)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -15,6 +19,7 @@ from ktpsync.errors import (
     ConfigError,
     OutboxDamagedError,
     OutboxError,
+    OutboxUnavailableError,
     SchemaVersionError,
     StationFullError,
     UnknownDestinationError,
@@ -23,6 +28,7 @@ from ktpsync.errors import (
 )
 from ktpsync.outbox import DeliveryState, DestinationSpec, Limits, Outbox, state_diagram
 from ktpsync.outbox._deliveries import _CLAIM
+from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
 if TYPE_CHECKING:
@@ -486,3 +492,65 @@ def test_a_direct_transaction_is_written_whole_or_not_at_all(station: Any) -> No
     assert [(before + 3, 1)] == [(row.seq, row.number) for row in found]
     with database.direct() as transaction, pytest.raises((sqlite3.Error, sa.exc.DBAPIError)):
         database.change(transaction, "UPDATE ktpsync_nowhere SET x = :count", {"count": 1})
+
+
+def test_a_closed_outbox_holds_no_file_open(tmp_path: Path) -> None:
+    """Connections that small transactions keep for the next one are closed with the outbox."""
+
+    def held() -> list[str]:
+        return sorted(
+            {Path(file.path).name for file in psutil.Process().open_files() if str(tmp_path) in file.path}
+        )
+
+    outbox = Outbox.open(
+        tmp_path / "outbox.db", tmp_path / "spool", destinations=[DestinationSpec(name="central")]
+    )
+    with ThreadPoolExecutor(4) as pool:
+        assert [[]] * 20 == list(pool.map(lambda _: outbox.claim("central", 1, 60), range(20)))
+    assert "outbox.db" in held()
+    outbox.close()
+    assert [] == held()
+
+
+def test_a_lock_that_does_not_come_is_told_and_harms_nobody(tmp_path: Path) -> None:
+    """A small transaction that could not begin has an error of its own, and the next one goes on as if nothing was."""
+    database = tmp_path / "outbox.db"
+    with Outbox.open(database, tmp_path / "spool", destinations=[DestinationSpec(name="central")]) as outbox:
+        with outbox._database.direct() as transaction:
+            assert isinstance(transaction, sqlite3.Connection)
+            transaction.execute("PRAGMA busy_timeout = 10")
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(OutboxUnavailableError):
+                outbox.claim("central", 1, 60)
+            other.execute("ROLLBACK")
+        assert [] == outbox.claim("central", 1, 60)
+
+
+def test_a_full_database_is_told_and_undone(tmp_path: Path) -> None:
+    """A small transaction for which there is no room leaves nothing, and the next one that has room is written."""
+    with Outbox.open(
+        tmp_path / "outbox.db", tmp_path / "spool", destinations=[DestinationSpec(name="central")]
+    ) as outbox:
+        data = b"sealed" * 100
+        digest = hashlib.sha256(data).hexdigest()
+        with outbox._database.direct() as transaction:
+            assert isinstance(transaction, sqlite3.Connection)
+            most = int(transaction.execute("PRAGMA max_page_count").fetchone()[0])
+            transaction.execute("PRAGMA max_page_count = 1")  # as many as there are
+        before = outbox.sequence()
+        stored: list[object] = []
+
+        def record() -> None:
+            while len(stored) < 1000:
+                stored.append(outbox.submit(data, packet_id=new_packet_id(), sha256=digest))
+
+        with pytest.raises(StationFullError, match="database is full"):
+            record()
+        assert before + len(stored) == outbox.sequence()
+        with outbox._database.direct() as transaction:
+            assert isinstance(transaction, sqlite3.Connection)
+            transaction.execute(f"PRAGMA max_page_count = {most}")
+        outbox.submit(data, packet_id=new_packet_id(), sha256=digest)
+        assert before + len(stored) + 1 == outbox.sequence()
+        assert () == outbox.audit.verify().problems

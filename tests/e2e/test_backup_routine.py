@@ -974,6 +974,28 @@ def test_after_a_restore_a_forgotten_backup_stays_forgotten(place: Place) -> Non
         assert 1 == len(restored.outbox.copy_holders(packet_id))
 
 
+def test_after_a_restore_the_copies_of_other_backups_are_told_of_and_can_be_ended(place: Place) -> None:
+    """The new machine goes on with the disk it was restored from; what it cannot go on with has an end, too."""
+    place.set_up({"usb-a": "", "usb-b": ""})
+    (packet_id,) = place.record()
+    for name in ("usb-a", "usb-b", "usb-b"):
+        place.office.backup(name)
+        place.office.verify(name)
+    lost = place.office._backups.places.lineage("usb-a")
+    ktpsync.restore(place.folder / "usb-b", into=place.folder / "new", identity=IDENTITY)
+    place.config = place.folder / "new"
+    place.office.close()
+    place.office = place.open()
+
+    (state,) = [one for one in place.office.backup_states() if one.warnings]
+    assert lost == state.name
+    assert f"`ktpsync backup forget {lost}`" in state.warnings[0]
+    assert 2 == len(place.office.outbox.copy_holders(packet_id))
+    assert DONE == place.run("backup", "forget", lost, "--who", "siti", "--why", "stolen").exit_code
+    assert 1 == len(place.office.outbox.copy_holders(packet_id))
+    assert [] == [one for one in place.office.backup_states() if one.warnings]
+
+
 # --- taking out, restoring a part, what is said ---
 
 

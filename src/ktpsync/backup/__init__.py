@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         damage_found,
         due,
         goes_on,
+        known_lineages,
     )
     from ktpsync.backup._selection import Selection
     from ktpsync.backup._snapshot import SnapshotReport, backup
@@ -62,7 +63,15 @@ _ROOMS = {
     "_restore": ("RestoreReport", "heads", "restore"),
     "_retention": ("Retention", "kept"),
     "_rewrap": ("RepositoryRewrapReport", "rewrap_repository"),
-    "_schedule": ("BackupDates", "backup_dates", "begin_sampling", "damage_found", "due", "goes_on"),
+    "_schedule": (
+        "BackupDates",
+        "backup_dates",
+        "begin_sampling",
+        "damage_found",
+        "due",
+        "goes_on",
+        "known_lineages",
+    ),
     "_selection": ("Selection",),
     "_snapshot": ("SnapshotReport", "backup"),
     "_source": ("BackupSource", "RestoreTarget"),
@@ -108,6 +117,7 @@ __all__ = [
     "heads",
     "ignore_progress",
     "kept",
+    "known_lineages",
     "no_backup_runs",
     "note_recipients",
     "outbox_was_rebuilt",

@@ -58,6 +58,16 @@ def backup_dates(memory: Path, repository: str) -> BackupDates:
     )
 
 
+def known_lineages(memory: Path) -> set[str]:
+    """Return the lineages that this station can go on with: those it remembers.
+
+    Args:
+        memory: The folder given to :func:`ktpsync.backup.backup`.
+    """
+    found = (BackupMemory(memory, path.stem).load() for path in memory.glob("*.json"))
+    return {known.lineage for known in found if known is not None}
+
+
 def goes_on(memory: Path, repository: Repository) -> bool:
     """Return whether a repository holds the last snapshot that this station made in it.
 

@@ -155,6 +155,8 @@ def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | 
         ]
         problems += [f"{packet_id}: its bytes are nowhere" for packet_id in restored.missing]
     output.complain(problems)
+    if rebuilt.quarantined:
+        output.say("`ktpsync doctor --repair` looks for good copies of the packets in quarantine.")
     output.say(
         "Next: `ktpsync reconcile` asks the centre what it holds, and `ktpsync backup` makes a full backup."
     )

@@ -15,7 +15,7 @@ from ktpsync.office._backup_places import when
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ktpsync.backup import SnapshotReport
     from ktpsync.clock import Clock
@@ -51,13 +51,16 @@ class BackupState:
     warnings: tuple[str, ...]
 
 
-def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) -> list[BackupState]:
+def backup_states(
+    places: BackupPlaces, awaited: dict[str, int], now_ms: int, *, unknown: Iterable[str] = ()
+) -> list[BackupState]:
     """Return how each backup stands, also while its disk is away.
 
     Args:
         places: The backups.
         awaited: By name, how many packets wait for a backup to be plugged in.
         now_ms: The wall clock, in milliseconds since 1970.
+        unknown: Under what the outbox counts copies that this station can go on with no more.
     """
     states = []
     for set_name, members in places.sets().items():
@@ -77,7 +80,23 @@ def backup_states(places: BackupPlaces, awaited: dict[str, int], now_ms: int) ->
                     "it in, and it goes on."
                 )
             states.append(_state(places, name, awaited, warnings))
-    return [*states, *(_state(places, name, awaited, [_left(name, awaited)]) for name in places.left())]
+    states += [_state(places, name, awaited, [_left(name, awaited)]) for name in places.left()]
+    return [*states, *map(_unknown, unknown)]
+
+
+def _unknown(lineage: str) -> BackupState:
+    told = (
+        f"Copies that a backup from before a restore made still count ({lineage}), and this station cannot go on with it. Let a "
+        f"new backup be made on that disk if it is there, then run `ktpsync backup forget {lineage}`."
+    )
+    return BackupState(
+        name=lineage,
+        last_backup_ms=None,
+        last_verified_ms=None,
+        last_drill_ms=None,
+        awaited=0,
+        warnings=(told,),
+    )
 
 
 def _state(places: BackupPlaces, name: str, awaited: dict[str, int], warnings: list[str]) -> BackupState:

@@ -185,8 +185,21 @@ class Backups:
 
         return mend(self._outbox, self.places, self._destinations(), read=read, who=who, why=why)
 
+    def unknown_lineages(self) -> list[str]:
+        """Return under what the outbox counts copies that this station can go on with no more, as after a restore.
+
+        Where machines share an outbox each remembers its own, and none can say that of another one's.
+        """
+        if self._outbox.shared:
+            return []
+        known = backup.known_lineages(self._data.backup_memory)
+        return [lineage for lineage in self._outbox.copy_targets() if lineage not in known]
+
     def forget(self, name: str, *, who: str, why: str) -> None:
         """End a backup that the configuration does not name any more; see :meth:`Office.forget_backup`."""
+        if name in self.unknown_lineages():
+            self._outbox.forget_copies(name, name=name, who=who, why=why)
+            return
         if name in self.places.names():
             raise ConfigError(
                 f"{name} is still in {self._settings.path}, and backups to it would go on. Take it out of the configuration "

@@ -502,7 +502,12 @@ class Office:
         """Return how each backup stands, also while its disk is away, with what a person must see to."""
         from ktpsync.office._backup_watch import backup_states  # noqa: PLC0415 - rarely needed
 
-        return backup_states(self._backups.places, self._backups.offload.awaited(), self._clock.now_ms())
+        return backup_states(
+            self._backups.places,
+            self._backups.offload.awaited(),
+            self._clock.now_ms(),
+            unknown=self._backups.unknown_lineages(),
+        )
 
     def forget_backup(self, name: str, *, who: str, why: str) -> None:
         """End a backup for good, once it is no more in the configuration: its copies count no more.
@@ -510,7 +515,7 @@ class Office:
         What is on the disk stays there.
 
         Args:
-            name: The backup.
+            name: The backup; or what :meth:`backup_states` names copies by that were made before a restore.
             who: Who decides this; kept in the audit trail.
             why: Why; kept in the audit trail.
 

@@ -71,6 +71,7 @@ WHERE id > :low AND id <= :high AND dest = :dest AND verified_ms IS NOT NULL
 """
 _AT_ONCE = 5000
 _NAMED = 5
+_TARGETS = "SELECT dest FROM ktpsync_destination WHERE kind = 'copy' AND active = 1 ORDER BY dest"
 _HOLDERS = """
 SELECT d.dest FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
 WHERE d.packet_id = :packet_id AND t.kind = 'copy' AND t.active = 1 AND d.state = 'delivered' ORDER BY d.dest
@@ -198,6 +199,12 @@ class Copies:
         for low in range(0, highest, _AT_ONCE):
             with self._database.write() as connection:
                 connection.execute(sql(_UNVERIFY), {"dest": dest, "low": low, "high": low + _AT_ONCE})
+
+    def targets(self) -> list[str]:
+        """Return the repositories whose copies count."""
+        with self._database.read() as connection:
+            found = connection.execute(self._database.sql(_TARGETS)).scalars().all()
+        return [dest.removeprefix(COPY_PREFIX) for dest in found]
 
     def holders(self, packet_id: str) -> tuple[str, ...]:
         """Return the repositories that hold a packet."""

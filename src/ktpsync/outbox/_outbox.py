@@ -675,6 +675,15 @@ class Outbox:
             raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
         self._copies.forget(repository, name=name, who=who, why=why)
 
+    def copy_targets(self) -> list[str]:
+        """Return the UUIDs of the backup repositories whose copies count."""
+        return self._copies.targets()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may work with the same outbox."""
+        return self._database.kind != "sqlite"
+
     def copy_holders(self, packet_id: str) -> tuple[str, ...]:
         """Return the UUIDs of the backup repositories that hold a packet."""
         return self._copies.holders(packet_id)

@@ -800,7 +800,7 @@ def test_in_a_transaction_of_the_application_no_room_is_made_and_nobody_waits(
     place.record()
     place.watch().look("usb-a")
     monkeypatch.setattr(
-        "ktpsync.outbox._storage.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
+        "ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
     )
 
     with place.office.outbox._database.engine.begin() as connection:

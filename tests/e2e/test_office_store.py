@@ -9,11 +9,12 @@ import pytest
 from attrs import evolve
 
 import ktpsync
-from ktpsync.errors import ReferenceConflictError, StationFullError, ValidationError
+from ktpsync.errors import ReferenceConflictError, StationFullError, ValidationError, WrongStateError
 from ktpsync.plugins import StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ktpsync.records import Enrollment
@@ -106,3 +107,34 @@ def test_the_service_purges_after_the_retention_time(tmp_path: Path) -> None:
         assert "purged" == office.status(done.packet_id).packet.location
         assert [waiting.packet_id] == [path.stem for path in office.data.spool.glob("*/*.age")]
         assert [] == office._upkeep.run()
+
+
+def test_on_a_database_server_packets_leave_and_come_back_as_safely(
+    tmp_path: Path, new_postgresql: Callable[[], str]
+) -> None:
+    """Proven before they leave the spool, mended from the backup, and its last copies are not given up."""
+    more = f'database = "{new_postgresql()}"\noffload_below = "900 TB"'
+    with office_with(tmp_path, more) as office:
+        bad, good = (office.submit(small(seed)).packet_id for seed in range(2))
+        office.backup("usb-a")
+        path = office.outbox.spool.path(bad)
+        sealed = path.read_bytes()
+        (pack,) = (tmp_path / "usb-a" / "packs").glob("*.tar")
+        pack.write_bytes(pack.read_bytes().replace(sealed[-20:], bytes(20)))
+        assert office._backups.offload.make_room(1 << 30) > 0
+        assert ["spool", "offloaded"] == [office.status(one).packet.location for one in (bad, good)]
+
+        assert 1 == office.backup("usb-a").packets
+        path.write_bytes(sealed[:-1])
+        (mended,) = office.mend(who="siti", why="test").packets
+        assert (bad, "damaged", "usb-a") == (mended.packet_id, mended.problem, mended.source)
+        assert sealed == path.read_bytes()
+
+    config = tmp_path / "office" / "ktpsync.toml"
+    config.write_text(config.read_text().partition("[backups.usb-a]")[0])
+    with ktpsync.Office.open(config) as office:
+        with pytest.raises(WrongStateError, match=good):
+            office.forget_backup("usb-a", who="siti", why="test")
+        office.cancel(good, "usb-a", who="siti", why="lost")
+        office.forget_backup("usb-a", who="siti", why="test")
+        assert () == office.outbox.copy_holders(good)

@@ -139,8 +139,8 @@ class Outbox:
             database: A path for SQLite, or a SQLAlchemy URL; PostgreSQL where machines share an outbox.
             spool: The folder of sealed bytes; with several machines, a shared one, or a :class:`StorageSpool`, which is
                 the outbox's from now on and closed with it.
-            destinations: Where every packet goes. New ones get deliveries of the packets in the spool.
-                One that is missing here keeps its deliveries until :meth:`retire`.
+            destinations: Where every packet goes. New ones get deliveries of the packets in the spool, a part after the
+                other: submissions go on meanwhile, and get theirs. One that is missing here keeps its deliveries until :meth:`retire`.
             schema: PostgreSQL schema of the tables; it must exist.
             limits: When to refuse submissions because there is no room.
             clock: The clock to ask.
@@ -153,6 +153,7 @@ class Outbox:
             SchemaVersionError: The database is newer than this release.
             OutboxDamagedError: The database is damaged or missing, or the file is none.
             ConfigError: The database is neither SQLite nor PostgreSQL.
+            OutboxError: A destination is new, and a transaction that submits has been open for a minute (PostgreSQL).
         """
         if isinstance(database, Path):
             make_folder(database.parent, mode=0o700)

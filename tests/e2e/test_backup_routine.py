@@ -334,6 +334,7 @@ def test_the_disk_that_is_not_plugged_in_is_named(place: Place) -> None:
     assert f"is not plugged in. No marked disk at {place.folder / 'usb-a'}. Plug in the right disk" in told
 
 
+@pytest.mark.slow
 def test_a_folder_with_the_name_of_a_backup_is_not_taken_for_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,6 +510,7 @@ def test_repair_from_the_centre(place: Place) -> None:
     assert DONE == mended.exit_code
 
 
+@pytest.mark.slow
 def test_the_centre_gives_a_packet_back_to_the_spool(place: Place) -> None:
     """The station's file and the backup's copy are damaged; `doctor --repair` asks where it was delivered."""
     place.set_up({"usb-a": ""})
@@ -734,6 +736,7 @@ def test_a_pack_that_no_snapshot_names_proves_nothing(place: Place) -> None:
     assert 1 == spooled(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["damaged", "unplugged", "pulled out meanwhile"])
 def test_where_two_copies_are_asked_for_both_are_proven(
     place: Place, trouble: str, monkeypatch: pytest.MonkeyPatch
@@ -922,6 +925,7 @@ def test_a_backup_that_alone_holds_what_is_to_be_delivered_is_not_forgotten(plac
     assert DONE == place.run(*forget).exit_code
 
 
+@pytest.mark.slow
 def test_a_backup_under_a_new_name_goes_on(place: Place) -> None:
     """The disk is the same: nothing is copied again, and forgetting the old name changes nothing."""
     place.set_up({"usb-a": ""})
@@ -935,6 +939,7 @@ def test_a_backup_under_a_new_name_goes_on(place: Place) -> None:
     assert 1 == len(place.office.outbox.copy_holders(packet_id))
 
 
+@pytest.mark.slow
 def test_a_forgotten_backup_that_comes_back_is_verified_before_it_counts(place: Place) -> None:
     """Who knows where the disk has been: no packet leaves the spool because of what was verified before."""
     place.set_up({"usb-a": ""})
@@ -955,6 +960,7 @@ def test_a_forgotten_backup_that_comes_back_is_verified_before_it_counts(place: 
     assert place.office.outbox.offload(1, who="test", prove=lambda _: True) > 0
 
 
+@pytest.mark.slow
 def test_after_a_restore_a_forgotten_backup_stays_forgotten(place: Place) -> None:
     """The state of an older snapshot still counted its copies; the last word is what holds."""
     place.set_up({"usb-a": "", "usb-b": ""})
@@ -974,6 +980,7 @@ def test_after_a_restore_a_forgotten_backup_stays_forgotten(place: Place) -> Non
         assert 1 == len(restored.outbox.copy_holders(packet_id))
 
 
+@pytest.mark.slow
 def test_after_a_restore_the_copies_of_other_backups_are_told_of_and_can_be_ended(place: Place) -> None:
     """The new machine goes on with the disk it was restored from; what it cannot go on with has an end, too."""
     place.set_up({"usb-a": "", "usb-b": ""})

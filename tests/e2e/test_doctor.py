@@ -191,6 +191,7 @@ def test_a_file_stays_where_the_backups_copy_is_damaged_too(office: Path) -> Non
     assert path.stem in err
 
 
+@pytest.mark.slow
 def test_a_newer_whole_file_is_not_given_up_for_an_older_copy(office: Path) -> None:
     """Rewrapped after the backup, it opens with the identity: it stays, whether the backup's copy is whole or not."""
     first, second = spooled(office)[:2]
@@ -271,6 +272,7 @@ def test_damaged_and_missing_packets_are_mended_in_one_step(office: Path) -> Non
     assert "No packet is to be mended." in run("doctor", "--repair", "--read", "--who", "siti")[1]
 
 
+@pytest.mark.slow
 def test_a_destination_that_holds_the_packet_gives_it_back(office: Path) -> None:
     """The backup's copy is damaged too; what was delivered is asked for."""
     path = spooled(office)[0]
@@ -301,6 +303,7 @@ def test_what_no_place_has_is_left_and_named(office: Path) -> None:
     assert bad == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_bytes_that_a_person_put_back_by_hand_let_the_delivery_go_on(office: Path) -> None:
     """Nothing is mended then; what was set aside because of the damage is delivered."""
     path = spooled(office)[4]
@@ -316,6 +319,7 @@ def test_bytes_that_a_person_put_back_by_hand_let_the_delivery_go_on(office: Pat
     assert DONE == run("sync")[0]
 
 
+@pytest.mark.slow
 def test_a_quarantined_packet_that_the_database_does_not_know_comes_back(office: Path) -> None:
     """After a rebuild without the backup its row is gone; the backup has it whole, and it is delivered."""
     path = spooled(office)[0]

@@ -276,6 +276,7 @@ def test_what_is_not_yet_rewrapped_is_no_damage(station: Station) -> None:
     assert DONE == run(*arguments, station.folder / "new.key").code
 
 
+@pytest.mark.slow
 def test_a_backup_with_recipients_of_its_own_tells_it_too(station: Station) -> None:
     """Its history knows nothing of the packets' recipients; that some were rewrapped is known to the outbox."""
     keeper = age.generate_identity()

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+import sqlalchemy.exc
 import sqlalchemy.orm
 
 import ktpsync
 from ktpsync.errors import ConfigError, NikError, OfficeClosedError, OutboxUnavailableError
 from ktpsync.outbox import Outbox
+from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ _FORKED = """
 import os, sqlite3, subprocess, sys, threading
 import ktpsync
 from ktpsync.outbox import Outbox
+from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.testing import make_enrollment
 
 config, database = sys.argv[1:]
@@ -209,3 +213,22 @@ def test_database_that_is_not_to_be_had(config: Path, monkeypatch: pytest.Monkey
         assert office.submit(make_enrollment(1, size=3000)).created
     with pytest.raises(OutboxUnavailableError, match="refused"):
         Outbox.open("postgresql://127.0.0.1:9/nowhere", config.parent / "spool")
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (psycopg.errors.DeadlockDetected("deadlock detected"), True),
+        (psycopg.errors.AdminShutdown("terminating connection"), True),
+        (psycopg.errors.TooManyConnections("sorry, too many clients already"), True),
+        (psycopg.errors.UndefinedTable("no such relation"), False),
+    ],
+)
+def test_what_a_database_server_may_say_for_a_moment(error: psycopg.Error, ours: bool) -> None:  # noqa: FBT001 - a parameter
+    """What goes by is told as an error that invites to try again; a mistake of the program stays one."""
+    wrapped = sqlalchemy.exc.OperationalError("INSERT", {}, error)
+    with (
+        pytest.raises(OutboxUnavailableError if ours else sqlalchemy.exc.OperationalError),
+        TranslatedErrors(),
+    ):
+        raise wrapped

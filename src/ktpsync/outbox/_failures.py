@@ -59,8 +59,11 @@ class TranslatedErrors:
 
 
 def _no_answer(error: Exception) -> bool:
-    """Whether PostgreSQL cannot be reached, takes no connection, or went away (classes 08 and 57P, 53300)."""
+    """Whether PostgreSQL cannot be reached, takes no connection, went away, or gave up on a transaction.
+
+    These are the classes 08, 57P and 40 (deadlock, serialization), and 53300.
+    """
     if not isinstance(error, OperationalError):
         return False
     state = getattr(error.orig, "sqlstate", "not of PostgreSQL")
-    return state is None or state.startswith(("08", "57P", "53300"))
+    return state is None or state.startswith(("08", "57P", "40", "53300"))

@@ -103,7 +103,8 @@ class Database:
         """
         if not isinstance(transaction, sqlite3.Connection):
             return self._run(transaction, statement, values).all()
-        cursor = transaction.execute(self._driver_text(statement), values)
+        text = self._driver_statements.get(statement) or self._driver_text(statement)
+        cursor = transaction.execute(text, values)
         found = cursor.fetchall()
         if not found:
             return found
@@ -127,7 +128,7 @@ class Database:
         """
         if not isinstance(transaction, sqlite3.Connection):
             return self._run(transaction, statement, values).rowcount
-        text = self._driver_text(statement)
+        text = self._driver_statements.get(statement) or self._driver_text(statement)
         if not isinstance(values, list):
             return transaction.execute(text, values).rowcount
         # Most transactions write one.

@@ -159,7 +159,7 @@ class Destinations:
 
     def learn(self, transaction: Transaction, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
         """Draw the conclusions from attempts on the destination itself, in the caller's transaction."""
-        if all(isinstance(outcome, Delivered) for outcome in outcomes):
+        if set(map(type, outcomes)) <= {Delivered}:
             bound = {"dest": dest, "delivered": len(outcomes)}
             if self._database.change(transaction, _ALL_WELL, bound):
                 return []

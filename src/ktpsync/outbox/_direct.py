@@ -35,7 +35,8 @@ class DirectConnections:
         try:
             return self._idle.pop()
         except IndexError:
-            pooled = self._engine.raw_connection()
+            with TranslatedErrors():
+                pooled = self._engine.raw_connection()
             driver = pooled.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             self._pooled[driver] = pooled
@@ -73,13 +74,13 @@ class DirectTransaction:
         self._connections = connections
 
     def __enter__(self) -> sqlite3.Connection:
-        with TranslatedErrors():
-            driver = self._connections.take()
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except BaseException:
-                self._connections.give_back(driver)
-                raise
+        driver = self._connections.take()
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._connections.give_back(driver)
+            translate(error)
+            raise
         self._driver = driver
         return driver
 
@@ -88,8 +89,10 @@ class DirectTransaction:
     ) -> None:
         try:
             if error is None:
-                with TranslatedErrors():
-                    self._driver.commit()
+                self._driver.commit()
+        except sqlite3.Error as failure:
+            translate(failure)
+            raise
         finally:
             self._connections.give_back(self._driver)
         if error is not None:

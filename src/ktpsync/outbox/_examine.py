@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ktpsync.errors import OutboxDamagedError, SpoolError
+from ktpsync.files import drop_page_cache
 from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._orphans import ORPHAN_AGE_MS
 from ktpsync.units import counted
@@ -111,7 +113,7 @@ def wrong_with(spool: Spool, view: PacketView, *, read: bool) -> tuple[str, str]
     Args:
         spool: The spool.
         view: The packet, as its row says.
-        read: Whether to read the file; else only its size is looked at.
+        read: Whether to read the file, from the medium where the system can do that; else only its size is looked at.
     """
     packet = spool.packet(view.packet_id, view.sha256, view.size)
     try:
@@ -119,6 +121,10 @@ def wrong_with(spool: Spool, view: PacketView, *, read: bool) -> tuple[str, str]
             told = f"The sealed bytes of packet {view.packet_id} are not in the spool."
             return "missing", f"{told} `ktpsync doctor --repair` looks for a good copy."
         if read:
+            if isinstance(spool, FolderSpool):
+                # What was written a moment ago would be read from memory, however bad the medium is.
+                with contextlib.suppress(OSError), packet.open() as file:
+                    drop_page_cache(file)
             spool.verify(packet)
     except SpoolError as error:
         return "missing" if spool.lacking([view.packet_id]) else "damaged", str(error)

@@ -382,3 +382,14 @@ def test_whole_bytes_in_quarantine_are_found(station: Any) -> None:
     outbox.spool.path(packet.packet_id).rename(apart / f"{packet.packet_id}.age.1")
     assert b"good bytes" == outbox.from_quarantine(packet.packet_id, packet.sha256)
     assert None is outbox.from_quarantine(packet.packet_id, "0" * 64)
+
+
+def test_reading_every_file_goes_to_the_medium(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page cache does not answer for a disk that has lost what was written to it."""
+    packet = station.submit(b"good bytes").packet
+    dropped = []
+    monkeypatch.setattr("ktpsync.outbox._examine.drop_page_cache", lambda file: dropped.append(file.name))
+    station.outbox.examine()
+    assert [] == dropped
+    station.outbox.examine(read=True)
+    assert [str(station.outbox.spool.path(packet.packet_id))] == [str(name) for name in dropped]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ktpsync import backup
 from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
+from ktpsync.units import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ class Offload:
                     self._verify(name)
             freed += self.make_room(wanted - freed)
         if freed:
-            log.info("%d bytes of packets that backups hold were dropped from the spool", freed)
+            log.info("%s of packets that backups hold were dropped from the spool", amount(freed))
         else:
             log.warning(
                 "The station's disk runs low, and no packet can be dropped from it: %s", self._way_out()

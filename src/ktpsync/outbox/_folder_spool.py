@@ -6,12 +6,16 @@ import contextlib
 import hashlib
 import itertools
 import os
+import stat
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ktpsync.errors import SpoolError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
+    TEMPORARY_SUFFIX,
     can_sync_file_systems,
     free_bytes,
     fsync_folder,
@@ -35,6 +39,12 @@ REWRAPPED = ".rewrapped"
 
 FORMER = ".former"
 """Ending of its old bytes, after the change. Files with these two endings whoever began it puts right."""
+
+_NEW = 0o700
+"""Permission bits of a file until its packet's row is known to be committed: the executable bit means nothing else."""
+
+_RECORDED = 0o600
+"""Permission bits of a file since then. Files that are copied from elsewhere have them, too."""
 
 _NOT_FOREIGN = (".", "rewrap.")
 """Beginnings of temporary files and locks."""
@@ -100,15 +110,18 @@ class FolderSpool:
         Raises:
             SpoolError: They are missing, where no backup is at hand, or cut short.
         """
+        return self._look(packet) is not None
+
+    def _look(self, packet: SealedPacket) -> os.stat_result | None:
         try:
-            size = os.stat(self._name(packet.packet_id)).st_size  # noqa: PTH116 - as text
+            status = os.stat(self._name(packet.packet_id))  # noqa: PTH116 - as text
         except FileNotFoundError:
             if self.fetch is None:
                 self.open(packet.packet_id, packet.sha256).close()
-            return False
-        if size != packet.size:
+            return None
+        if status.st_size != packet.size:
             raise self._damaged(packet)
-        return True
+        return status
 
     @contextlib.contextmanager
     def at_hand(self, packet: SealedPacket) -> Iterator[SealedPacket]:
@@ -118,7 +131,45 @@ class FolderSpool:
             SpoolError: Its bytes are missing or damaged.
             KtpsyncError: The backup is not at hand.
         """
-        yield packet if self.glance(packet) else self._fetched(packet)
+        status = self._look(packet)
+        if status is not None:
+            self._keep(packet.packet_id, status)
+        yield packet if status is not None else self._fetched(packet)
+
+    def keep(self, packet_ids: Iterable[str]) -> None:
+        """Mark the files of packets whose rows are committed; see :class:`Spool`. It costs no wait for the disk."""
+        for packet_id in packet_ids:
+            with contextlib.suppress(FileNotFoundError):
+                self._keep(packet_id, os.stat(self._name(packet_id)))  # noqa: PTH116 - as text
+
+    def _keep(self, packet_id: str, status: os.stat_result) -> None:
+        if status.st_mode & _NEW & ~_RECORDED and sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                os.chmod(self._name(packet_id), _RECORDED)  # noqa: PTH101 - as text
+
+    def kept(self, packet_id: str) -> bool:
+        """Return whether a packet's file is here and marked as one whose row was committed."""
+        try:
+            return not os.stat(self._name(packet_id)).st_mode & _NEW & ~_RECORDED  # noqa: PTH116 - as text
+        except FileNotFoundError:
+            return False
+
+    def marks(self) -> bool:
+        """Return whether the file system keeps such marks: not every shared folder does, nor does Windows."""
+        if sys.platform == "win32":
+            return False
+        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=TEMPORARY_SUFFIX)
+        path = Path(name)
+        try:
+            seen = []
+            for mode in (_NEW, _RECORDED):
+                with contextlib.suppress(OSError):
+                    path.chmod(mode)
+                seen.append(stat.S_IMODE(path.stat().st_mode) & _NEW)
+            return seen == [_NEW, _RECORDED]
+        finally:
+            os.close(descriptor)
+            path.unlink()
 
     def verify(self, packet: SealedPacket) -> None:
         """Read a packet's bytes and compare them with its digest.
@@ -148,7 +199,7 @@ class FolderSpool:
             write_atomic(
                 self._place(packet_id),
                 sealed,
-                mode=0o600,
+                mode=_NEW,
                 replace=False,
                 meanwhile=lambda: check_digest(packet_id, sealed, sha256),
             )
@@ -163,9 +214,7 @@ class FolderSpool:
             StationFullError: No room.
         """
         with _full_disk():
-            write_many_atomic(
-                {self._place(packet_id): data for packet_id, data in sealed.items()}, mode=0o600
-            )
+            write_many_atomic({self._place(packet_id): data for packet_id, data in sealed.items()}, mode=_NEW)
 
     def fill(self, packet_id: str, sealed: bytes) -> None:
         """Store a packet's bytes during a restore; :meth:`sync` makes them durable, before any row names them.

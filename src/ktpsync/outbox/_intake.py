@@ -60,6 +60,10 @@ WHERE p.person = :person AND p.packet_id <> :packet_id AND (EXISTS (
 ORDER BY p.packet_id LIMIT 10
 """
 
+_DEADLOCK_DETECTED = "40P01"
+_DEADLOCKS = 10
+"""So often a submission gives way to others; each time one of them has been stored meanwhile."""
+
 
 class _TakenError(Exception):
     """A packet id or reference is taken: each submission is to be looked at by itself."""
@@ -161,7 +165,10 @@ class Intake:
             results = self._insert_alone(submissions, now)
         else:
             results = self._join(connection, submissions, now)
-        if connection is None:  # what a caller's transaction leaves is collected later, as after its rollback
+        if connection is None:  # what a caller's transaction leaves is seen to later, as after its rollback
+            self._spool.keep(
+                result.packet_id for result in results if isinstance(result, Submitted) and result.created
+            )
             for submission, result in zip(submissions, results, strict=True):
                 if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
                     with contextlib.suppress(SpoolUnavailableError):
@@ -169,6 +176,18 @@ class Intake:
         return results
 
     def _insert_alone(
+        self, submissions: Sequence[Submission], now: int | None
+    ) -> list[Submitted | OutboxError]:
+        for _ in range(_DEADLOCKS):
+            try:
+                return self._insert_once(submissions, now)
+            except DBAPIError as error:
+                # Two batches with the same packets or references in another order: the server has let the other one go on.
+                if getattr(error.orig, "sqlstate", None) != _DEADLOCK_DETECTED:
+                    raise
+        return self._insert_once(submissions, now)
+
+    def _insert_once(
         self, submissions: Sequence[Submission], now: int | None
     ) -> list[Submitted | OutboxError]:
         if len(submissions) > 1:

@@ -1,8 +1,9 @@
 """Files in the spool without a row: a rollback's or a crash's, unless it is the database that lacks their rows.
 
 A database that was put back from an older copy lacks rows of packets that were stored. Their files are the last of
-them, so the spool keeps a mark of how far the audit trail of its database had come: where the trail does not have
-that entry any more, nothing is removed.
+them. So a file is marked once its row is committed, and a marked file without a row is never removed. For file systems
+that cannot keep the mark, the spool also has a note of how far the audit trail of its database had come: where the
+trail does not have that entry any more, nothing is removed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.errors import OutboxDamagedError
 from ktpsync.files import write_atomic
 from ktpsync.outbox._folder_spool import FolderSpool
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._spool import Spool
@@ -52,7 +57,7 @@ class Orphans:
         outbox_id: str,
     ) -> None:
         self._spool = spool
-        self._folder = spool.folder if isinstance(spool, FolderSpool) else None
+        self._folder = spool if isinstance(spool, FolderSpool) else None
         self._audit = audit
         self._views = views
         self._unrecorded = unrecorded
@@ -69,6 +74,7 @@ class Orphans:
         old_files = self._spool.old_files(before_ms)
         while packet_ids := list(itertools.islice(old_files, _PAGE)):
             needed = self._views.spooled(packet_ids)
+            self._spool.keep(needed)
             removed += sum(
                 self._unrecorded.remove(packet_id, without_row=self.removes_without_row)
                 for packet_id in packet_ids
@@ -82,22 +88,40 @@ class Orphans:
         return self._folder is not None
 
     def check(self) -> None:
-        """Compare the trail with the mark in the spool, if it is a folder.
+        """Look whether the database knows what the spool has seen, if the spool is a folder.
 
         Raises:
             OutboxDamagedError: The database is older than what the spool has seen, or another one.
         """
         if self._folder is None:
             return
+        self._check_note(self._folder.folder)
+        lost = sum(1 for page in self._folder.pages(_PAGE) for _ in self._lost(self._folder, page))
+        if lost and self._folder.marks():
+            raise OutboxDamagedError(
+                f"The outbox's database is an older copy, or another one. It lacks {counted(lost, 'packet', 'packets')} recorded "
+                f"in {self._folder.folder}, whose files are the last of them. No file was removed; put the newer database "
+                "back, or let `ktpsync doctor --rebuild` make it anew from the packets."
+            )
+
+    def _lost(self, folder: FolderSpool, packet_ids: Sequence[str]) -> Iterator[str]:
+        """Yield the packets whose row was committed and is not there any more."""
+        known = self._views.spooled(packet_ids)
+        for packet_id in packet_ids:
+            # The mark first: who is just recording the packet sets it after the row is there.
+            if packet_id not in known and folder.kept(packet_id) and self._views.locate(packet_id) is None:
+                yield packet_id
+
+    def _check_note(self, folder: Path) -> None:
         try:
-            mark = json.loads((self._folder / _MARK).read_bytes())
+            mark = json.loads((folder / _MARK).read_bytes())
             outbox_id, seq, known = mark["outbox_id"], mark["seq"], mark["hash"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return
         if outbox_id == self._outbox_id and self._audit.holds(seq, known):
             return
         raise OutboxDamagedError(
-            f"The outbox's database is an older copy, or another one, than that whose packets are in {self._folder}: "
+            f"The outbox's database is an older copy, or another one, than that whose packets are in {folder}: "
             "it may lack packets that were stored, and their files are the last of them. No file was removed; put the newer "
             "database back, or let `ktpsync doctor --rebuild` make it anew from the packets."
         )
@@ -107,7 +131,7 @@ class Orphans:
             return
         seq, head = self._audit.head()
         mark = {"outbox_id": self._outbox_id, "seq": seq, "hash": head}
-        write_atomic(self._folder / _MARK, json.dumps(mark).encode(), mode=0o600)
+        write_atomic(self._folder.folder / _MARK, json.dumps(mark).encode(), mode=0o600)
 
 
 def forget_mark(spool: FolderSpool) -> None:

@@ -80,6 +80,9 @@ class Spool(Protocol):
     def settle(self, packet_id: str) -> None:
         """Make bytes durable that another submission has written."""
 
+    def keep(self, packet_ids: Iterable[str]) -> None:
+        """Mark packets whose rows are committed, if that costs next to nothing: their bytes are no orphans ever."""
+
     def discard(self, packet_id: str) -> None:
         """Remove a packet's bytes durably. Removing what is not there is no error.
 

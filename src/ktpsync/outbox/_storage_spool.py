@@ -150,6 +150,9 @@ class StorageSpool:
     def settle(self, packet_id: str) -> None:
         """Nothing: an object that can be seen is durable."""
 
+    def keep(self, packet_ids: Iterable[str]) -> None:
+        """Nothing: no object without a row is removed anyway."""
+
     def discard(self, packet_id: str) -> None:
         """Remove a packet's object."""
         with self._reached():

@@ -108,6 +108,7 @@ def test_an_examination_changes_no_file(station: Any) -> None:
     orphan.parent.mkdir(exist_ok=True)
     for file in (orphan, half_written):
         file.write_bytes(b"x")
+        file.chmod(0o700)  # its row was never committed
         os.utime(file, (0, 0))
 
     def files() -> dict[Path, tuple[int, bytes]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from ktpsync.errors import (
     UnavailableError,
     WrongStateError,
 )
-from ktpsync.outbox import Delivered, DeliveryState, Outbox
+from ktpsync.outbox import Delivered, DeliveryState, Outbox, Submission
 from ktpsync.outbox._audit import chain_hash
+from ktpsync.packet import new_packet_id
 from ktpsync.plugins import StatusChange, StatusPage
 
 
@@ -31,6 +34,11 @@ def app_engine(station: Any) -> sa.Engine:
     if isinstance(station.database, Path):
         return sa.create_engine(f"sqlite:///{station.database}")
     return sa.create_engine(sa.make_url(station.database).set(drivername="postgresql+psycopg"))
+
+
+def submission(data: bytes) -> Submission:
+    """Return something to submit."""
+    return Submission(sealed=data, packet_id=new_packet_id(), sha256=hashlib.sha256(data).hexdigest())
 
 
 def files_in(folder: Path) -> set[str]:
@@ -169,6 +177,93 @@ def test_invariant_02_files_whose_rows_an_older_database_lacks_are_no_orphans(
     assert 2 == len(before)
     assert before == files_in(station.spool)
     assert any("older copy" in problem for problem in back.examine(read=False).problems)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not marked there")
+@pytest.mark.parametrize("way", ["submitted", "delivered", "tended"])
+def test_invariant_02_a_copy_of_a_moment_ago_is_noticed(station: Any, new_database: Any, way: str) -> None:
+    """However new the copy is, what was recorded since is no garbage; nor is what an application's transaction recorded."""
+    older = list(station.outbox.export())
+    if way == "submitted":
+        station.submit(b"after the copy")
+        station.outbox.submit_many([submission(b"two"), submission(b"three")])
+    else:
+        engine = app_engine(station)
+        with engine.begin() as connection:
+            station.submit(b"after the copy", connection=connection)
+        engine.dispose()
+    if way == "delivered":
+        (lease,) = station.claim()
+        with station.outbox.spool.at_hand(lease.packet):
+            pass
+    station.clock.ms = int(datetime.now(UTC).timestamp() * 1000) + 25 * 3_600_000
+    if way == "tended":
+        station.outbox.collect_orphans()
+        (station.spool / ".trail.json").unlink()
+    back = Outbox.open(new_database(), station.spool, clock=station.clock, recovering=True)
+    station.others.append(back)
+    back.import_state(older)
+    before = files_in(station.spool)
+
+    with pytest.raises(OutboxDamagedError, match=r"older copy.* It lacks (1 packet|3 packets) recorded in"):
+        back.collect_orphans()
+
+    assert before == files_in(station.spool)
+    assert any("older copy" in problem for problem in back.examine(read=False).problems)
+    assert () == station.outbox.examine().problems
+    assert 0 == station.outbox.collect_orphans()
+
+
+def test_invariant_02_recording_beside_the_collector_is_no_sign_of_an_older_database(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packet that is recorded between two looks of the collector has its row."""
+    station.submit(b"first")
+    real = station.outbox._views.spooled
+
+    def spooled(packet_ids: list[str]) -> Any:
+        known = real(packet_ids)
+        monkeypatch.undo()
+        station.submit(b"meanwhile", packet_id=meanwhile)
+        return known
+
+    meanwhile = str(new_packet_id())
+    station.outbox.spool.write(meanwhile, b"meanwhile", hashlib.sha256(b"meanwhile").hexdigest())
+    monkeypatch.setattr(station.outbox._views, "spooled", spooled)
+    assert 0 == station.outbox.collect_orphans()
+    assert 2 == len(list(station.outbox.packets()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not marked there")
+def test_invariant_02_a_file_is_marked_once_its_row_is_committed(station: Any) -> None:
+    """The mark is one of the permission bits; the file can be read, replaced and removed as before."""
+    submitted = [station.submit(b"one").packet_id]
+    submitted += [
+        one.packet_id for one in station.outbox.submit_many([submission(b"two"), submission(b"three")])
+    ]
+    engine = app_engine(station)
+    with engine.connect() as connection:
+        rolled_back = station.submit(b"rolled back", connection=connection).packet_id
+        connection.rollback()
+    engine.dispose()
+    spool = station.outbox.spool
+    modes = [spool.path(packet_id).stat().st_mode & 0o777 for packet_id in (*submitted, rolled_back)]
+    assert [0o600, 0o600, 0o600, 0o700] == modes
+    assert spool.marks()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not marked there")
+def test_invariant_02_a_file_system_without_marks_gives_no_alarm(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all files have one mode, nothing follows from it, and what a crash left is collected as before."""
+    station.submit(b"kept")
+    left = new_packet_id()
+    station.outbox.spool.write(left, b"left", hashlib.sha256(b"left").hexdigest())
+    station.outbox.spool.path(left).chmod(0o600)
+    station.clock.ms = int(datetime.now(UTC).timestamp() * 1000) + 25 * 3_600_000
+    monkeypatch.setattr(Path, "chmod", lambda _path, _mode: None)
+    assert 1 == station.outbox.collect_orphans()
 
 
 def test_invariant_02_a_rolled_back_trail_is_noticed_though_it_has_gone_on(station: Any) -> None:

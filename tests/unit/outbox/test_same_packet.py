@@ -190,6 +190,25 @@ def test_a_packet_that_is_sent_again_after_its_purge_leaves_no_file(station: Any
     assert not station.outbox.spool.path(item.packet_id).exists()
 
 
+def test_batches_with_the_same_references_in_another_order_do_not_stop_each_other(station: Any) -> None:
+    """Two machines submit the same enrollments anew, one from the first and one from the last on."""
+    other = station.reopen()
+
+    def batch(outbox: Outbox, order: int) -> list[Any]:
+        facts = [(b"%d %d" % (order, n), f"app-{n}", bytes([n])) for n in range(100)][::order]
+        return outbox.submit_many(
+            [submission(data, reference=reference, fingerprint=print_) for data, reference, print_ in facts]
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(batch, (station.outbox, other), (1, -1)))
+
+    assert [] == [one for result in results for one in result if isinstance(one, Exception)]
+    assert [one.packet_id for one in results[0]] == [one.packet_id for one in results[1]][::-1]
+    assert 100 == len(list(other.packets()))
+    assert [] == lost(other)
+
+
 def test_nothing_that_is_acknowledged_is_lost_whatever_fails_meanwhile(
     station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

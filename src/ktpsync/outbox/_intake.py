@@ -65,6 +65,11 @@ _DEADLOCKS = 10
 """So often a submission gives way to others; each time one of them has been stored meanwhile."""
 
 
+def _turn(item: Submission) -> tuple[str, str]:
+    """Return what a packet is inserted in the order of: what others may have taken, the reference before the id."""
+    return (item.reference, "") if item.reference is not None else ("", item.packet_id)
+
+
 class _TakenError(Exception):
     """A packet id or reference is taken: each submission is to be looked at by itself."""
 
@@ -248,15 +253,21 @@ class Intake:
         change = self._database.change
         created_ms = self._clock.now_ms()
         rows = [self._row(item, created_ms) for item in submissions]
-        if together and change(transaction, statement, rows) != len(rows):
+        # All insert in one order: two who submit the same packets never wait for each other in a circle.
+        turns = sorted(range(len(rows)), key=lambda number: _turn(submissions[number]))
+        if not together:
+            created = {number for number in turns if change(transaction, statement, rows[number])}
+        elif change(transaction, statement, [rows[number] for number in turns]) == len(rows):
+            created = set(turns)
+        else:
             raise _TakenError
         results: list[Submitted | OutboxError] = []
         deliveries: list[dict[str, str | int | None]] = []
         told: list[AuditEntry] = []
         persons: dict[bytes, list[str]] = {}
         batch = {item.packet_id for item in submissions}
-        for item, row in zip(submissions, rows, strict=True):
-            if not together and change(transaction, statement, row) == 0:
+        for number, item in enumerate(submissions):
+            if number not in created:
                 results.append(self._existing(transaction, item))
                 continue
             size = len(item.sealed)

@@ -273,3 +273,37 @@ def fail_now_and_then(outbox: Outbox, chance: random.Random) -> None:
 
     outbox.audit.append = append  # type: ignore[method-assign]
     outbox._intake._insert_alone = insert  # type: ignore[method-assign]
+
+
+def test_rows_are_inserted_in_one_order_whatever_the_batchs_is(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who submit the same packets or references at once cannot wait for each other in a circle."""
+    database = station.outbox._database
+    real = database.change
+    inserted: list[str] = []
+
+    def change(transaction: Any, statement: str, values: Any) -> int:
+        if "INTO ktpsync_packet" in statement:
+            rows = values if isinstance(values, list) else [values]
+            inserted.extend(row["reference"] or row["packet_id"] for row in rows if "reference" in row)
+        return int(real(transaction, statement, values))
+
+    monkeypatch.setattr(database, "change", change)
+    plain = [submission(b"%d" % n) for n in range(3)]
+    named = [
+        [submission(b"%d" % n, reference=f"r{n}", fingerprint=b"%d" % n) for n in range(3)] for _ in range(2)
+    ]
+
+    first = station.outbox.submit_many([plain[1], named[0][2], plain[0], named[0][0], plain[2], named[0][1]])
+    one_order = inserted.copy()
+    inserted.clear()
+    again = station.outbox.submit_many([*named[1], *reversed(plain)])
+
+    assert [True] * 6 == [one.created for one in first]
+    assert [False] * 6 == [one.created for one in again]
+    assert [named[0][n].packet_id for n in range(3)] == [one.packet.packet_id for one in again[:3]]
+    assert [item.packet_id for item in reversed(plain)] == [one.packet.packet_id for one in again[3:]]
+    assert 6 == len(one_order)
+    # Together at first, then one by one.
+    assert [*one_order, *one_order] == inserted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -53,6 +54,7 @@ class PacketFetcher:
     restored: dict[str, str] = Factory(dict)
     damaged: dict[str, None] = Factory(dict)
     size: int = 0
+    _stopped: threading.Event = Factory(threading.Event)
     _claimed: set[str] = Factory(set)
     _copying: deque[tuple[Future[_Copied], Progress | None]] = Factory(deque)
 
@@ -72,21 +74,29 @@ class PacketFetcher:
         packets_total = sum(pack.packets for pack in named.values())
         bytes_done = packets_done = 0
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="ktpsync-restore") as workers:
-            # Of a packet that is in two packs, the newer copy is the one that the state knows.
-            for pack in reversed(named.values()):
-                bytes_done += pack.size
-                packets_done += pack.packets
-                done = Progress(
-                    stage="restore",
-                    bytes_done=bytes_done,
-                    bytes_total=bytes_total,
-                    packets_done=packets_done,
-                    packets_total=packets_total,
-                )
-                self._begin(workers, pack.name, self._index(pack), done)
-            for name in self._unnamed(named) if broken else ():
-                self._begin(workers, name, self._rebuilt_index(name), None)
-            self._finish_all_but(0)
+            try:
+                # Of a packet that is in two packs, the newer copy is the one that the state knows.
+                for pack in reversed(named.values()):
+                    bytes_done += pack.size
+                    packets_done += pack.packets
+                    done = Progress(
+                        stage="restore",
+                        bytes_done=bytes_done,
+                        bytes_total=bytes_total,
+                        packets_done=packets_done,
+                        packets_total=packets_total,
+                    )
+                    self._begin(workers, pack.name, self._index(pack), done)
+                for name in self._unnamed(named) if broken else ():
+                    self._begin(workers, name, self._rebuilt_index(name), None)
+                self._finish_all_but(0)
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """Begin nothing more: whoever interrupted this waits for no more than the packets that are being written."""
+        self._stopped.set()
 
     def _begin(self, workers: Executor, name: str, index: PackIndex | None, done: Progress | None) -> None:
         """Have the packets that are still lacking copied out of a pack, as soon as a worker is free."""
@@ -135,6 +145,8 @@ class PacketFetcher:
             return copied
         with source:
             for entry, sealed in read_packets(source, PackIndex(pack=name, packets=tuple(packets))):
+                if self._stopped.is_set():
+                    break
                 if sealed is None:
                     copied.problems.append(f"{key}: packet {entry.packet_id} is damaged.")
                     copied.damaged.append(entry.packet_id)

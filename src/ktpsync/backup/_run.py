@@ -177,7 +177,11 @@ class SnapshotRun:
                 progress=self.progress,
                 workers=workers,
             )
-            return self._one(sender, known, head, full=full, rework=rework)
+            try:
+                return self._one(sender, known, head, full=full, rework=rework)
+            except BaseException:
+                sender.stop()
+                raise
 
     def _one(
         self,

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import sys
 import threading
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, define
@@ -104,6 +104,7 @@ class PackSender:
     _sent: list[Future[PackEntry | None]] = Factory(list)
     _packed: dict[str, str] = Factory(dict)
     _medium: threading.Lock = Factory(threading.Lock)
+    _stopped: threading.Event = Factory(threading.Event)
 
     def idle(self) -> bool:
         """Return whether there is no pack; waits for the first."""
@@ -113,6 +114,10 @@ class PackSender:
         """Return all packs when the last is stored, in the order of their names."""
         sent = (future.result() for future in self._sent)
         return [*self._adopted, *(entry for entry in sent if entry is not None)]
+
+    def stop(self) -> None:
+        """Begin nothing more: whoever interrupted this waits for no more than the pack that is being written."""
+        self._stopped.set()
 
     def adopt(self) -> None:
         """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
@@ -170,17 +175,23 @@ class PackSender:
 
     def _build(self, writer: PackWriter, packets: list[SealedPacket]) -> PackEntry | None:
         for packet in packets:
+            self._go_on()
             self._add(writer, packet)
         return self.send(writer) if writer.packets else None
 
     def send(self, writer: PackWriter) -> PackEntry:
         """Finish a pack and store it, remembered before."""
         pack = writer.finish()
-        self.memory.note_pack(pack.entry, pack.index)
         # Several at a time would only make the heads of a disk jump, or share a thin line.
         with self._medium:
+            self._go_on()
+            self.memory.note_pack(pack.entry, pack.index)
             self._put(pack)
         return pack.entry
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise CancelledError
 
     def _put(self, pack: Pack) -> None:
         entry = pack.entry

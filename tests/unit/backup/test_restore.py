@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from ktpsync.backup._fetching import PacketFetcher
 from ktpsync.errors import StationFullError
 
 
@@ -118,4 +119,40 @@ def test_a_restore_reads_no_more_than_two_packs_at_a_time(
     assert report.ok
     assert max(most) <= 2
     assert [2 * number for number in range(1, 11)] == [progress.packets_done for progress in said]
+    assert bench.spool() == bench.restored()
+
+
+def test_an_interrupted_restore_ends_with_the_packets_that_are_being_written(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who presses Ctrl-C does not wait for whole packs; the next try goes on from there."""
+    for seed in range(30):
+        bench.source.add(1_000, seed=seed)
+    bench.backup(pack_size=15_000)
+    target = bench.target()
+    add_packet, finish, stop = target.add_packet, PacketFetcher._finish_all_but, PacketFetcher.stop
+    waited = threading.Event()
+
+    def slow(packet_id: str, sealed: bytes) -> None:
+        assert waited.wait(60)
+        add_packet(packet_id, sealed)
+
+    def told(fetcher: PacketFetcher) -> None:
+        stop(fetcher)
+        waited.set()
+
+    def interrupted(fetcher: PacketFetcher, count: int) -> None:
+        if len(fetcher._copying) == 2:
+            raise KeyboardInterrupt
+        finish(fetcher, count)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(target, "add_packet", slow)
+        patched.setattr(PacketFetcher, "stop", told)
+        patched.setattr(PacketFetcher, "_finish_all_but", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bench.restore(target)
+
+    assert len(target.added) <= 2
+    assert bench.restore(target).ok
     assert bench.spool() == bench.restored()

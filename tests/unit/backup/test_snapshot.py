@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from ktpsync.backup import Repository, Retention, prune, verify
+from ktpsync.backup._sending import PackSender
 from ktpsync.errors import RepositoryError, UnavailableError
 
 if TYPE_CHECKING:
@@ -189,6 +190,44 @@ def test_a_disk_that_fails_in_the_middle_ends_the_backup_with_its_own_error(
 
     assert 8 == sum(1 for key, _ in bench.storage.puts if key.endswith(".tar"))
     assert 10 == made.totals.packets
+    assert bench.verify().ok
+
+
+def test_an_interrupted_backup_ends_with_the_pack_that_is_being_written(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who presses Ctrl-C does not wait for packs that were built meanwhile; the next run sends them."""
+    for seed in range(3):
+        bench.source.add(1_000, seed=seed)
+    uncopied, put, stop = bench.source.uncopied, bench.storage.put, PackSender.stop
+    writing, stopped = threading.Event(), threading.Event()
+
+    def interrupted(target: str) -> Any:
+        yield from uncopied(target)
+        assert writing.wait(60)
+        raise KeyboardInterrupt
+
+    def slow(key: str, source: BinaryIO, **options: Any) -> Any:
+        if key.startswith("packs/"):
+            writing.set()
+            assert stopped.wait(60)
+        return put(key, source, **options)
+
+    def told(sender: PackSender) -> None:
+        stop(sender)
+        stopped.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.source, "lacking", lambda _target: (3, 3_000))
+        patched.setattr(bench.source, "uncopied", interrupted)
+        patched.setattr(bench.storage, "put", slow)
+        patched.setattr(PackSender, "stop", told)
+        with pytest.raises(KeyboardInterrupt):
+            bench.backup(pack_size=1)
+    packs = len(bench.files("packs/*.tar"))
+    made = bench.backup(pack_size=1)
+
+    assert (1, 3) == (packs, made.totals.packets)
     assert bench.verify().ok
 
 

@@ -13,11 +13,13 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Final
 
-import sqlalchemy as sa
+from sqlalchemy import event
 
 from ktpsync.errors import OutboxError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from ktpsync.outbox._direct import DirectConnections
 
 _watched: Final[weakref.WeakSet[ForkedEngine]] = weakref.WeakSet()
@@ -25,7 +27,7 @@ _torn: Final[set[str]] = set()
 """Databases that a thread of the parent was working with when this process was forked."""
 
 _kept: Final[list[object]] = []
-"""The parent's pools: their connections must not be closed here, not even by the garbage collector."""
+"""The parent's connections: they must not be closed here, not even by the garbage collector."""
 
 
 class ForkedEngine:
@@ -41,7 +43,11 @@ class ForkedEngine:
         self._engine = engine
         self._direct = direct
         self._address = address
-        self._working: list[sa.Pool] = []
+        self._former: list[sa.Pool] = []
+        self._open: set[object] = set()
+        if engine.name == "sqlite":
+            event.listen(engine, "connect", lambda driver, _record: self._open.add(driver))
+            event.listen(engine, "close", lambda driver, _record: self._open.discard(driver))
         _watched.add(self)
 
     def check(self) -> None:
@@ -60,17 +66,21 @@ class ForkedEngine:
     def let_go(self) -> None:
         """Close the connections that nobody uses, before a fork."""
         self._direct.let_go()
-        if self._engine.name == "sqlite":
-            pools = [*self._working, self._engine.pool]
-            self._working = [pool for pool in pools if isinstance(pool, sa.QueuePool) and pool.checkedout()]
+        self._former.append(self._engine.pool)
         self._engine.dispose()
+        # What a thread was working with at an earlier fork came back to the pool of that time.
+        for pool in self._former:
+            pool.dispose()
+        if not self._open:
+            self._former.clear()
 
     def begin_anew(self) -> None:
         """Forget the parent's connections, in the child."""
-        if self._working:
+        # Asked only here: a thread of the parent may have begun to work after the others were closed.
+        if self._open:
             _torn.add(self._address)
-            _kept.extend(self._working)
-            self._working = []
+            _kept.extend((self._open, self._former, self._engine.pool))
+            self._open, self._former = set(), []
         self._engine.dispose(close=False)
 
 

@@ -42,6 +42,67 @@ print(len(list(outbox.packets())), len(outbox.audit.verify().problems))
 outbox.close()
 """
 
+_THREADS = """
+import os, sys, threading
+from pathlib import Path
+
+folder, kind, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+begun, end = threading.Event(), threading.Event()
+
+
+def begin():
+    if not begun.is_set():
+        thread.start()
+        begun.wait()
+
+
+if when == "late":  # what is registered first is called last
+    os.register_at_fork(before=begin)
+
+from ktpsync.errors import OutboxError
+from ktpsync.outbox import Outbox
+
+outbox = Outbox.open(folder / "outbox.db", folder / "spool")
+
+
+def work():
+    with getattr(outbox._database, kind)():
+        begun.set()
+        end.wait()
+
+
+def child_works():
+    child = os.fork()
+    if child == 0:
+        try:
+            list(outbox.packets())
+        except OutboxError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+thread = threading.Thread(target=work)
+if when == "early":
+    begin()
+told = [child_works(), child_works()]
+end.set()
+thread.join()
+told.append(child_works())
+print(told)
+outbox.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.parametrize(("kind", "when"), [("direct", "early"), ("direct", "late"), ("write", "early")])
+def test_only_children_of_a_parent_at_work_are_refused(kind: str, when: str, tmp_path: Path) -> None:
+    """Each child born while a thread of the parent has a connection open is refused, and none that is born later."""
+    command = [sys.executable, "-c", _THREADS, tmp_path, kind, when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "[False, False, True]" == done.stdout.strip()
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_parent_and_children_share_an_outbox(new_database: Callable[[], Any], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-_CALLS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "utime")
+_CALLS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "chmod")
 _INSTRUCTIONS = 20
 """So many of its instructions SQLite carries out of a statement from one step to the next."""
 

@@ -174,6 +174,8 @@ class Outbox:
                 opened._rewrapping().recover()
         except BaseException:
             store.close()
+            if not isinstance(spool, Path):
+                spool.close()
             raise
         return opened
 

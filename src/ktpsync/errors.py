@@ -62,6 +62,7 @@ personal data: packet ids, digests, paths and destination names only.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -266,12 +267,12 @@ class ThrottledError(BackendError):
 
     Args:
         message: What the destination said.
-        retry_after: Seconds to wait, where it said so.
+        retry_after: Seconds to wait, where it said so. What is no number of seconds counts as not said.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = retry_after if retry_after is not None and math.isfinite(retry_after) else None
 
 
 class RejectedError(BackendError):

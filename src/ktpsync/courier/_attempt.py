@@ -100,12 +100,8 @@ class Attempts:
         with contextlib.ExitStack() as stack:
             try:
                 packet = stack.enter_context(self._spool.at_hand(lease.packet))
-            except SpoolError as error:
-                return Rejected(lease=lease, code=DAMAGED, reason=str(error)), None
             except Exception as error:  # noqa: BLE001 - whatever keeps the bytes away keeps only this packet waiting
-                shortest, longest = _BYTES_AWAY_MS
-                wait = shortest + int(self._random.random() * (longest - shortest))
-                return Returned(lease=lease, reason=str(error), delay_ms=wait), None
+                return self._without_bytes(lease, error), None
             return self._deliver(lease, packet)
 
     def _deliver(self, lease: Lease, packet: SealedPacket) -> tuple[Outcome, AuthError | None]:
@@ -160,6 +156,14 @@ class Attempts:
             failing_ms=failing_ms,
         )
 
+    def _without_bytes(self, lease: Lease, error: Exception) -> Outcome:
+        """Return what it means that a packet's bytes are not to be had: damage, or they are only away."""
+        if isinstance(error, SpoolError):
+            return Rejected(lease=lease, code=DAMAGED, reason=str(error))
+        shortest, longest = _BYTES_AWAY_MS
+        wait = shortest + int(self._random.random() * (longest - shortest))
+        return Returned(lease=lease, reason=str(error), delay_ms=wait)
+
     def _ended(self, lease: Lease, packet: SealedPacket, error: Exception) -> Outcome:
         if isinstance(error, ThrottledError):
             wait = None if error.retry_after is None else round(error.retry_after * 1000)
@@ -174,8 +178,8 @@ class Attempts:
         if not isinstance(error, ConflictError):
             try:
                 self._spool.verify(packet)
-            except SpoolError as damage:
-                return Rejected(lease=lease, code=DAMAGED, reason=str(damage))
+            except Exception as trouble:  # noqa: BLE001 - offloaded meanwhile, they may be on a disk that is away
+                return self._without_bytes(lease, trouble)
         for refusal, code in _REFUSALS.items():
             if isinstance(error, refusal):
                 return Rejected(lease=lease, code=code, reason=str(error))

@@ -242,6 +242,21 @@ def test_invariant_06_retry_after_of_a_probe_is_obeyed(
     assert 5 == courier.drain().delivered
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+def test_patience_without_an_end_is_a_destination_out_of_reach(
+    station: Any, courier: Courier, centre: Centre, seconds: float
+) -> None:
+    """A ``Retry-After`` of hundreds of digits does not end the thread that delivers, which nobody would notice."""
+    packet_id = station.submit().packet.packet_id
+    centre.trouble = lambda _packet: ThrottledError("later", retry_after=seconds)
+    assert "unreachable" == courier.drain().stopped
+    assert "later" == station.outbox.destination("central").last_error
+    centre.trouble = lambda _packet: None
+    station.clock.advance(3600)
+    courier.drain()
+    assert DeliveryState.DELIVERED is delivery(station, packet_id).state
+
+
 def test_a_clock_that_jumps_back_parks_nothing(station: Any, courier: Courier, centre: Centre) -> None:
     """Packets that wait, and a destination that asked for patience, go on after the clock fell back by years."""
     station.submit()
@@ -361,6 +376,26 @@ def test_numbers_of_persons_are_in_no_log_and_reach_no_observer(
     assert [("rejected", packet_id, "central", "rejected", "[16 digits] is a known NIK")] == ear.heard
     assert "[16 digits]" in caplog.text
     assert "3171234567890123" not in caplog.text
+
+
+def test_a_packet_dropped_from_the_spool_on_its_way_waits_for_its_backup(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """A delivery that fails while the bytes go to a backup whose disk is away keeps only that packet waiting."""
+    packet = station.submit().packet
+
+    def away(_packet_id: str, _sha256: str) -> Any:
+        raise UnavailableError("the disk is in the drawer")
+
+    def trouble(_packet: SealedPacket) -> Exception:
+        station.outbox.spool.fetch = away
+        station.outbox.spool.discard(packet.packet_id)
+        return OSError("the file is gone")
+
+    centre.trouble = trouble
+    assert 1 == courier.drain().returned
+    waiting = delivery(station, packet.packet_id)
+    assert (DeliveryState.PENDING, "the disk is in the drawer") == (waiting.state, waiting.reason)
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "changed"])

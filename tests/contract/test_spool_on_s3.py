@@ -13,6 +13,7 @@ from attrs import frozen
 
 import ktpsync
 from ktpsync.backends.disk import init_disk
+from ktpsync.cli._status import _disk
 from ktpsync.config import load
 from ktpsync.errors import FolderSpoolNeededError, SpoolUnavailableError, UnavailableError
 from ktpsync.office._check import check_places
@@ -114,6 +115,7 @@ def test_one_records_and_the_other_delivers_and_backs_up(machines: Machines) -> 
         assert second.verify("usb").ok
         assert second.outbox.examine(read=True).problems == ()
         assert second.storage().free is None
+        assert "in storage" in _disk(second.storage())
         assert first.test_keys([machines.identity])
         with pytest.raises(FolderSpoolNeededError, match="storage service"):
             first.rewrap([machines.identity], who="budi")

@@ -21,13 +21,12 @@ from ktpsync.files import (
     fsync_folder,
     make_folder,
     remove_leftovers,
-    sha256_of,
     sync_file_system,
     write_atomic,
     write_for_now,
     write_many_atomic,
 )
-from ktpsync.outbox._spool import check_digest
+from ktpsync.outbox._spool import check_digest, verify_bytes
 from ktpsync.packet import SealedPacket
 
 if TYPE_CHECKING:
@@ -177,15 +176,7 @@ class FolderSpool:
         Raises:
             SpoolError: They are missing or damaged.
         """
-        try:
-            with packet.open() as file:
-                found = sha256_of(file)
-        except OSError as error:
-            raise SpoolError(
-                f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
-            ) from error
-        if found != (packet.sha256, packet.size):
-            raise self._damaged(packet)
+        verify_bytes(packet, damaged=self._damaged(packet))
 
     def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         """Store a packet's bytes durably under a name that must be free.

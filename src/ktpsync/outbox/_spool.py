@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from ktpsync.errors import DigestError
+from ktpsync.errors import DigestError, SpoolError
+from ktpsync.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -132,3 +133,22 @@ def check_digest(packet_id: str, sealed: bytes, sha256: str) -> None:
         raise DigestError(
             f"The sealed bytes given for packet {packet_id} differ from their digest. Nothing was stored."
         )
+
+
+def verify_bytes(packet: SealedPacket, *, damaged: SpoolError) -> None:
+    """Read a packet's bytes and compare them with its digest.
+
+    Args:
+        packet: The packet.
+        damaged: What to raise when they differ.
+
+    Raises:
+        SpoolError: They are missing or damaged.
+    """
+    try:
+        with packet.open() as file:
+            found = sha256_of(file)
+    except OSError as error:
+        raise SpoolError(f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}") from error
+    if found != (packet.sha256, packet.size):
+        raise damaged

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from ktpsync.errors import BackendError, ConflictError, NotFoundError, SpoolError, SpoolUnavailableError
-from ktpsync.files import TEMPORARY_SUFFIX, make_folder, remove_leftovers, sha256_of
-from ktpsync.outbox._spool import check_digest
+from ktpsync.files import TEMPORARY_SUFFIX, make_folder, remove_leftovers
+from ktpsync.outbox._spool import check_digest, verify_bytes
 from ktpsync.packet import SealedPacket
 from ktpsync.plugins import digest_of
 
@@ -119,15 +119,7 @@ class StorageSpool:
 
     def verify(self, packet: SealedPacket) -> None:
         """Read a packet's bytes and compare them with its digest; see :class:`Spool`."""
-        try:
-            with packet.open() as file:
-                found = sha256_of(file)
-        except OSError as error:
-            raise SpoolError(
-                f"The sealed bytes of packet {packet.packet_id} cannot be read: {error}"
-            ) from error
-        if found != (packet.sha256, packet.size):
-            raise self._damaged(packet.packet_id)
+        verify_bytes(packet, damaged=self._damaged(packet.packet_id))
 
     def read(self, packet_id: str) -> bytes | None:
         """Return the bytes here under a packet's id, unverified; ``None`` if there are none."""

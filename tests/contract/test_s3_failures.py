@@ -70,6 +70,12 @@ def failure(settings: Mapping[str, object]) -> BackendError:
         (500, "InternalError", UnavailableError, "trouble of its own"),
         (502, "", UnavailableError, "trouble of its own"),
         (400, "InvalidArgument", RejectedError, "because of the moon"),
+        (302, "", UnavailableError, "A captive portal or a proxy may want a login"),
+        (307, "", UnavailableError, "A captive portal or a proxy may want a login"),
+        (308, "", UnavailableError, "A captive portal or a proxy may want a login"),
+        (405, "", AuthError, "Correct the address"),
+        (408, "", UnavailableError, "the line was too slow"),
+        (413, "", RejectedError, "larger than the server takes"),
     ],
 )
 def test_each_answer_is_told_by_what_to_do_next(
@@ -116,6 +122,19 @@ def test_a_wrong_clock_is_seen_by_the_date_of_the_answer(
 
     assert UnavailableError is type(error)
     assert words in str(error)
+
+
+def test_a_question_that_is_refused_without_a_word_is_no_refusal_of_the_packet(
+    new_line: Any, reply: Any
+) -> None:
+    """AWS answers 400 to HEAD when a session token has expired, and HEAD has no body that could say so."""
+    line = new_line(None)
+    line.fault = lambda _: reply(400, b"")
+
+    with make({"endpoint": line.url}) as backend, pytest.raises(AuthError) as caught:
+        backend.stat("packets/a.age")
+
+    assert "the credentials may have expired" in str(caught.value)
 
 
 def test_a_bucket_elsewhere_is_named(new_line: Any, reply: Any) -> None:

@@ -36,7 +36,7 @@ from ktpsync.errors import (
     UnavailableError,
 )
 from ktpsync.plain import anonymous
-from ktpsync.plugins import retry_after
+from ktpsync.plugins import error_for_status, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,8 +209,9 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
         )
     if code in _BUCKET:
         return no_bucket(place, said)
-    if code in _REGION or status in (301, 307):
-        region = _header(error, "x-amz-bucket-region") or "another region"
+    region = _header(error, "x-amz-bucket-region")
+    if code in _REGION or (region and status in (301, 307)):
+        region = region or "another region"
         return AuthError(
             f"{said}: the bucket {bucket!r} is in {region}. Correct the setting region or endpoint, then resume the "
             "destination."
@@ -238,12 +239,26 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
         return UnavailableError(f"{said}: the storage has trouble of its own. It is tried again by itself.")
     if status in (404, 410):
         return no_object(place, what)
+    if code in {"", str(status)} or status < 400:  # noqa: PLR2004 - a redirection
+        return _not_in_its_words(place, what, error)
     if status in (409, 412):
         return UnavailableError(
             f"{said}: somebody else is changing it at the moment. It is tried again by itself."
         )
     reason = anonymous(error.response.get("Error", {}).get("Message", "no reason given"))
     return RejectedError(f"{said}: {reason}. See its reason, correct, and requeue.")
+
+
+def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendError:
+    """Return the error for an answer without a code of S3: of something in between, or to HEAD, which has no body."""
+    status = status_of(error)
+    if status == 400 and error.operation_name.startswith("Head"):  # noqa: PLR2004 - Bad Request
+        # Of the packet nothing was sent yet.
+        return AuthError(
+            f"{place.name}: {what}: the storage answered 400 and not why: the credentials may have expired, or the bucket "
+            f"{place.bucket!r} is in another region. Correct the settings, then resume the destination."
+        )
+    return error_for_status(status, f"{place.name}: {what}")
 
 
 def _skew_seconds(error: ClientError, clock: Clock) -> float:

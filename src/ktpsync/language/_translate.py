@@ -32,6 +32,9 @@ _PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)"
 _PACKET: Final = re.compile(r"packet ([0-9a-f-]{36}): (.+)", re.DOTALL)
 _BULLET: Final = re.compile(r"(\s*- )(.*)")
 _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
+_KEPT: Final = 1024
+"""Lines whose translation is kept."""
+
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?:;]) (?=\S)")
 
 
@@ -44,6 +47,13 @@ def translated(what: object, language: str) -> str:
     """
     if language == ENGLISH:
         return str(what)
+    try:
+        return _translated(what, language)
+    except Exception:  # noqa: BLE001 - whatever is wrong with a catalogue, what was to be said is said
+        return str(what)
+
+
+def _translated(what: object, language: str) -> str:
     if hasattr(what, "translated"):
         return str(cast("_Tells", what).translated(language))
     problems = getattr(what, "problems", ())
@@ -140,6 +150,8 @@ class Translator:
             (Template(english, other) for english, other in known.items() if english not in plain),
             key=lambda template: -len(template.anchor),
         )
+        # The rest of a line is looked at from several of its beginnings.
+        self._line = functools.lru_cache(_KEPT)(self._line_anew)
 
     def translate(self, text: str) -> str:
         """Return a message in the language; what is not known stays as it is."""
@@ -161,7 +173,7 @@ class Translator:
             return _joined("\n", text.split("\n"), (self._line(line) for line in text.split("\n")))
         return whole if whole is not None else self._line(text)
 
-    def _line(self, text: str) -> str | None:
+    def _line_anew(self, text: str) -> str | None:
         bullet = _BULLET.fullmatch(text)
         if bullet is not None:
             return _with_prefix(bullet[1], self._line(bullet[2]))
@@ -216,11 +228,12 @@ class Translator:
             first = self._whole(head)
             if first is not None:
                 return f"{first} {self._next(rest)}"
-        for end in [found.start() for found in _SENTENCE_END.finditer(text)]:
-            tail = self._next(text[end + 1 :])
-            if tail != text[end + 1 :]:
-                return f"{text[:end]} {tail}"
-        return None
+        first_end = _SENTENCE_END.search(text)
+        if first_end is None:
+            return None
+        rest = text[first_end.end() :]
+        tail = self._next(rest)
+        return None if tail == rest else f"{text[: first_end.start()]} {tail}"
 
     def _next(self, sentence: str) -> str:
         """Translate a sentence that follows others; some are known with the blank before them."""

@@ -9,7 +9,7 @@ import pytest
 
 from ktpsync import records
 from ktpsync.errors import ConfigError, ValidationError, WrongDiskError
-from ktpsync.language import reader_language, translated
+from ktpsync.language import _translate, reader_language, translated
 from ktpsync.language._translate import Translator
 from ktpsync.testing import make_enrollment
 
@@ -63,6 +63,31 @@ KNOWN = {
 def test_translating(english: str, indonesian: str) -> None:
     """The template that a message was made from is found, and so are those of its values."""
     assert indonesian == Translator(KNOWN).translate(english)
+
+
+@pytest.mark.parametrize(
+    "text", ["".join(f"word {number}. " for number in range(60)), "a: " * 120, "a b; c d: " * 60]
+)
+def test_a_text_of_many_parts_takes_no_longer_than_its_parts(text: str) -> None:
+    """A plugin may say much that is not known; each part is looked at once, not once for each way to get there."""
+    text = text.strip()
+
+    assert text == translated(text, "id")
+    assert f"{text}. Akan dicoba lagi." == Translator(KNOWN).translate(f"{text}. It is tried again.")
+
+
+@pytest.mark.parametrize("trouble", [OSError("no catalogue"), KeyError("value"), RecursionError()])
+def test_whatever_goes_wrong_the_message_is_shown(
+    trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In English: a catalogue that is gone or wrong takes no command down, and hides no error."""
+
+    def fail(_language: str) -> Translator:
+        raise trouble
+
+    monkeypatch.setattr(_translate, "translator", fail)
+
+    assert "the disk is full" == translated(WrongDiskError("the disk is full"), "id")
 
 
 def test_errors_and_problems_are_translated() -> None:

@@ -146,7 +146,8 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
-        Console(soft_wrap=True, highlight=False).print(table)
+        # What stands in brackets is no markup: texts of others would vanish, or end the command.
+        Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(table)
 
     def result(self, document: Mapping[str, object]) -> None:
         """Print the command's result for a program, if one asked."""
@@ -179,7 +180,12 @@ class Output:
         )
 
         counter = DownloadColumn() if in_bytes else MofNCompleteColumn()
-        columns = (TextColumn("{task.description}"), BarColumn(), counter, TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            counter,
+            TimeRemainingColumn(),
+        )
         with Progress(*columns) as bar:
             task = bar.add_task(self.words(what), total=total)
             yield lambda amount, total=None: bar.update(task, advance=amount, total=total)

@@ -22,9 +22,15 @@ NIK = "3578014405920001"
         ("call +62 812-3456-7890 or 0812 3456 7890", "call [phone] or [phone]"),
         ("write to dewi.lestari@example.co.id", "write to [e-mail]"),
         ("see https://siti:pw@centre.example/find?nik=1&name=x for more", "see https://centre.example/find?... for more"),
+        ("see https://siti:p@w@centre.example/", "see https://centre.example/"),
         ("with url: /v1/statuses?after=abc (refused)", "with url: /v1/statuses?... (refused)"),
         ("Bearer abc.def is no token", "Bearer *** is no token"),
         ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJkZXdpIn0. has expired", "*** has expired"),
+        ('{"nama": "Dewi Lestari", "umur": 34}', '{"nama": ***, "umur": 34}'),
+        ('{"token": "abc"}', '{"token=***'),
+        ("secret_key=hunter2 is wrong", "secret_key=*** is wrong"),
+        ("A RAHMAN and M. YUSUF are known", "[capitals] and [capitals] are known"),
+        ("DISK FULL AT DEWI LESTARI", "[capitals]"),
         ("client_secret=hunter2 is wrong", "client_secret=*** is wrong"),
         ("one\r\ntwo\x1b[31m\u202ethree\x00", "one two [31m three"),
     ],
@@ -38,6 +44,9 @@ def test_what_a_service_repeats_is_masked(said: str, shown: str) -> None:
     "said",
     [
         "The packet 01a21309-9f7c-707f-acce-0489d152f294 is not signed by a station that is known.",
+        "The packet 01933842-5678-7123-8567-123456789012 is not known.",
+        "Packet has SHA-256 90123456789012345678901234567890123456789012345678901234567890af",
+        "DISK FULL. ACCESS DENIED, HTTP PUT failed: NO SPACE LEFT ON DEVICE",
         "Packet has SHA-256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "PRINT_READY_RECORD since 2026-05-17T01:00:00Z",
         "The field biodata.full_name is empty; see https://centre.example/rules/12#names",
@@ -46,8 +55,8 @@ def test_what_a_service_repeats_is_masked(said: str, shown: str) -> None:
     ],
 )
 def test_what_an_office_needs_stays(said: str) -> None:
-    """Packets, digests, moments, statuses, fields."""
-    assert said == anonymous(said)
+    """Packets, digests, moments, statuses, fields, and what is wrong with a machine."""
+    assert said == anonymous(said) == plain(said)
 
 
 @pytest.mark.parametrize("clean", [plain, anonymous])

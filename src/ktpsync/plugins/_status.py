@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _AGAIN: Final = "It is tried again by itself."
+_LONGEST: Final = 1e9
+"""Seconds; whoever asks for more, which no calendar has, has made a mistake."""
+
 _RESUME: Final = "then resume the destination."
 
 _MEANINGS: Final[Mapping[int, tuple[type[BackendError], str]]] = {
@@ -98,16 +101,19 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return min(float(value), _LONGEST)
+    moment = _moment(value)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     # Measured against the server's own clock where it tells, so that a wrong clock here does no harm.
-    try:
-        now = email.utils.parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
-        now = datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
+    now = _moment(headers.get("Date", "")) or datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
     return max(0.0, (moment - now).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # "-0000": the server does not say where it is, and means UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

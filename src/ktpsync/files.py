@@ -357,7 +357,7 @@ def _write_direct(descriptor: int, data: memoryview) -> int:
         while written < len(data):
             written += os.write(descriptor, data[written : written + _STEADY])
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in _NOT_KNOWN:
             raise
     finally:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import mmap
@@ -220,6 +221,33 @@ def test_what_is_written_steadily_leaves_the_page_cache_alone(tmp_path: Path) ->
 
         with pytest.raises(BlockingIOError):
             os.preadv(file.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="the system always writes into its page cache")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_does_not_write_past_the_page_cache_gets_the_rest_through_it(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some let it be asked for and refuse the write, in one way or another, also after they took half of it."""
+    import fcntl
+
+    write = os.write
+
+    def refuse(descriptor: int, data: memoryview) -> int:
+        if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            return write(descriptor, data)
+        if os.lseek(descriptor, 0, os.SEEK_CUR):
+            raise OSError(number, os.strerror(number))
+        return write(descriptor, data[: 1 << 16])
+
+    memory = mmap.mmap(-1, 1 << 20)
+    memory[:] = os.urandom(len(memory))
+    monkeypatch.setattr(os, "write", refuse)
+
+    with files.atomic_writer(tmp_path / "a") as file:
+        files.write_steadily(file, memoryview(memory))
+
+    assert memory[:] == (tmp_path / "a").read_bytes()
 
 
 def test_what_is_written_for_now_replaces_what_an_interrupted_run_left(tmp_path: Path) -> None:

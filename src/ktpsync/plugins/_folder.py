@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
+from ktpsync.plain import anonymous
 from ktpsync.plugins._digest import BLOCK, digest_of
 from ktpsync.plugins._storage import ObjectInfo, StorageBackend, valid_key
 from ktpsync.plugins._values import Health
@@ -217,7 +218,7 @@ class FolderBackend(StorageBackend):
             raise NotFoundError(f"{self.name}: there is no {path or 'folder'} in {self.place}.") from error
         except self.line_errors as error:
             raise UnavailableError(
-                f"{self.name}: {self.place} cannot {what} {path or 'the folder'}: {type(error).__name__}: {str(error).rstrip('.')}. "
+                f"{self.name}: {self.place} cannot {what} {path or 'the folder'}: {type(error).__name__}: {anonymous(str(error)).rstrip('.')}. "
                 "It is tried again by itself."
             ) from error
 

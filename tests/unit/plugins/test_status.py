@@ -60,7 +60,10 @@ def test_a_server_that_asks_for_patience_gets_it(status: int) -> None:
         ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:50 GMT"}, 10),
         ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT", "Date": "Thu, 01 Jan 1970 00:02:00 GMT"}, 0),
         ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:50 -0000"}, 10),
-        ({"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT", "Date": "Thu, 01 Jan 999999999999 00:00:50 GMT"}, 60),
+        (
+            {"Retry-After": "Thu, 01 Jan 1970 00:01:00 GMT", "Date": "Thu, 01 Jan 999999999999 00:00:50 GMT"},
+            60,
+        ),
         ({"Retry-After": "9" * 400}, 1e9),
     ],
 )

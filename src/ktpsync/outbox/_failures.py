@@ -12,6 +12,17 @@ from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, StationFu
 if TYPE_CHECKING:
     from types import TracebackType
 
+_NOT_NOW = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        # A disk that fails, was taken away, or that the system made read-only because it fails.
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
 
 def translate(error: BaseException) -> None:
     """Turn the database's words for a full disk, for damage and for no answer into ours; do nothing with others.
@@ -35,11 +46,11 @@ def translate(error: BaseException) -> None:
             "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
             "anew from them and from a backup."
         ) from error
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or _no_answer(error):
+    if code in _NOT_NOW or _no_answer(error):
         raise OutboxUnavailableError(
             f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
             "reference nothing is stored twice. If it stays so, look whether a program keeps a transaction open, "
-            "and whether the database server runs."
+            "whether its disk is whole and can be written to, and whether the database server runs."
         ) from error
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import sqlite3
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -525,6 +527,40 @@ def test_a_lock_that_does_not_come_is_told_and_harms_nobody(tmp_path: Path) -> N
                 outbox.claim("central", 1, 60)
             other.execute("ROLLBACK")
         assert [] == outbox.claim("central", 1, 60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system knows no limit for the size of files")
+def test_a_database_whose_disk_fails_is_told_and_undone(tmp_path: Path) -> None:
+    """A disk that takes no more bytes of the database is an error with advice, and what was undone can be repeated."""
+    import resource
+
+    with Outbox.open(tmp_path / "outbox.db", tmp_path / "spool") as outbox:
+        data = b"sealed"
+        packet_id, digest = new_packet_id(), hashlib.sha256(data).hexdigest()
+        _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "outbox.db-wal").stat().st_size, hard))
+        try:
+            with pytest.raises(OutboxUnavailableError, match="disk I/O error"):
+                outbox.submit(data, packet_id=packet_id, sha256=digest)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [] == list(outbox.packets())
+        assert outbox.submit(data, packet_id=packet_id, sha256=digest).created
+
+
+def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A read-only database and one whose folder is gone are errors with advice, not those of SQLite."""
+    with Outbox.open(tmp_path / "at" / "outbox.db", tmp_path / "spool") as outbox:
+        with outbox._database.direct() as transaction:
+            assert isinstance(transaction, sqlite3.Connection)
+        transaction.execute("PRAGMA query_only = ON")
+        with pytest.raises(OutboxUnavailableError, match="readonly"):
+            outbox.submit(b"sealed", packet_id=new_packet_id(), sha256=hashlib.sha256(b"sealed").hexdigest())
+        outbox._database._direct.let_go()
+        outbox._database.engine.dispose()
+        shutil.move(tmp_path / "at", tmp_path / "away")
+        with pytest.raises(OutboxUnavailableError, match="unable to open"):
+            list(outbox.packets())
 
 
 def test_a_full_database_is_told_and_undone(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The backend keeps ktpsync's contract on a real server, and ktpsync finds it."""
 
 import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from ktpsync_webdav.backend import WebdavBackend, WebdavSettings
 
-from ktpsync.errors import ConfigError
+from ktpsync.errors import ConfigError, UnavailableError
 from ktpsync.plugins import BackendContext, Duration, PluginRegistry, Secret, read_settings
 from ktpsync.testing import StorageContract
 
@@ -60,6 +62,29 @@ def test_a_password_in_the_address_is_refused_without_showing_it():
         read_settings(WebdavSettings, table, where="[destinations.x]")
 
     assert "hush" not in str(error.value)
+
+
+class LoginPage(BaseHTTPRequestHandler):
+    """Answers everything with a page, as the network of a hotel does."""
+
+    def do_PROPFIND(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html><body>Log in</body></html>")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_login_page_is_no_empty_folder():
+    """It may even be well-formed XML."""
+    with HTTPServer(("127.0.0.1", 0), LoginPage) as portal:
+        threading.Thread(target=portal.serve_forever, daemon=True).start()
+        with connect(portal.server_port) as backend:
+            for ask in (backend.check, lambda: list(backend.list("packs/")), lambda: backend.stat("a")):
+                with pytest.raises(UnavailableError, match="perhaps a login page"):
+                    ask()
+        portal.shutdown()
 
 
 def test_ktpsync_finds_the_backend():

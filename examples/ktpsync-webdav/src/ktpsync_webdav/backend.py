@@ -82,7 +82,10 @@ class WebdavBackend(FolderBackend):
         raise error_for_status(answer.status, f"{self.name}: {method} {url}", answer.headers)
 
     def _properties(self, path, *, depth):
-        document = ET.fromstring(self._ask("PROPFIND", path, Depth=str(depth)).data)  # noqa: S314
+        answer = self._ask("PROPFIND", path, Depth=str(depth))
+        if answer.status != 207:
+            raise OSError(f"the answer was {answer.status} and not one of WebDAV; perhaps a login page")
+        document = ET.fromstring(answer.data)  # noqa: S314
         return [self._entry(response) for response in document.iterfind("{DAV:}response")]
 
     def _entry(self, response):

@@ -286,8 +286,10 @@ class FolderBackend(StorageBackend):
             # Two who change one folder at one time are refused by some servers; others replace what is there.
             with self._lock:
                 named = self._named(upload, key)
-        except NotFoundError as error:
-            self._folders.clear()
+        except BackendError as error:
+            self._folders.clear()  # somebody may have removed them
+            if not isinstance(error, NotFoundError):
+                raise
             raise UnavailableError(
                 f"{self.name}: {self.place} lost a folder while {key} was stored. It is tried again by itself."
             ) from error

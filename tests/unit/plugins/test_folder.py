@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 
 from ktpsync.errors import AuthError, CorruptError, UnavailableError
-from ktpsync.plugins import BackendContext, FolderBackend, FolderEntry, digest_of
+from ktpsync.plugins import BackendContext, FolderBackend, FolderEntry, digest_of, error_for_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,6 +184,29 @@ def test_the_folder_of_uploads_may_be_removed(shelf: Shelf) -> None:
     shutil.rmtree(shelf.folder / ".ktpsync-uploads")
 
     with pytest.raises(UnavailableError, match="lost a folder while b was stored"):
+        put(shelf, "b")
+    put(shelf, "b")
+
+    assert ["a", "b"] == files(shelf)
+
+
+def test_a_server_that_says_otherwise_that_the_folder_of_uploads_is_gone_is_understood(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebDAV answers 409, which is a conflict elsewhere (RFC 4918, 9.7.1)."""
+    put(shelf, "a")
+    shutil.rmtree(shelf.folder / ".ktpsync-uploads")
+    write = Shelf.write
+
+    def strict(self: Shelf, path: str, source: BinaryIO, size: int) -> None:
+        try:
+            write(self, path, source, size)
+        except FileNotFoundError:
+            raise error_for_status(409, "shelf: PUT") from None
+
+    monkeypatch.setattr(Shelf, "write", strict)
+
+    with pytest.raises(UnavailableError, match="409"):
         put(shelf, "b")
     put(shelf, "b")
 

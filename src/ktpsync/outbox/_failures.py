@@ -54,6 +54,12 @@ def translate(error: BaseException) -> None:
         ) from error
 
 
+def is_deadlock(error: OutboxUnavailableError) -> bool:
+    """Return whether the server ended a transaction because two waited for each other: its repetition is not in the way."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == "40P01"
+
+
 class TranslatedErrors:
     """A block whose errors are translated; see :func:`translate`."""
 

@@ -11,12 +11,12 @@ from sqlalchemy.exc import DBAPIError
 from ktpsync.errors import (
     ConfigError,
     OutboxError,
+    OutboxUnavailableError,
     PacketError,
     ReferenceConflictError,
-    SpoolUnavailableError,
 )
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._failures import TranslatedErrors
+from ktpsync.outbox._failures import TranslatedErrors, is_deadlock
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
 from ktpsync.packet import parse_packet_id
@@ -60,7 +60,6 @@ WHERE p.person = :person AND p.packet_id <> :packet_id AND (EXISTS (
 ORDER BY p.packet_id LIMIT 10
 """
 
-_DEADLOCK_DETECTED = "40P01"
 _DEADLOCKS = 10
 """So often a submission gives way to others; each time one of them has been stored meanwhile."""
 
@@ -171,14 +170,21 @@ class Intake:
         else:
             results = self._join(connection, submissions, now)
         if connection is None:  # what a caller's transaction leaves is seen to later, as after its rollback
-            self._spool.keep(
-                result.packet_id for result in results if isinstance(result, Submitted) and result.created
-            )
-            for submission, result in zip(submissions, results, strict=True):
-                if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
-                    with contextlib.suppress(SpoolUnavailableError):
-                        self._unrecorded.remove(submission.packet_id)
+            # The rows are committed: a disk or a database that fails from here on makes nothing undone.
+            with contextlib.suppress(OutboxError, DBAPIError, OSError):
+                self._clear_up(submissions, results)
         return results
+
+    def _clear_up(
+        self, submissions: Sequence[Submission], results: Sequence[Submitted | OutboxError]
+    ) -> None:
+        """Mark the files of what was stored, and remove those of what was not."""
+        self._spool.keep(
+            result.packet_id for result in results if isinstance(result, Submitted) and result.created
+        )
+        for submission, result in zip(submissions, results, strict=True):
+            if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
+                self._unrecorded.remove(submission.packet_id)
 
     def _insert_alone(
         self, submissions: Sequence[Submission], now: int | None
@@ -186,9 +192,9 @@ class Intake:
         for _ in range(_DEADLOCKS):
             try:
                 return self._insert_once(submissions, now)
-            except DBAPIError as error:
-                # Two batches with the same packets or references in another order: the server has let the other one go on.
-                if getattr(error.orig, "sqlstate", None) != _DEADLOCK_DETECTED:
+            except OutboxUnavailableError as error:
+                # Somebody took the same packets or references in another order: the server has let the other one go on.
+                if not is_deadlock(error):
                     raise
         return self._insert_once(submissions, now)
 

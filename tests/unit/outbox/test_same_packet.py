@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from ktpsync import files
 from ktpsync.errors import ReferenceConflictError
@@ -307,3 +308,26 @@ def test_rows_are_inserted_in_one_order_whatever_the_batchs_is(
     assert 6 == len(one_order)
     # Together at first, then one by one.
     assert [*one_order, *one_order] == inserted
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+def test_a_batch_that_the_server_ends_for_a_deadlock_is_stored_all_the_same(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """Somebody else's transaction, whose order is not ours, costs a batch a second try and no error."""
+    with Outbox.open(new_database(), tmp_path / "spool") as outbox, ThreadPoolExecutor(1) as pool:
+        first, second = sorted((submission() for _ in range(2)), key=lambda item: item.packet_id)
+        engine = outbox._database.engine
+        with engine.connect() as other:
+            outbox.submit_many([second], connection=other)
+            storing = pool.submit(outbox.submit_many, [first, second])
+            with engine.connect() as looking:
+                waits = sa.text("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+                while not looking.execute(waits).scalar_one():
+                    looking.rollback()
+            outbox.submit_many(
+                [first], connection=other
+            )  # waits until the server ends the batch's transaction
+            other.rollback()
+        assert [True, True] == [one.created for one in storing.result()]
+        assert [] == lost(outbox)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,23 @@ def test_invariant_03_reference_is_unique(station: Any) -> None:
         station.submit(b"two", reference="app-1", fingerprint=b"other")
     assert 1 == len(list(station.outbox.packets()))
     assert 1 == spool_files(station.spool)
+
+
+def test_what_is_stored_is_told_also_where_a_second_copy_cannot_be_removed(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails after the commit does not make packets seem unrecorded: what is left over is collected later."""
+    station.submit(b"one", reference="app-1", fingerprint=b"same")
+
+    def fails(_packet_id: str) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(station.outbox.spool, "discard", fails)
+    items = [
+        Submission(sealed=data, packet_id=new_packet_id(), sha256=hashlib.sha256(data).hexdigest(), **more)
+        for data, more in ((b"new", {}), (b"one again", {"reference": "app-1", "fingerprint": b"same"}))
+    ]
+    assert [True, False] == [result.created for result in station.outbox.submit_many(items)]
 
 
 def test_same_packet_twice_is_one_packet(station: Any) -> None:

@@ -13,6 +13,7 @@ from ktpsync.errors import (
     AuthError,
     ConflictError,
     CorruptError,
+    KtpsyncError,
     QuotaError,
     RejectedError,
     SpoolError,
@@ -30,6 +31,7 @@ from ktpsync.outbox import (
     failing_for_ms,
 )
 from ktpsync.packet import SealedPacket
+from ktpsync.plain import anonymous
 
 if TYPE_CHECKING:
     from random import Random
@@ -162,7 +164,7 @@ class Attempts:
             return Rejected(lease=lease, code=DAMAGED, reason=str(error))
         shortest, longest = _BYTES_AWAY_MS
         wait = shortest + int(self._random.random() * (longest - shortest))
-        return Returned(lease=lease, reason=str(error), delay_ms=wait)
+        return Returned(lease=lease, reason=_words(error), delay_ms=wait)
 
     def _ended(self, lease: Lease, packet: SealedPacket, error: Exception) -> Outcome:
         if isinstance(error, ThrottledError):
@@ -183,4 +185,9 @@ class Attempts:
         for refusal, code in _REFUSALS.items():
             if isinstance(error, refusal):
                 return Rejected(lease=lease, code=code, reason=str(error))
-        return self._blame(lease, f"{type(error).__name__}: {error}", code="error")
+        return self._blame(lease, f"{type(error).__name__}: {_words(error)}", code="error")
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; one that is not ktpsync's own may hold a password, or what was sent."""
+    return str(error) if isinstance(error, KtpsyncError) else anonymous(str(error))

@@ -11,6 +11,7 @@ from attrs import frozen
 from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, backend_mismatch
 from ktpsync.errors import ConfigError, KtpsyncError, PluginError, UnknownDestinationError
 from ktpsync.office._layout import DataFolder
+from ktpsync.plain import anonymous
 from ktpsync.plugins import BackendContext, Health
 
 if TYPE_CHECKING:
@@ -137,6 +138,6 @@ def _check(place: _Place, registry: PluginRegistry) -> PlaceCheck:
         return PlaceCheck(place=place.title, backend=place.backend, error=error)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the other places are asked too
         broken = PluginError(
-            f"{place.name}: the backend failed with {type(error).__name__}: {str(error).rstrip('.')}."
+            f"{place.name}: the backend failed with {type(error).__name__}: {anonymous(str(error)).rstrip('.')}."
         )
         return PlaceCheck(place=place.title, backend=place.backend, error=broken)

@@ -303,6 +303,17 @@ def test_a_poison_packet_backs_off_and_holds_up_nobody(
     assert delivery(station, poison).failures > 20
 
 
+def test_what_a_plugin_stumbles_over_is_kept_without_what_it_was_given(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """The reason stands in the database, and an error that nobody worded may repeat a password or a name."""
+    packet_id = station.submit().packet.packet_id
+    centre.trouble = lambda _packet: ValueError("https://office:hush@centre.example is no DEWI LESTARI")
+    courier.drain()
+    reason = delivery(station, packet_id).reason
+    assert "ValueError: https://centre.example is no [capitals]" == reason
+
+
 def test_a_packet_that_always_breaks_the_line_is_blamed_once_others_get_through(
     station: Any, courier: Courier, centre: Centre
 ) -> None:

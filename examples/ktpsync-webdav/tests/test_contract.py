@@ -12,9 +12,9 @@ from ktpsync.plugins import BackendContext, Duration, PluginRegistry, Secret, re
 from ktpsync.testing import StorageContract
 
 
-def connect(port, folder="", password="right"):
+def connect(port, folder="", password="right", timeout=60):
     url = f"http://127.0.0.1:{port}/{folder}"
-    settings = WebdavSettings(url=url, user="office", password=Secret(password), timeout=Duration(2))
+    settings = WebdavSettings(url=url, user="office", password=Secret(password), timeout=Duration(timeout))
     return WebdavBackend(settings, BackendContext(name="test"))
 
 
@@ -40,7 +40,7 @@ class TestWebdav(StorageContract):
     @pytest.fixture
     def through_line(self, port, served_folder):
         """Return the server's port, and what connects through another one."""
-        return port, lambda other: connect(other, served_folder.name)
+        return port, lambda other: connect(other, served_folder.name, timeout=2)
 
     @pytest.fixture
     def unreachable_backend(self):

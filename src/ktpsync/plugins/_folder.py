@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, cast
 from attrs import evolve, frozen
 
 from ktpsync.clock import utc_from_ms
-from ktpsync.errors import BackendError, ConflictError, CorruptError, NotFoundError, UnavailableError
+from ktpsync.errors import (
+    BackendError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from ktpsync.plain import anonymous
+from ktpsync.plugins._backend import Capability
 from ktpsync.plugins._digest import BLOCK, digest_of
 from ktpsync.plugins._storage import ObjectInfo, StorageBackend, valid_key
 from ktpsync.plugins._values import Health
@@ -125,6 +133,18 @@ class FolderBackend(StorageBackend):
     def make_folder(self, path: str) -> None:
         """Make a folder in one that exists. That it is there already is no error."""
 
+    def read_part(self, path: str, into: BinaryIO, start: int, size: int) -> None:  # noqa: ARG002 - the interface
+        """Write ``size`` bytes of a file from ``start`` on into ``into``. Optional: claim :attr:`Capability.PARTS` with it.
+
+        It is asked only for bytes that are there: ``size`` is one at least, and ``start + size`` is within the file.
+
+        Raises:
+            NotFoundError: There is no such file.
+        """
+        raise UnsupportedError(
+            f"{self.name}: {type(self).__name__} claims to read parts of files, and has no read_part."
+        )
+
     # --- what comes of it ---
 
     def check(self) -> Health:
@@ -164,6 +184,23 @@ class FolderBackend(StorageBackend):
             raise
         copy.seek(0)
         return copy
+
+    def open_part(self, key: str, start: int, size: int) -> BinaryIO:
+        """See :meth:`StorageBackend.open_part`; all bytes are read before it returns."""
+        if Capability.PARTS not in self.capabilities:
+            return super().open_part(key, start, size)
+        there = min(size, self.stat(key).size - start)
+        part = io.BytesIO()
+        if there > 0:
+            with self.asking("read", key):
+                self.read_part(key, part, start, there)
+            if part.tell() != there:
+                raise UnavailableError(
+                    f"{self.name}: {self.place} gave {part.tell()} bytes of {key} where {there} were asked for. "
+                    "It is tried again by itself."
+                )
+        part.seek(0)
+        return part
 
     def stat(self, key: str) -> ObjectInfo:
         """See :meth:`StorageBackend.stat`."""

@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 import pytest
 
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
     from ktpsync.plugins import Backend, ObjectInfo
 
-_ODD_KEYS = ("../a", "/a", "a/../b", "", "a//b", "a/", "a b", "ä", ".a", "a\\b", "a\n", "C:a", "a" * 201)
+_ODD_KEYS = (
+    *("../a", "/a", "a/../b", "", "a//b", "a/", "a b", "ä", ".a", "a\\b", "a\n", "C:a", "a" * 201),
+    *("/whole", "./whole", "whole/", "folder/../whole", "folder//whole", "folder/./whole"),
+)
+"""No key. The last ones are an object's key once a server has made them tidy."""
 
 
 class StorageContract(BackendContract):
@@ -73,6 +77,14 @@ class StorageContract(BackendContract):
         """Return an object's bytes."""
         with backend.open(key) as file:
             return file.read()
+
+    @staticmethod
+    def readings(backend: StorageBackend, key: str) -> list[Callable[[], object]]:
+        """Return all ways to ask for one object."""
+        asks: list[Callable[[], object]] = [lambda: backend.stat(key), lambda: backend.open(key)]
+        if Capability.PARTS in backend.capabilities:
+            asks += [lambda: backend.open_part(key, 0, 3), lambda: backend.open_part(key, 0, 0)]
+        return asks
 
     # --- whole objects ---
 
@@ -116,10 +128,9 @@ class StorageContract(BackendContract):
 
     def test_missing_objects_are_not_found(self, backend: StorageBackend) -> None:
         """Nothing is there before something is put."""
-        with pytest.raises(NotFoundError):
-            backend.stat("a")
-        with pytest.raises(NotFoundError):
-            backend.open("a")
+        for ask in self.readings(backend, "a"):
+            with pytest.raises(NotFoundError):
+                ask()
         assert not backend.exists("a")
         assert list(backend.list()) == []
 
@@ -245,9 +256,9 @@ class StorageContract(BackendContract):
         """What only looks like a key because others begin with it is not found, and removing it removes nothing."""
         self.put(backend, "a/b", b"stays")
 
-        assert not backend.exists("a")
-        with pytest.raises(NotFoundError):
-            backend.open("a")
+        for ask in self.readings(backend, "a"):
+            with pytest.raises(NotFoundError):
+                ask()
         with contextlib.suppress(BackendError):  # some servers refuse; what counts is that nothing goes
             backend.delete("a")
         assert [info.key for info in backend.list()] == ["a/b"]
@@ -278,14 +289,38 @@ class StorageContract(BackendContract):
     @pytest.mark.parametrize("key", _ODD_KEYS)
     def test_odd_keys_reach_nothing(self, backend: StorageBackend, key: str) -> None:
         """A key cannot leave the place: see :func:`ktpsync.plugins.valid_key`."""
-        with pytest.raises(NotFoundError):
-            backend.open(key)
-        with pytest.raises(NotFoundError):
-            backend.stat(key)
+        for kept in ("whole", "folder/whole"):
+            self.put(backend, kept, b"stays")
+
+        for ask in self.readings(backend, key):
+            with pytest.raises(NotFoundError):
+                ask()
         with pytest.raises(BackendError):
             self.put(backend, key, b"x")
+        with contextlib.suppress(BackendError):
+            backend.delete(key)
 
-        assert list(backend.list()) == []
+        assert sorted(info.key for info in backend.list()) == ["folder/whole", "whole"]
+
+    def test_what_is_outside_is_not_reached(self, backend: StorageBackend, served_folder: Path) -> None:
+        """Neither files beside the place, nor those in it that are no objects."""
+        self.put(backend, "a", b"stays")
+        beside = served_folder.with_name(f"{served_folder.name}-beside")
+        hidden = served_folder / ".hidden"
+        for file in (beside, hidden):
+            file.write_bytes(b"not yours")
+        try:
+            for key in (f"../{beside.name}", f"a/../../{beside.name}", str(beside), hidden.name):
+                for ask in self.readings(backend, key):
+                    with pytest.raises(NotFoundError):
+                        ask()
+                with pytest.raises(BackendError):
+                    self.put(backend, key, b"x")
+                with contextlib.suppress(BackendError):
+                    backend.delete(key)
+            assert [file.read_bytes() for file in (beside, hidden)] == [b"not yours"] * 2
+        finally:
+            beside.unlink(missing_ok=True)
 
     # --- what not every storage can do ---
 
@@ -354,14 +389,14 @@ class StorageContract(BackendContract):
         drawer = served_folder.with_name(f"{served_folder.name}-away")
         served_folder.rename(drawer)
 
-        for ask in (
+        asks: list[Callable[[], object]] = [
             backend.check,
             lambda: list(backend.list()),
-            lambda: backend.stat("a"),
-            lambda: backend.open("a"),
+            *self.readings(backend, "a"),
             lambda: self.put(backend, "a", b"still there"),
             lambda: self.put(backend, "folder/b", b"new"),
-        ):
+        ]
+        for ask in asks:
             with pytest.raises(BackendError) as told:
                 ask()
             assert not isinstance(told.value, NotFoundError | ConflictError | CorruptError)
@@ -375,13 +410,13 @@ class StorageContract(BackendContract):
         if not self.destination_name:
             pytest.skip("there is no 'destination_name'")
         self.put(backend, "a", b"first")
-        for ask in (
-            lambda: backend.stat("b"),
-            lambda: backend.open("b"),
-            lambda: backend.open("../b"),
+        asks: list[Callable[[], object]] = [
+            *self.readings(backend, "b"),
+            *self.readings(backend, "../b"),
             lambda: self.put(backend, "a", b"other"),
             lambda: backend.put("b", io.BytesIO(b"x"), size=1, sha256="0" * 64),
-        ):
+        ]
+        for ask in asks:
             with pytest.raises(BackendError, match=f"^{re.escape(self.destination_name)}"):
                 ask()
 
@@ -418,13 +453,18 @@ class StorageContract(BackendContract):
         """Half an object is never taken for the whole."""
         port, connect = through_line
         self.put(backend, "a", b"x" * 300_000)
-        with (
-            BadLine(port, drop_after_answer=100_000) as line,
-            connect(line.own_port) as dropped,
-            pytest.raises((BackendError, OSError)) as told,
-        ):
-            self.get(dropped, "a")
-        assert not isinstance(told.value, NotFoundError | ConflictError | AuthError | RejectedError)
+        whole: list[Callable[[StorageBackend], BinaryIO]] = [lambda backend: backend.open("a")]
+        if Capability.PARTS in backend.capabilities:
+            whole.append(lambda backend: backend.open_part("a", 0, 300_000))
+        for opened in whole:
+            with (
+                BadLine(port, drop_after_answer=100_000) as line,
+                connect(line.own_port) as dropped,
+                pytest.raises((BackendError, OSError)) as told,
+                opened(dropped) as file,
+            ):
+                file.read()
+            assert not isinstance(told.value, NotFoundError | ConflictError | AuthError | RejectedError)
 
     def test_what_is_damaged_on_the_way_is_no_object(
         self, backend: StorageBackend, through_line: tuple[int, Callable[[int], StorageBackend]]
@@ -460,15 +500,15 @@ class StorageContract(BackendContract):
         """Whatever is asked of it."""
         assert isinstance(unreachable_backend, StorageBackend)
         backend = unreachable_backend
-        for ask in (
+        asks: list[Callable[[], object]] = [
             backend.check,
             lambda: backend.deliver(made_up_packet()),
             lambda: self.put(backend, "a", b"x"),
-            lambda: backend.open("a"),
-            lambda: backend.stat("a"),
+            *self.readings(backend, "a"),
             lambda: list(backend.list()),
             lambda: backend.delete("a"),
-        ):
+        ]
+        for ask in asks:
             with pytest.raises(UnavailableError):
                 ask()
 

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
-from ktpsync.errors import AuthError, CorruptError, UnavailableError
-from ktpsync.plugins import BackendContext, FolderBackend, FolderEntry, digest_of, error_for_status
+from ktpsync.errors import AuthError, CorruptError, NotFoundError, UnavailableError, UnsupportedError
+from ktpsync.plugins import (
+    BackendContext,
+    Capability,
+    FolderBackend,
+    FolderEntry,
+    digest_of,
+    error_for_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +30,8 @@ DAY = 24 * 3600
 
 class Shelf(FolderBackend):
     """A folder of this machine, as a server would offer it."""
+
+    capabilities = frozenset({Capability.PARTS})
 
     def __init__(self, folder: Path) -> None:
         super().__init__(BackendContext(name="shelf"), "the shelf")
@@ -47,6 +56,12 @@ class Shelf(FolderBackend):
         """Read."""
         with (self.folder / path).open("rb") as file:
             digest_of(file, into)
+
+    def read_part(self, path: str, into: BinaryIO, start: int, size: int) -> None:
+        """Read a part."""
+        with (self.folder / path).open("rb") as file:
+            file.seek(start)
+            into.write(file.read(size))
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         """Write."""
@@ -267,3 +282,51 @@ def test_a_file_without_a_moment_is_told(shelf: Shelf, monkeypatch: pytest.Monke
 
     with pytest.raises(UnavailableError, match="does not say when a was stored"):
         shelf.stat("a")
+
+
+def test_only_bytes_that_are_there_are_asked_for(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server is asked for nothing, nor for what is beyond the end; and never for what is no key."""
+    put(shelf, "a", b"0123456789")
+    (shelf.folder.parent / "secret").write_bytes(b"secret")
+    asked = []
+    read_part = shelf.read_part
+
+    def counted(path: str, into: BinaryIO, start: int, size: int) -> None:
+        asked.append((path, start, size))
+        read_part(path, into, start, size)
+
+    monkeypatch.setattr(shelf, "read_part", counted)
+
+    parts = [shelf.open_part("a", *where).read() for where in ((0, 0), (10, 1), (99, 1), (8, 100), (2, 3))]
+    with pytest.raises(NotFoundError, match="is not a key"):
+        shelf.open_part("../secret", 0, 3)
+
+    assert [b"", b"", b"", b"89", b"234"] == parts
+    assert [("a", 8, 2), ("a", 2, 3)] == asked
+
+
+@pytest.mark.parametrize("given", [b"0123456789", b"01"])
+def test_another_part_than_asked_for_is_refused(
+    shelf: Shelf, given: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that knows no ranges gives the whole file, a line that drops less."""
+    put(shelf, "a", b"0123456789")
+    monkeypatch.setattr(shelf, "read_part", lambda _path, into, *_: into.write(given))
+
+    with pytest.raises(UnavailableError, match=rf"gave {len(given)} bytes of a where 3 were asked for"):
+        shelf.open_part("a", 2, 3)
+
+
+def test_parts_that_are_promised_and_not_written_are_told(shelf: Shelf) -> None:
+    """As what the backend cannot do; so are those that are not promised."""
+
+    class Forgetful(Shelf):
+        read_part = FolderBackend.read_part
+
+    class Whole(Shelf):
+        capabilities = frozenset()
+
+    put(shelf, "a")
+    for made, words in ((Forgetful, "Forgetful claims to read parts"), (Whole, "reads only whole objects")):
+        with pytest.raises(UnsupportedError, match=words):
+            made(shelf.folder).open_part("a", 0, 1)

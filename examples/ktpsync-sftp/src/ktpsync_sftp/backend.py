@@ -1,6 +1,5 @@
 """Packets and backups on an SFTP server."""
 
-import io
 import stat as modes
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,15 +65,10 @@ class SftpBackend(FolderBackend):
         with self._session() as session:
             session.getfo(self._full(path), into, max_concurrent_prefetch_requests=64)
 
-    def open_part(self, key, start, size):
-        self.stat(key)
-        with (
-            self.asking("read", key),
-            self._session() as session,
-            session.open(self._full(key), "rb") as file,
-        ):
+    def read_part(self, path, into, start, size):
+        with self._session() as session, session.open(self._full(path), "rb") as file:
             file.seek(start)
-            return io.BytesIO(file.read(size))
+            into.write(file.read(size))
 
     def write(self, path, source, size):
         with self._session() as session:

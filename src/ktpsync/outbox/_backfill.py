@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import OutboxError
 
@@ -41,6 +42,11 @@ SELECT virtualtransaction FROM pg_locks
 WHERE relation = CAST('ktpsync_packet' AS regclass) AND mode = 'RowExclusiveLock' AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+_ANNOUNCE = "UPDATE ktpsync_version SET version_num = version_num"
+_HEED = "SELECT 1 FROM ktpsync_version FOR SHARE"
+"""PostgreSQL refuses this to a transaction that sees the state from before an announcement, and to nobody else."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 
@@ -48,6 +54,34 @@ _LOOK_SECONDS = 0.02
 def backfill_all(database: Database, connection: Connection, now_ms: int) -> None:
     """Give all destinations the packets that they lack, in the caller's transaction, which nobody else disturbs."""
     connection.execute(database.sql(_GIVE_ALL), {"now": now_ms})
+
+
+def announce(database: Database, connection: Connection, dest: str) -> None:
+    """Say, in the transaction that makes a destination one that is being filled, that there is a new one.
+
+    Transactions of an application that see one state from their start to their end would not see the destination:
+    those that submit already are waited for, and those that submit later fail; see :func:`heed`.
+
+    Raises:
+        OutboxError: A transaction that began to submit before is still open.
+    """
+    if database.kind == "sqlite":
+        return
+    try:
+        connection.execute(database.sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS:.0f}s'"))
+        connection.execute(database.sql(_ANNOUNCE))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise _still_open(dest) from error
+        raise
+
+
+def heed(database: Database, connection: Connection) -> None:
+    """Fail in an application's transaction that may not see a new destination: the packet would never get there.
+
+    To be called where a transaction sees one state from its start to its end (``REPEATABLE READ``, ``SERIALIZABLE``).
+    """
+    connection.execute(database.sql(_HEED))
 
 
 def backfill(database: Database, dest: str, clock: Clock) -> None:
@@ -113,13 +147,17 @@ def _wait_for_writers(database: Database, dest: str, clock: Clock) -> None:
     give_up = clock.monotonic() + _WAIT_SECONDS
     while before := before & _writers(database):
         if clock.monotonic() > give_up:
-            raise OutboxError(
-                f"{dest} is new, and cannot be given the packets that are there: a transaction that submits packets has "
-                f"been open for more than {_WAIT_SECONDS:.0f} seconds. Nothing is lost; end it, and start this again."
-            )
+            raise _still_open(dest)
         clock.sleep(_LOOK_SECONDS)
 
 
 def _writers(database: Database) -> set[str]:
     with database.read() as connection:
         return set(connection.execute(database.sql(_WRITERS)).scalars())
+
+
+def _still_open(dest: str) -> OutboxError:
+    return OutboxError(
+        f"{dest} is new, and cannot be given the packets that are there: a transaction that submits packets has "
+        f"been open for more than {_WAIT_SECONDS:.0f} seconds. Nothing is lost; end it, and start this again."
+    )

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ktpsync.errors import UnknownDestinationError
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._backfill import FILLING, backfill
+from ktpsync.outbox._backfill import FILLING, announce, backfill
 from ktpsync.outbox._breaker import (
     CLOSED,
     HALF_OPEN,
@@ -92,6 +92,7 @@ class Destinations:
             return False
         if row is None or row.active != _ACTIVE:
             with self._database.write() as connection:
+                announce(self._database, connection, spec.name)
                 connection.execute(sql(_REGISTER), bound)
                 connection.execute(sql(_FILLED), bound)
             backfill(self._database, spec.name, self._clock)

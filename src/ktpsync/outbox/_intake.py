@@ -16,6 +16,7 @@ from ktpsync.errors import (
     ReferenceConflictError,
 )
 from ktpsync.outbox._audit import entry
+from ktpsync.outbox._backfill import heed
 from ktpsync.outbox._failures import TranslatedErrors, is_deadlock
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
@@ -238,8 +239,15 @@ class Intake:
         raise elsewhere
 
     def _is_ours(self, connection: Connection) -> bool:
-        query = self._database.sql("SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id")
-        return connection.execute(query, {"outbox_id": self._outbox_id}).first() is not None
+        if connection.dialect.name != "postgresql":
+            return False
+        query = self._database.sql(
+            "SELECT current_setting('transaction_isolation') FROM ktpsync_outbox WHERE outbox_id = :outbox_id"
+        )
+        isolation = connection.execute(query, {"outbox_id": self._outbox_id}).scalar()
+        if isolation not in {None, "read committed"}:
+            heed(self._database, connection)
+        return isolation is not None
 
     def _insert(
         self,

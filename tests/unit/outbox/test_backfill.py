@@ -6,11 +6,13 @@ import contextlib
 import hashlib
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
-from ktpsync.errors import OutboxError
+from ktpsync.errors import OutboxError, OutboxUnavailableError
 from ktpsync.outbox import DestinationSpec, Submission, _backfill
 from ktpsync.packet import new_packet_id
 
@@ -91,6 +93,34 @@ def test_an_interrupted_beginning_is_finished_by_the_next(
 
 on_postgresql = pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
 """SQLite has one writer at a time: a part of 250 packets is what others wait for."""
+
+
+@on_postgresql
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_with_a_state_from_before_does_not_pass_a_destination_by(
+    station: Any, isolation: str
+) -> None:
+    """An application's transaction that cannot see the new destination is to begin anew, or is waited for."""
+    outbox = station.outbox
+    engine = outbox._database.engine
+    with engine.connect().execution_options(isolation_level=isolation) as app:
+        app.execute(sa.text("SELECT COUNT(*) FROM ktpsync_packet"))
+        outbox.register_copy_target("early")
+        with pytest.raises(OutboxUnavailableError, match="Try again"):
+            station.submit(b"1", connection=app)
+        app.rollback()
+
+        packet_id = station.submit(b"2", connection=app).packet.packet_id
+        with ThreadPoolExecutor(1) as pool:
+            registering = pool.submit(outbox.register_copy_target, "late")
+            with engine.connect() as looking:
+                waits = sa.text("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+                while not looking.execute(waits).scalar_one():
+                    looking.rollback()
+            app.commit()
+            registering.result()
+    for repository in ("early", "late"):
+        assert [packet_id] == [packet.packet_id for packet in outbox.uncopied(repository)]
 
 
 @on_postgresql

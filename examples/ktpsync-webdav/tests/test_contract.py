@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from ktpsync_webdav.backend import WebdavBackend, WebdavSettings
 
-from ktpsync.errors import ConfigError, UnavailableError
+from ktpsync.errors import AuthError, ConfigError, UnavailableError
 from ktpsync.plugins import BackendContext, Duration, PluginRegistry, Secret, read_settings
-from ktpsync.testing import StorageContract
+from ktpsync.testing import StorageContract, rclone_server
 
 
 def connect(port, folder="", password="right", timeout=60):
@@ -85,6 +85,16 @@ def test_a_login_page_is_no_empty_folder():
                 with pytest.raises(UnavailableError, match="perhaps a login page"):
                     ask()
         portal.shutdown()
+
+
+def test_a_server_without_the_right_to_write_is_told(served):
+    """It answers MKCOL as if the folder were there; a person must see to it before packets wait for ever."""
+    with (
+        rclone_server("webdav", served, "--read-only", "--user", "office", "--pass", "right") as port,
+        connect(port) as backend,
+        pytest.raises(AuthError, match=r"^test: .* does not let the folder .ktpsync-uploads be made"),
+    ):
+        backend.check()
 
 
 def test_ktpsync_finds_the_backend():

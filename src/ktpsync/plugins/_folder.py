@@ -12,10 +12,11 @@ from abc import abstractmethod
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import (
+    AuthError,
     BackendError,
     ConflictError,
     CorruptError,
@@ -26,6 +27,7 @@ from ktpsync.errors import (
 from ktpsync.plain import anonymous
 from ktpsync.plugins._backend import Capability
 from ktpsync.plugins._digest import BLOCK, digest_of
+from ktpsync.plugins._status import AGAIN
 from ktpsync.plugins._storage import ObjectInfo, StorageBackend, valid_key
 from ktpsync.plugins._values import Health
 
@@ -55,12 +57,22 @@ class FolderEntry:
         is_folder: Whether it is a folder.
         size: Bytes of a file.
         modified: When a file was stored (aware, UTC).
+
+    Raises:
+        ValueError: ``modified`` has no time zone.
     """
 
     path: str
     is_folder: bool = False
     size: int = 0
-    modified: datetime | None = None
+    modified: datetime | None = field(default=None)
+
+    @modified.validator
+    def _has_a_zone(self, _: object, modified: datetime | None) -> None:
+        if modified is not None and modified.utcoffset() is None:
+            raise ValueError(
+                f"FolderEntry: modified of {self.path or 'the folder'} needs a time zone, such as datetime.now(UTC) has."
+            )
 
 
 class FolderBackend(StorageBackend):
@@ -148,8 +160,9 @@ class FolderBackend(StorageBackend):
     # --- what comes of it ---
 
     def check(self) -> Health:
-        """Look whether the folder is there; see :meth:`Backend.check`."""
+        """Look whether the folder is there and lets folders be made in it; see :meth:`Backend.check`."""
         self._there()
+        self._make_and_see(_UPLOADS)
         return Health(summary=f"{self.name}: {self.place} answers.")
 
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
@@ -169,7 +182,7 @@ class FolderBackend(StorageBackend):
             return evolve(self.stat(key), sha256=sha256)
         except NotFoundError as error:
             raise UnavailableError(
-                f"{self.name}: somebody removed {key} while it was compared. It is tried again by itself."
+                f"{self.name}: somebody removed {key} while it was compared. {AGAIN}"
             ) from error
 
     def open(self, key: str) -> BinaryIO:
@@ -196,8 +209,7 @@ class FolderBackend(StorageBackend):
                 self.read_part(key, part, start, there)
             if part.tell() != there:
                 raise UnavailableError(
-                    f"{self.name}: {self.place} gave {part.tell()} bytes of {key} where {there} were asked for. "
-                    "It is tried again by itself."
+                    f"{self.name}: {self.place} gave {part.tell()} bytes of {key} where {there} were asked for. {AGAIN}"
                 )
         part.seek(0)
         return part
@@ -256,7 +268,7 @@ class FolderBackend(StorageBackend):
         except self.line_errors as error:
             raise UnavailableError(
                 f"{self.name}: {self.place} cannot {what} {path or 'the folder'}: {type(error).__name__}: {anonymous(str(error)).rstrip('.')}. "
-                "It is tried again by itself."
+                f"{AGAIN}"
             ) from error
 
     def _valid(self, key: str) -> None:
@@ -277,9 +289,13 @@ class FolderBackend(StorageBackend):
                 found = self.look("")
         except NotFoundError:
             found = None
-        if found is None or not found.is_folder:
+        if found is None:
             raise UnavailableError(
                 f"{self.name}: there is no folder {self.place}. Make it once, or correct the settings."
+            )
+        if not found.is_folder:
+            raise UnavailableError(
+                f"{self.name}: {self.place} is a file, not a folder. Correct the settings, or give folders is_folder=True."
             )
 
     def _info(self, entry: FolderEntry) -> ObjectInfo:
@@ -297,8 +313,7 @@ class FolderBackend(StorageBackend):
         with contextlib.suppress(NotFoundError), self.asking("look at", folder):
             if self.look(folder).is_folder:
                 raise UnavailableError(
-                    f"{self.name}: {folder or 'the folder'} in {self.place} changed while it was listed. "
-                    "It is tried again by itself."
+                    f"{self.name}: {folder or 'the folder'} in {self.place} changed while it was listed. {AGAIN}"
                 )
         return ()
 
@@ -327,8 +342,10 @@ class FolderBackend(StorageBackend):
             self._folders.clear()  # somebody may have removed them
             if not isinstance(error, NotFoundError):
                 raise
+            for folder in filter(None, (_UPLOADS, key.rpartition("/")[0])):
+                self._make_and_see(folder)
             raise UnavailableError(
-                f"{self.name}: {self.place} lost a folder while {key} was stored. It is tried again by itself."
+                f"{self.name}: {self.place} lost a folder while {key} was stored. {AGAIN}"
             ) from error
         finally:
             if not named:
@@ -364,6 +381,22 @@ class FolderBackend(StorageBackend):
         with self.asking("make", folder):
             self.make_folder(folder)
         self._folders.add(folder)
+
+    def _make_and_see(self, folder: str) -> None:
+        """Make a folder and look for it: to some servers one that may not be made is the same as one that is there."""
+        with self._lock:
+            self._folders.discard(folder)
+            self._make_folders(folder)
+        try:
+            with self.asking("look at", folder):
+                if self.look(folder).is_folder:
+                    return
+        except NotFoundError:
+            self._folders.discard(folder)
+        raise AuthError(
+            f"{self.name}: {self.place} does not let the folder {folder} be made. Give the user the right to write "
+            "there, or correct the address."
+        )
 
     def _tidy(self) -> None:
         """Once: remove uploads that somebody left behind."""

@@ -21,29 +21,30 @@ from ktpsync.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_AGAIN: Final = "It is tried again by itself."
+AGAIN: Final = "Deliveries are tried again by themselves; run a command again later."
+"""Where the trouble passes: true for the courier, and for a person who waits for a command."""
+
 _LONGEST: Final = 1e9
 """Seconds; whoever asks for more, which no calendar has, has made a mistake."""
 
-_RESUME: Final = "then resume the destination."
 
 _MEANINGS: Final[Mapping[int, tuple[type[BackendError], str]]] = {
-    401: (AuthError, f"the credentials are not accepted. Correct them, {_RESUME}"),
+    401: (AuthError, "the credentials are not accepted. Correct them."),
     402: (QuotaError, "an allowance is used up. Ask whoever runs the server for more, then requeue."),
-    403: (AuthError, f"this user may not do that there. Correct the user's rights, {_RESUME}"),
+    403: (AuthError, "this user may not do that there. Correct the user's rights."),
     404: (NotFoundError, "it is not there."),
-    405: (AuthError, f"the server does not do that at this address. Correct the address, {_RESUME}"),
-    407: (AuthError, f"the proxy wants a name and a password. Put them into HTTPS_PROXY, {_RESUME}"),
-    408: (UnavailableError, f"the line was too slow or stood still. {_AGAIN}"),
-    409: (UnavailableError, f"somebody else is changing it at the moment. {_AGAIN}"),
+    405: (AuthError, "the server does not do that at this address. Correct the address."),
+    407: (AuthError, "the proxy wants a name and a password. Put them into HTTPS_PROXY."),
+    408: (UnavailableError, f"the line was too slow or stood still. {AGAIN}"),
+    409: (UnavailableError, f"somebody else is changing it at the moment. {AGAIN}"),
     410: (NotFoundError, "it is not there any more."),
-    412: (UnavailableError, f"somebody else is changing it at the moment. {_AGAIN}"),
+    412: (UnavailableError, f"somebody else is changing it at the moment. {AGAIN}"),
     413: (RejectedError, "it is larger than the server takes. Ask whoever runs the server, then requeue."),
-    423: (UnavailableError, f"somebody else holds a lock on it at the moment. {_AGAIN}"),
-    425: (UnavailableError, f"the server is not ready for it. {_AGAIN}"),
-    429: (ThrottledError, "the server asks for patience. It is tried again later."),
-    501: (AuthError, f"the server does not do that at this address. Correct the address, {_RESUME}"),
-    507: (DiskFullError, f"the server has no room. Free some there; {_AGAIN[0].lower()}{_AGAIN[1:]}"),
+    423: (UnavailableError, f"somebody else holds a lock on it at the moment. {AGAIN}"),
+    425: (UnavailableError, f"the server is not ready for it. {AGAIN}"),
+    429: (ThrottledError, f"the server asks for patience. {AGAIN}"),
+    501: (AuthError, "the server does not do that at this address. Correct the address."),
+    507: (DiskFullError, f"the server has no room. Free some there. {AGAIN}"),
     511: (UnavailableError, "somebody between asks for a login (a captive portal or a proxy)."),
 }
 
@@ -61,11 +62,12 @@ def error_for_status(
     404, 410                  NotFoundError               depends on who asked
     429; 503 with Retry-After ThrottledError              waits as long as it asks
     507                       DiskFullError               waits for the destination
-    3xx, 408, 409, 412, 423,  UnavailableError            waits for the destination
-    425, 511 and other 5xx
+    2xx, 3xx, 408, 409, 412,  UnavailableError            waits for the destination
+    423, 425, 511, other 5xx
     all others, such as 400   RejectedError               sets the packet aside
     ========================  ==========================  ====================================
 
+    A 2xx is one that was not to be expected, such as 200 where WebDAV answers 207: somebody else answers.
     A redirection is never followed: packets go to the configured address only. Whether other bytes are held
     (:class:`ktpsync.errors.ConflictError`) no status proves; compare them.
 
@@ -82,13 +84,18 @@ def error_for_status(
     if status in _MEANINGS:
         kind, words = _MEANINGS[status]
         return kind(f"{told}: {words}")
-    if status < 400:  # noqa: PLR2004 - no error, so a redirection
+    if 200 <= status < 300:  # noqa: PLR2004 - somebody else's success
+        return UnavailableError(
+            f"{told}, which is no error, but not what this server answers to that. A captive portal or a proxy may "
+            "answer in its place; or correct the address."
+        )
+    if 300 <= status < 400:  # noqa: PLR2004 - no error, so a redirection
         return UnavailableError(
             f"{told}, a redirection, which is never followed. A captive portal or a proxy may want a login; or "
             "correct the address."
         )
-    if status >= 500:  # noqa: PLR2004 - the server's fault
-        return UnavailableError(f"{told}: the server has trouble of its own. {_AGAIN}")
+    if not 400 <= status < 500:  # noqa: PLR2004 - the server's fault
+        return UnavailableError(f"{told}: the server has trouble of its own. {AGAIN}")
     return RejectedError(f"{told}: the server refuses it. See its log, correct, and requeue.")
 
 

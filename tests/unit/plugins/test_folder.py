@@ -243,6 +243,57 @@ def test_a_place_that_is_away_is_not_made(shelf: Shelf) -> None:
     assert not shelf.folder.exists()
 
 
+@pytest.mark.parametrize("refused", ["", "packets"])
+def test_folders_that_may_not_be_made_are_told(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """A server without the right to write answers as if they were there; a person must see to it."""
+    make_folder = shelf.make_folder
+
+    def pretending(path: str) -> None:
+        if refused and path != refused:
+            make_folder(path)
+
+    monkeypatch.setattr(shelf, "make_folder", pretending)
+    words = rf"^shelf: the shelf does not let the folder {refused or '.ktpsync-uploads'} be made\. Give"
+
+    for _ in range(2):
+        with pytest.raises(AuthError, match=words):
+            put(shelf, "packets/a")
+        if not refused:
+            with pytest.raises(AuthError, match=words):
+                shelf.check()
+    monkeypatch.undo()
+    shelf.check()
+    put(shelf, "packets/a")
+
+    assert ["packets/a"] == files(shelf)
+
+
+def test_a_check_makes_the_folder_of_uploads_anew(shelf: Shelf) -> None:
+    """That somebody removed it is no trouble."""
+    shelf.check()
+    (shelf.folder / ".ktpsync-uploads").rmdir()
+    shelf.check()
+
+    assert (shelf.folder / ".ktpsync-uploads").is_dir()
+
+
+def test_a_place_that_is_a_file_is_told(shelf: Shelf) -> None:
+    """A wrong address, or an author who forgot to say what is a folder."""
+    shelf.folder.rmdir()
+    shelf.folder.write_bytes(b"no folder")
+
+    with pytest.raises(UnavailableError, match=r"^shelf: the shelf is a file, not a folder"):
+        shelf.check()
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    """Receipts and retention would be hours off."""
+    with pytest.raises(ValueError, match="modified of a/b needs a time zone"):
+        FolderEntry(path="a/b", size=1, modified=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
+
+
 def test_what_disappears_while_it_is_listed_hides_nothing(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ KINDS: dict[type[BackendError], tuple[int, ...]] = {
     NotFoundError: (404, 410),
     ThrottledError: (429,),
     DiskFullError: (507,),
-    UnavailableError: (301, 302, 307, 408, 409, 412, 423, 425, 500, 502, 503, 504, 511, 599),
+    UnavailableError: (200, 201, 206, 301, 302, 307, 408, 409, 412, 423, 425, 500, 502, 503, 504, 511, 599),
     RejectedError: (400, 406, 411, 413, 414, 415, 422, 451, 499),
 }
 
@@ -38,6 +38,29 @@ def test_a_status_is_one_error(kind: type[BackendError], status: int) -> None:
     assert type(error) is kind
     assert str(error).startswith(f"cloud: PUT a: the answer was {status}")
     assert str(error).endswith((".", ")."))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (200, "not what this server answers to that"),
+        (302, "a redirection, which is never followed"),
+        (100, "the server has trouble"),
+    ],
+)
+def test_what_is_no_error_is_named_for_what_it_is(status: int, words: str) -> None:
+    """A login page answers 200 where WebDAV answers 207: it is no redirection, and the address may be wrong."""
+    error = str(error_for_status(status, "cloud: PROPFIND a"))
+
+    assert words in error
+    assert ("captive portal" in error) == (status >= 200)
+
+
+def test_advice_fits_deliveries_backups_and_commands_by_hand() -> None:
+    """Only a destination is resumed, and what a person runs is not tried again by itself."""
+    told = [str(error_for_status(status, "cloud: PUT a")) for many in KINDS.values() for status in many]
+
+    assert [] == [one for one in told if "resume" in one or "It is tried again" in one]
 
 
 @pytest.mark.parametrize("status", [409, 423, 425, 429, 503])

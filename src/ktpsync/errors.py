@@ -235,7 +235,7 @@ class SpoolError(OutboxError):
 
 
 class SpoolUnavailableError(OutboxError):
-    """The storage service that the spool is in cannot be reached, or the place is another one. Nothing was stored."""
+    """The storage service or folder that the spool is in cannot be reached, or is another one. Nothing was stored."""
 
 
 class FolderSpoolNeededError(OutboxError):

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ktpsync.errors import SpoolError, StationFullError
+from ktpsync.errors import SpoolError, SpoolUnavailableError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
     TEMPORARY_SUFFIX,
@@ -90,6 +90,7 @@ class FolderSpool:
         try:
             return open(self._name(packet_id), "rb")  # noqa: PTH123 - as text; the caller closes it
         except FileNotFoundError:
+            self._expect()
             if self.fetch is not None:
                 return self.fetch(packet_id, sha256)
             raise SpoolError(
@@ -115,6 +116,7 @@ class FolderSpool:
         try:
             status = os.stat(self._name(packet.packet_id))  # noqa: PTH116 - as text
         except FileNotFoundError:
+            self._expect()
             if self.fetch is None:
                 self.open(packet.packet_id, packet.sha256).close()
             return None
@@ -302,6 +304,7 @@ class FolderSpool:
 
     def free(self) -> int:
         """Return the bytes free on the folder's disk."""
+        self._expect()
         return free_bytes(self.folder)
 
     def close(self) -> None:
@@ -327,7 +330,20 @@ class FolderSpool:
             "`ktpsync doctor --repair` brings a good copy from a backup, or from where it was delivered."
         )
 
+    def _expect(self) -> None:
+        """Refuse to take a folder whose disk or share is away for an empty one, or to make one in its place.
+
+        Raises:
+            SpoolUnavailableError: The folder is not there.
+        """
+        if not self.folder.is_dir():
+            raise SpoolUnavailableError(
+                f"The folder of the spool, {self.folder}, is not there any more. Nothing was stored; look whether its "
+                "disk or share is connected."
+            )
+
     def _place(self, packet_id: str) -> Path:
+        self._expect()
         path = self.path(packet_id)
         if path.parent not in self._known_folders:
             make_folder(path.parent, mode=0o700)

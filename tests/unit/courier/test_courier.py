@@ -15,6 +15,7 @@ from ktpsync.errors import (
     CorruptError,
     QuotaError,
     RejectedError,
+    SpoolUnavailableError,
     ThrottledError,
     UnavailableError,
     UnsupportedError,
@@ -387,6 +388,21 @@ def test_numbers_of_persons_are_in_no_log_and_reach_no_observer(
     assert [("rejected", packet_id, "central", "rejected", "[16 digits] is a known NIK")] == ear.heard
     assert "[16 digits]" in caplog.text
     assert "3171234567890123" not in caplog.text
+
+
+def test_a_spool_whose_share_is_away_keeps_packets_waiting(station: Any, courier: Courier) -> None:
+    """Nothing is taken for lost, and nothing is recorded into the mount point."""
+    packet_id = station.submit().packet.packet_id
+    away = station.spool.rename(station.spool.with_name("away"))
+    assert (1, 0) == ((report := courier.drain()).returned, report.rejected)
+    for _ in range(8):  # into folders that were used before, and into new ones
+        with pytest.raises(SpoolUnavailableError, match="Nothing was stored"):
+            station.submit()
+    assert not station.spool.exists()
+    away.rename(station.spool)
+    station.clock.advance(600)
+    courier.drain()
+    assert DeliveryState.DELIVERED is delivery(station, packet_id).state
 
 
 def test_a_packet_dropped_from_the_spool_on_its_way_waits_for_its_backup(

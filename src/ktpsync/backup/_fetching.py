@@ -11,7 +11,7 @@ from typing import Final
 from attrs import Factory, define
 
 from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, pack_key, pack_of_key
-from ktpsync.backup._pack import index_from_pack, read_packets
+from ktpsync.backup._pack import index_from_pack, read_packets, what_is_left
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import RestoreTarget
@@ -176,4 +176,13 @@ class PacketFetcher:
             self.problems.append(f"{pack_key(name)} is missing.")
         except DamagedBackupError as error:
             self.problems.append(str(error))
+            return self._what_is_left(name)
         return None
+
+    def _what_is_left(self, name: str) -> PackIndex | None:
+        try:
+            size = self.repository.storage.stat(pack_key(name)).size
+            with self.repository.storage.open(pack_key(name)) as source:
+                return what_is_left(name, source, size)
+        except NotFoundError:
+            return None

@@ -23,6 +23,7 @@ PACK_SIZE: Final = 64 << 20
 """Bytes after which a pack is closed. Up to three packs are held in memory while a backup runs."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
+_SECTOR: Final = 4096
 _LIST_SUFFIX: Final = ".sha256"
 _PACKET_SUFFIX: Final = ".age"
 
@@ -209,6 +210,60 @@ def index_from_pack(name: str, source: BinaryIO) -> PackIndex:
             for file, (offset, size) in places.items()
         ),
     )
+
+
+def what_is_left(name: str, source: BinaryIO, size: int) -> PackIndex:
+    """Return the index of what can still be found in a pack whose index is lost and which is damaged itself.
+
+    Goes from header to header, over those that cannot be read, as tar does by hand. A packet is found if its header and
+    its line in the digest list are whole.
+
+    Args:
+        name: The pack's name.
+        source: The pack, at its start.
+        size: Its bytes.
+    """
+    data = _readable(source, size)
+    places: dict[str, tuple[int, int]] = {}
+    digests: dict[str, str] = {}
+    position = 0
+    while position + _BLOCK <= len(data):
+        try:
+            member = tarfile.TarInfo.frombuf(data[position : position + _BLOCK], "ascii", "strict")
+        except (tarfile.TarError, UnicodeDecodeError):
+            position += _BLOCK
+            continue
+        position += _BLOCK
+        if member.name == name + _LIST_SUFFIX:
+            listing = data[position : position + member.size].decode("ascii", "replace")
+            digests = {line[66:]: line[:64] for line in listing.split("\n")}
+        else:
+            places[member.name] = (position, member.size)
+        position += max(member.size + -member.size % _BLOCK, 0)
+    packets = (
+        PacketEntry(
+            packet_id=file.removesuffix(_PACKET_SUFFIX), sha256=digests[file], offset=offset, size=length
+        )
+        for file, (offset, length) in places.items()
+        if file in digests
+    )
+    return PackIndex(pack=name, packets=tuple(packets))
+
+
+def _readable(source: BinaryIO, size: int) -> bytes:
+    """Return a file's bytes, with zeros where a disk cannot read them."""
+    data = bytearray()
+    while len(data) < size:
+        try:
+            if source.seekable():
+                source.seek(len(data))
+            sector = source.read(min(_SECTOR, size - len(data)))
+        except OSError:
+            sector = bytes(min(_SECTOR, size - len(data)))
+        if not sector:
+            break
+        data += sector
+    return bytes(data)
 
 
 def _skip(source: BinaryIO, count: int) -> int:

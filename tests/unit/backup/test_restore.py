@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 import random
 import threading
 from typing import Any, BinaryIO
@@ -94,6 +97,44 @@ def test_a_station_that_runs_full_in_the_middle_ends_the_restore_with_its_own_er
     assert (True, 8) == (report.ok, len(report.packet_ids))
     assert 8 == len(target.added)
     assert bench.spool() == bench.restored()
+
+
+class _BadSector(io.BytesIO):
+    """A file on a disk that cannot read the sector with the second packet's header."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        place, data = self.tell(), super().read(size)
+        if place < 12_288 and place + len(data) > 8_192:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
+
+
+@pytest.mark.parametrize("unreadable", [False, True], ids=["a flipped bit", "a sector that cannot be read"])
+def test_a_damaged_header_in_a_pack_without_its_index_costs_no_other_packet(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, *, unreadable: bool
+) -> None:
+    """What can still be found from header to header comes back, as with tar by hand."""
+    packets = [bench.source.add(9_728, seed=seed) for seed in range(3)]
+    bench.backup()
+    (index,) = bench.files("packs/*.index.json")
+    index.unlink()
+    bench.flip("packs/*.tar", 10_240)
+    stored = bench.storage.open
+
+    def open_bad(key: str) -> BinaryIO:
+        with stored(key) as file:
+            return _BadSector(file.read())
+
+    if unreadable:
+        monkeypatch.setattr(bench.storage, "open", open_bad)
+
+    report = bench.restore()
+
+    # The sector begins in the first packet.
+    whole = packets[2:] if unreadable else [packets[0], packets[2]]
+    assert sorted(whole) == sorted(report.packet_ids)
+    assert {f"{packet_id}.age" for packet_id in whole} == set(bench.restored())
+    assert not report.ok
 
 
 def test_a_restore_reads_no_more_than_two_packs_at_a_time(

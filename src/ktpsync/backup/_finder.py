@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from attrs import evolve, frozen
 
 from ktpsync import files
 from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key, pack_of_key
-from ktpsync.backup._pack import read_packets
+from ktpsync.backup._pack import read_packets, what_is_left
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, UnknownPacketError
 from ktpsync.plugins import Capability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from ktpsync.backup._repository import Repository
+
+T = TypeVar("T")
 
 _KEPT_INDEXES: Final = 64
 
@@ -69,7 +72,8 @@ class PacketFinder:
         self._repository = repository
         self._names: list[str] | None = None if packs is None else sorted(packs)
         self._from_medium = from_medium
-        self._indexes: dict[str, PackIndex] = {}
+        self._indexes: dict[str, tuple[PacketEntry, ...] | None] = {}
+        self._told: dict[str, tuple[PacketEntry, ...]] = {}
 
     def read(self, packet_id: str, sha256: str | None = None) -> bytes:
         """Return the sealed bytes of a packet.
@@ -83,14 +87,21 @@ class PacketFinder:
             DamagedBackupError: Every copy in the repository is damaged.
             BackendError: The storage cannot be reached.
         """
-        found = False
-        for name, entry in self._places(packet_id):
-            found = True
-            if sha256 not in {None, entry.sha256}:
-                continue
-            sealed = read_packet(self._repository, name, entry, from_medium=self._from_medium)
-            if sealed is not None:
+        found, doubtful = False, []
+        for name in self._ordered(packet_id):
+            index = self._index(name)
+            entries = [entry for entry in index or () if entry.packet_id == packet_id]
+            if (sealed := self._first_whole(name, entries, sha256)) is not None:
                 return sealed
+            found = found or bool(entries)
+            if index is None or entries:
+                doubtful.append(name)
+        # Before a packet is said to be lost, the packs themselves are asked: an index may be damaged alone.
+        for name in doubtful:
+            entries = [entry for entry in self._told_by_pack(name) if entry.packet_id == packet_id]
+            if (sealed := self._first_whole(name, entries, sha256)) is not None:
+                return sealed
+            found = found or bool(entries)
         if found:
             raise DamagedBackupError(
                 f"Packet {packet_id} is damaged in repository {self._repository.uuid}. Look for another copy."
@@ -107,29 +118,52 @@ class PacketFinder:
         """
         return io.BytesIO(self.read(packet_id, sha256))
 
-    def _places(self, packet_id: str) -> Iterator[tuple[str, PacketEntry]]:
+    def _first_whole(self, name: str, entries: Iterable[PacketEntry], sha256: str | None) -> bytes | None:
+        for entry in entries:
+            if sha256 in {None, entry.sha256}:
+                sealed = read_packet(self._repository, name, entry, from_medium=self._from_medium)
+                if sealed is not None:
+                    return sealed
+        return None
+
+    def _ordered(self, packet_id: str) -> list[str]:
+        """Return the packs, those first that most likely hold a packet."""
         if self._names is None:
             listed = (pack_of_key(info.key) for info in self._repository.storage.list("packs/"))
             self._names = sorted(name for name in listed if name is not None)
         later = [name for name in self._names if name > packet_id]
-        earlier = [name for name in reversed(self._names) if name <= packet_id]
-        for name in later + earlier:
-            for entry in self._index(name):
-                if entry.packet_id == packet_id:
-                    yield name, entry
+        return later + [name for name in reversed(self._names) if name <= packet_id]
 
-    def _index(self, name: str) -> tuple[PacketEntry, ...]:
-        known = self._indexes.get(name)
-        if known is None:
-            key = index_key(name)
-            try:
-                known = load(PackIndex, self._repository.read(key), key)
-            except BackupError:
-                known = PackIndex(pack=name, packets=())
-            if len(self._indexes) >= _KEPT_INDEXES:
-                self._indexes.pop(next(iter(self._indexes)))
-            self._indexes[name] = known
-        return known.packets
+    def _index(self, name: str) -> tuple[PacketEntry, ...] | None:
+        """Return what a pack's index tells; ``None`` if it is lost or cannot be read."""
+        with contextlib.suppress(KeyError):
+            return self._indexes[name]
+        key = index_key(name)
+        try:
+            known = load(PackIndex, self._repository.read(key), key).packets
+        except BackupError:
+            known = None
+        return _kept(self._indexes, name, known)
+
+    def _told_by_pack(self, name: str) -> tuple[PacketEntry, ...]:
+        """Return what a pack tells itself. All of it is read."""
+        with contextlib.suppress(KeyError):
+            return self._told[name]
+        storage, key = self._repository.storage, pack_key(name)
+        try:
+            size = storage.stat(key).size
+            with storage.open(key) as source:
+                told = what_is_left(name, source, size).packets
+        except NotFoundError:
+            told = ()
+        return _kept(self._told, name, told)
+
+
+def _kept(indexes: dict[str, T], name: str, index: T) -> T:
+    if len(indexes) >= _KEPT_INDEXES:
+        indexes.pop(next(iter(indexes)))
+    indexes[name] = index
+    return index
 
 
 @frozen(kw_only=True)

@@ -86,6 +86,24 @@ def test_finder_reads_what_the_spool_let_go_of(filled: Any) -> None:
         finder.open("01890a5d-ac96-774b-bcce-b302099a8057", "0" * 64)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_finder_believes_the_pack_where_its_index_is_damaged(filled: Any, gone: Any) -> None:
+    """An offloaded packet is nowhere else: a small file beside its pack must not be all that is between it and the centre."""
+    for number, path in enumerate(filled.files("packs/*.index.json")):
+        if gone:
+            path.unlink()
+        else:
+            damage(filled, "packs/*.index.json", number)
+    finder = PacketFinder(filled.repository)
+
+    for packet_id in ids(filled):
+        whole = filled.spool()[f"{packet_id}.age"]
+        assert whole == finder.read(packet_id, hashlib.sha256(whole).hexdigest())
+        assert whole == finder.read(packet_id)
+    with pytest.raises(UnknownPacketError):
+        finder.read("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
 def test_finder_refuses_bytes_of_another_digest(filled: Any) -> None:
     """What the outbox expects counts, not what a repository says of itself."""
     with pytest.raises(DamagedBackupError):

@@ -183,6 +183,8 @@ class PacketFetcher:
         try:
             size = self.repository.storage.stat(pack_key(name)).size
             with self.repository.storage.open(pack_key(name)) as source:
-                return what_is_left(name, source, size)
+                left = what_is_left(name, source, size)
         except NotFoundError:
-            return None
+            left = None
+        self.repository.still_there()
+        return left

@@ -156,6 +156,7 @@ class PacketFinder:
                 told = what_is_left(name, source, size).packets
         except NotFoundError:
             told = ()
+        self._repository.still_there()
         return _kept(self._told, name, told)
 
 

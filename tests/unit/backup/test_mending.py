@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 import random
 from typing import Any
 
 import pytest
 
 from ktpsync.backup import PacketFinder, backup_dates, drill, extract, repair
-from ktpsync.errors import ContainerError, DamagedBackupError, RestoreError, UnknownPacketError
+from ktpsync.errors import (
+    ContainerError,
+    DamagedBackupError,
+    RestoreError,
+    UnavailableError,
+    UnknownPacketError,
+)
 
 
 @pytest.fixture
@@ -102,6 +111,26 @@ def test_finder_believes_the_pack_where_its_index_is_damaged(filled: Any, gone: 
         assert whole == finder.read(packet_id)
     with pytest.raises(UnknownPacketError):
         finder.read("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+def test_finder_takes_a_disk_that_was_pulled_out_for_no_proof_that_it_holds_nothing(
+    filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while it asks the packs themselves; plugged in again, it gives what it holds."""
+    for path in filled.files("packs/*.index.json"):
+        path.unlink()
+    finder, stored = PacketFinder(filled.repository), filled.storage.open
+
+    class Gone(io.RawIOBase):
+        def readinto(self, _: object) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filled.storage, "open", lambda key: stored(key) if "index" in key else Gone())
+        with pytest.raises(UnavailableError, match="went away"):
+            finder.read(ids(filled)[0])
+
+    assert filled.spool()[f"{ids(filled)[0]}.age"] == finder.read(ids(filled)[0])
 
 
 def test_finder_refuses_bytes_of_another_digest(filled: Any) -> None:

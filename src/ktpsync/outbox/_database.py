@@ -290,6 +290,12 @@ def _sqlite_engine(url: URL) -> sa.Engine:
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
+    @event.listens_for(engine, "checkin")
+    def _given_back(connection: sqlite3.Connection | None, _record: ConnectionPoolEntry) -> None:
+        # Only where an interruption kept whoever had it from doing so.
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
+
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         # A deferred transaction that reads and then writes fails at once when another wrote in between.

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.pool import PoolProxiedConnection
 
+    Held = tuple[sqlite3.Connection, PoolProxiedConnection]
+    """A connection and what it belongs to the pool by.
+
+    Nothing but the transaction holds it: should an interruption, such as Ctrl+C, come between two steps, it goes back to
+    the pool as soon as nobody has it, and the pool undoes what it has not committed.
+    """
+
 
 class DirectConnections:
     """Connections of an engine that go from one small transaction to the next, past its pool.
@@ -27,10 +34,9 @@ class DirectConnections:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._pooled: dict[sqlite3.Connection, PoolProxiedConnection] = {}
+        self._idle: deque[Held] = deque()
 
-    def take(self) -> sqlite3.Connection:
+    def take(self) -> Held:
         """Return a connection that nobody else has."""
         try:
             return self._idle.pop()
@@ -39,24 +45,24 @@ class DirectConnections:
                 pooled = self._engine.raw_connection()
             driver = pooled.driver_connection
             assert isinstance(driver, sqlite3.Connection)
-            self._pooled[driver] = pooled
-            return driver
+            return driver, pooled
 
-    def give_back(self, driver: sqlite3.Connection) -> None:
+    def give_back(self, held: Held) -> None:
         """Take a connection back and undo what it has not committed."""
+        driver, pooled = held
         if driver.in_transaction:
             try:
                 driver.rollback()
             except sqlite3.Error:
-                self._pooled.pop(driver).invalidate()  # closing it undoes it too
+                pooled.invalidate()  # closing it undoes it too
                 return
-        self._idle.append(driver)
+        self._idle.append(held)
 
     def let_go(self) -> None:
         """Give the connections that nobody uses back to the pool."""
         with contextlib.suppress(IndexError):
             while True:
-                self._pooled.pop(self._idle.pop()).close()
+                self._idle.pop()[1].close()
 
 
 class DirectTransaction:
@@ -68,32 +74,31 @@ class DirectTransaction:
 
     # A class: a generator would take as long as a statement.
 
-    __slots__ = ("_connections", "_driver")
+    __slots__ = ("_connections", "_held")
 
     def __init__(self, connections: DirectConnections) -> None:
         self._connections = connections
 
     def __enter__(self) -> sqlite3.Connection:
-        driver = self._connections.take()
+        self._held = held = self._connections.take()
         try:
-            driver.execute("BEGIN IMMEDIATE")
+            held[0].execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            self._connections.give_back(driver)
+            self._connections.give_back(held)
             translate(error)
             raise
-        self._driver = driver
-        return driver
+        return held[0]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if error is None:
-                self._driver.commit()
+                self._held[0].commit()
         except sqlite3.Error as failure:
             translate(failure)
             raise
         finally:
-            self._connections.give_back(self._driver)
+            self._connections.give_back(self._held)
         if error is not None:
             translate(error)

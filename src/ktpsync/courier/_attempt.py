@@ -118,7 +118,7 @@ class Attempts:
             delivered = Delivered(lease=lease, receipt=self._backend.deliver(sent))
         except AuthError as error:
             return Returned(lease=lease, reason=str(error)), error
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the others must go on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; the others must go on
             return self._ended(lease, packet, error), None
         return delivered, None
 
@@ -166,7 +166,7 @@ class Attempts:
         wait = shortest + int(self._random.random() * (longest - shortest))
         return Returned(lease=lease, reason=_words(error), delay_ms=wait)
 
-    def _ended(self, lease: Lease, packet: SealedPacket, error: Exception) -> Outcome:
+    def _ended(self, lease: Lease, packet: SealedPacket, error: BaseException) -> Outcome:
         if isinstance(error, ThrottledError):
             wait = None if error.retry_after is None else round(error.retry_after * 1000)
             return Returned(lease=lease, unavailable=wait is None, reason=str(error), retry_after_ms=wait)
@@ -188,6 +188,6 @@ class Attempts:
         return self._blame(lease, f"{type(error).__name__}: {_words(error)}", code="error")
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Return what an error says; one that is not ktpsync's own may hold a password, or what was sent."""
     return str(error) if isinstance(error, KtpsyncError) else anonymous(str(error))

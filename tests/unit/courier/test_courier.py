@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -388,6 +389,16 @@ def test_numbers_of_persons_are_in_no_log_and_reach_no_observer(
     assert [("rejected", packet_id, "central", "rejected", "[16 digits] is a known NIK")] == ear.heard
     assert "[16 digits]" in caplog.text
     assert "3171234567890123" not in caplog.text
+
+
+def test_a_backend_that_wants_to_end_the_program_fails_one_delivery(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """A thread that it ends would be waited for in vain."""
+    packet_id = station.submit().packet.packet_id
+    centre.trouble = lambda _packet: sys.exit("a mistake in a plugin")
+    assert 1 == courier.drain().failed
+    assert "SystemExit: a mistake in a plugin" == delivery(station, packet_id).reason
 
 
 def test_a_spool_whose_share_is_away_keeps_packets_waiting(station: Any, courier: Courier) -> None:

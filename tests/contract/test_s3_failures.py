@@ -53,7 +53,7 @@ def failure(settings: Mapping[str, object]) -> BackendError:
     [
         (403, "SignatureDoesNotMatch", AuthError, "credentials are not accepted for the bucket 'bucket-1'"),
         (403, "InvalidAccessKeyId", AuthError, "credentials are not accepted"),
-        (403, "AccessDenied", AuthError, "or their rights, then resume the destination"),
+        (403, "AccessDenied", AuthError, "or their rights."),
         (400, "ExpiredToken", AuthError, "credentials are not accepted"),
         (404, "NoSuchBucket", AuthError, "there is no bucket 'bucket-1'. Create it"),
         (301, "PermanentRedirect", AuthError, "Correct the setting region or endpoint"),

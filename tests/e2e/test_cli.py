@@ -437,6 +437,13 @@ def test_a_wrong_token(office: Path, centre: str) -> None:
     assert "Renew the token" in answer.out
     assert "wrong" not in answer.out
     assert [] == list(office.parent.joinpath("centre").rglob("*.age"))
+    again, state = run("sync").out, run("status").out
+    assert re.search(
+        r"it is stopped since 20\d\d-\d\d-\d\dT[^ ]+: (?!central: ).*Renew the token\. When that is corrected, "
+        r"run `ktpsync resume central --who YOU`\.",
+        again,
+    ), again
+    assert "central is stopped: central: " not in state
     connect(office, centre)
     assert DONE == run("resume", "central", "--who", "admin").code
     assert DONE == run("sync").code

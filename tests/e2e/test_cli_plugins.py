@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -41,7 +42,8 @@ class Moody(Backend):
         if settings.mood == "angry":
             raise RuntimeError("hush")
         self.mood = settings.mood
-    def deliver(self, packet): ...
+    def deliver(self, packet):
+        raise RuntimeError("dropped")
     def check(self):
         if self.mood != "well":
             raise RuntimeError(self.mood)
@@ -231,7 +233,11 @@ def free_port() -> int:
         ),
         ('backend = "greedy"\n', "settings whose names ktpsync uses itself (rate)", BAD_INPUT),
         ('backend = "moody"\nmood = "angry"\n', "x cannot be used: RuntimeError in the plugin", FAILED),
-        ('backend = "moody"\nmood = "sad"\n', "the backend failed with RuntimeError: sad", FAILED),
+        (
+            'backend = "moody"\nmood = "sad"\n',
+            "x: RuntimeError in the plugin ktpsync-moody:mood, version 3.4: sad. Tell its author",
+            FAILED,
+        ),
     ],
 )
 @pytest.mark.usefixtures("moody")
@@ -299,6 +305,40 @@ def test_a_plugin_that_breaks_in_a_backup_is_told_in_a_sentence(
     monkeypatch.setenv("KTPSYNC_DEBUG", "1")
     with pytest.raises(RuntimeError, match="hush"):
         run("backup", "b")
+
+
+@pytest.mark.usefixtures("moody")
+@pytest.mark.parametrize("mood", ["angry", "sad"])
+def test_a_mistake_of_a_plugin_has_a_traceback(office: Path, mood: str) -> None:
+    """Wherever it is made: in the constructor, asked how it is, in a delivery; only for who asks."""
+    configure(office, f'[destinations.x]\nbackend = "moody"\nmood = "{mood}"\n')
+    with ktpsync.Office.open(office) as opened:
+        opened.submit(make_enrollment(1))
+    program = "from ktpsync.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": sys.path[0]}
+
+    def said(*arguments: str, **more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment | more,
+            cwd=office,
+        )
+        return done.stdout + done.stderr
+
+    checked = said("plugins", "--check", "x", KTPSYNC_DEBUG="1")
+    synced = said("sync", KTPSYNC_DEBUG="1")
+    quiet = said("sync")
+
+    for told in (checked, synced):
+        assert "Traceback (most recent call last)" in told
+        assert "in the plugin ktpsync-moody:mood, version 3.4" in told
+        assert "Tell its author; KTPSYNC_DEBUG=1 shows the traceback" in told
+    assert "ktpsync_test_moody.py" in checked
+    assert "ktpsync_test_moody.py" in synced
+    assert "Traceback" not in quiet
 
 
 def test_a_token_is_in_no_log(office: Path, centre: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 DEBUG_VARIABLE: Final = "KTPSYNC_DEBUG"
-"""Environment variable: show the traceback of an error that nobody expected."""
+"""Environment variable: show the traceback of an error that nobody expected, and of every mistake of a plugin."""
 
 FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 """A file that is there already."""
@@ -73,6 +73,8 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
     @json_option
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        if os.environ.get(DEBUG_VARIABLE):
+            _show_mistakes()
         config = kwargs.get("config")
         output = Output(
             as_json=bool(kwargs.pop("as_json")), config=config if isinstance(config, Path) else None
@@ -99,6 +101,14 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
         sys.exit(code)
 
     return run
+
+
+def _show_mistakes() -> None:
+    """Show the tracebacks of plugins on standard error, also of those whose mistake only ends in a sentence."""
+    import logging
+
+    logging.basicConfig()
+    logging.getLogger("ktpsync.plugins").setLevel(logging.DEBUG)
 
 
 def _mistake(error: Exception) -> KtpsyncError:

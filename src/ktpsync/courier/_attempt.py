@@ -32,6 +32,7 @@ from ktpsync.outbox import (
 )
 from ktpsync.packet import SealedPacket
 from ktpsync.plain import anonymous
+from ktpsync.plugins import mistake_told
 
 if TYPE_CHECKING:
     from random import Random
@@ -75,6 +76,7 @@ class Attempts:
         clock: The clock to ask.
         random: Where jitter comes from.
         bucket: The destination's limit of bytes per second.
+        plugin: What offers the backend, to say whose mistake an error is.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Attempts:
         clock: Clock,
         random: Random,
         bucket: TokenBucket,
+        plugin: str = "",
     ) -> None:
         self._backend = backend
         self._spool = spool
@@ -93,6 +96,7 @@ class Attempts:
         self._clock = clock
         self._random = random
         self._bucket = bucket
+        self._plugin = plugin
         self._lock = threading.Lock()
         self._strikes: dict[str, _Strikes] = {}
         self._delivered = 0
@@ -185,7 +189,9 @@ class Attempts:
         for refusal, code in _REFUSALS.items():
             if isinstance(error, refusal):
                 return Rejected(lease=lease, code=code, reason=str(error))
-        return self._blame(lease, f"{type(error).__name__}: {_words(error)}", code="error")
+        if isinstance(error, KtpsyncError):
+            return self._blame(lease, f"{type(error).__name__}: {error}", code="error")
+        return self._blame(lease, mistake_told(error, self._plugin), code="error")
 
 
 def _words(error: BaseException) -> str:

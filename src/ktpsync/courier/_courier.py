@@ -40,6 +40,7 @@ class Courier:
         clock: The clock to ask.
         random: Where jitter comes from.
         observers: Who is told.
+        plugin: What offers the backend, to say whose mistake an error is.
         speed: What the destination was seen to take before.
     """
 
@@ -53,6 +54,7 @@ class Courier:
         clock: Clock | None = None,
         random: Random | None = None,
         observers: Sequence[Observer] = (),
+        plugin: str = "",
         speed: Speed | None = None,
     ) -> None:
         self.destination = destination
@@ -70,6 +72,7 @@ class Courier:
             clock=self._clock,
             random=random or SystemRandom(),
             bucket=bucket,
+            plugin=plugin,
         )
         self._gate = Gate(
             outbox,
@@ -79,6 +82,7 @@ class Courier:
             clock=self._clock,
             bucket=bucket,
             observers=self._observers,
+            plugin=plugin,
         )
 
     @property

@@ -62,6 +62,7 @@ class DrainReport:
         returned: Attempts without blame: the destination was unreachable, or the courier was stopped.
         lost: Results that came too late, because another courier had taken over.
         stopped: Why it ended: ``empty``, ``paused``, ``unreachable``, ``throttled``, ``window`` or ``stopped``.
+        trouble: What the destination, or a packet at it, was found to be in last; empty if nothing was.
         retry_in: Seconds until trying again makes sense; ``None``: when something new comes in.
     """
 
@@ -73,6 +74,7 @@ class DrainReport:
     returned: int = 0
     lost: int = 0
     stopped: str = "empty"
+    trouble: str = ""
     retry_in: float | None = None
 
     def followed_by(self, later: DrainReport) -> DrainReport:
@@ -85,6 +87,7 @@ class DrainReport:
             rejected=self.rejected + later.rejected,
             returned=self.returned + later.returned,
             lost=self.lost + later.lost,
+            trouble=later.trouble or self.trouble,
         )
 
 
@@ -144,7 +147,8 @@ class Drain:
             finally:
                 # Also where the database is away: threads left behind would add up over months.
                 self._workers.end(wait=not self._running)
-        return evolve(self._done, stopped=closed.why, retry_in=closed.wait)
+        trouble = closed.reason or self._done.trouble
+        return evolve(self._done, stopped=closed.why, trouble=trouble, retry_in=closed.wait)
 
     def _work(self) -> Opening:
         """Deliver until nothing is due, nothing more is taken, or somebody says stop; return which."""
@@ -255,6 +259,14 @@ class Drain:
             rejected=kinds[Rejected],
             returned=kinds[Returned],
             lost=len(lost),
+            trouble=next(
+                (
+                    outcome.reason
+                    for outcome in reversed(kept)
+                    if isinstance(outcome, Failed | Returned) and outcome.reason
+                ),
+                "",
+            ),
         )
         self._done = self._done.followed_by(written)
         self._gate.learn(kept)

@@ -11,6 +11,7 @@ from ktpsync.courier._pause import pause
 from ktpsync.courier._policy import throttled_ms, with_settings
 from ktpsync.errors import AuthError, BackendError, ThrottledError
 from ktpsync.outbox import Delivered, Returned
+from ktpsync.plugins import mistake_told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Opening:
         limit: Deliveries at a time; 0 is none.
         why: Why none: ``paused``, ``throttled``, ``window`` or ``unreachable``; of a whole drain also ``empty``
             or ``stopped``.
+        reason: What was found, where the destination is stopped or out of reach.
         wait: Seconds until asking again makes sense; ``None``: when a person has acted.
         steady: Whether all goes well at full pace.
     """
@@ -41,6 +43,7 @@ class Opening:
     limit: int = 0
     steady: bool = False
     why: str = ""
+    reason: str = ""
     wait: float | None = None
 
 
@@ -57,6 +60,7 @@ class Gate:
         clock: Clock,
         bucket: TokenBucket,
         observers: Sequence[Observer],
+        plugin: str = "",
     ) -> None:
         self._outbox = outbox
         self._destination = destination
@@ -65,6 +69,7 @@ class Gate:
         self._clock = clock
         self._bucket = bucket
         self._observers = observers
+        self._plugin = plugin
         self._pace = Pace()
         self._most = policy.concurrency
         self._fresh_until = 0.0
@@ -93,7 +98,9 @@ class Gate:
             state = self._outbox.destination(self._destination)
             if not reached:
                 wait_ms = min(max(state.probe_at_ms - self._clock.now_ms(), 1000), _LONGEST_CLOSED_MS)
-                closed = self._closed(state, policy) or Opening(why="unreachable", wait=wait_ms / 1000)
+                closed = self._closed(state, policy) or Opening(
+                    why="unreachable", reason=state.last_error or "", wait=wait_ms / 1000
+                )
         if closed is not None:
             return closed
         if state.breaker != "closed":
@@ -128,7 +135,7 @@ class Gate:
     def _closed(self, state: DestinationState, policy: CourierPolicy) -> Opening | None:
         now_ms = self._clock.now_ms()
         if state.paused is not None:
-            return Opening(why="paused")
+            return Opening(why="paused", reason=state.paused)
         if wait_ms := throttled_ms(state, now_ms):
             return Opening(why="throttled", wait=wait_ms / 1000)
         if policy.window is not None and (closed_ms := policy.window.opens_in_ms(now_ms)):
@@ -149,7 +156,7 @@ class Gate:
             if isinstance(unreachable, ThrottledError) and unreachable.retry_after is not None:
                 self._outbox.throttle(self._destination, unreachable.retry_after)
         except Exception as broken:  # noqa: BLE001 - a plugin may raise anything
-            error = f"{type(broken).__name__}: {broken}"
+            error = mistake_told(broken, self._plugin)
         else:
             self._outbox.end_probe(self._destination)
             return True

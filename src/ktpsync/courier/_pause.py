@@ -1,4 +1,4 @@
-"""Stopping a destination that does not accept the credentials."""
+"""Stopping a destination that a person must see to, such as one that does not accept the credentials."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ log = logging.getLogger("ktpsync.courier")
 
 def pause(outbox: Outbox, name: str, error: AuthError, observers: Sequence[Observer]) -> None:
     """Stop a destination for all couriers until a person resumes it; said once, by whoever is first."""
-    reason = plain(str(error))
+    reason = plain(str(error).removeprefix(f"{name}: "))
     if not outbox.pause(name, reason=reason):
         return
     facts = {"event": "paused", "destination": name, "reason": reason}
     log.error(
-        "%s does not accept the credentials and is stopped; correct and resume it: %s",
+        "%s is stopped: %s. When that is corrected, run `ktpsync resume %s --who YOU`.",
         name,
-        reason,
+        reason.rstrip("."),
+        name,
         extra={"facts": facts},
     )
     notify(observers, lambda one: one.paused(name, reason))

@@ -189,7 +189,12 @@ class Service:
                 extra={"facts": facts},
             )
         elif before is None or before.stopped != report.stopped:
-            log.info("%s: %s", name, report.stopped, extra={"facts": facts | {"then": report.stopped}})
+            facts["then"] = report.stopped
+            why = ""
+            if report.stopped in ("paused", "unreachable") and report.trouble:
+                why = f": {report.trouble.removeprefix(f'{name}: ')}"
+                facts["reason"] = report.trouble
+            log.info("%s: %s%s", name, report.stopped, why, extra={"facts": facts})
 
     def _sign_of_life(self) -> None:
         """Say that all is well, unless a courier hangs: then systemd starts this process anew."""

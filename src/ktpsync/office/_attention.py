@@ -54,9 +54,8 @@ def attention(
     for line, estimate in lines:
         name = line.state.name
         if line.state.paused is not None:
-            found.append(
-                f"{name} is stopped: {line.state.paused.rstrip('.')}. Then run `ktpsync resume {name} --who YOU`."
-            )
+            why = f"{line.state.paused.rstrip('.')}."
+            found.append(f"{name} is stopped: {why} Then run `ktpsync resume {name} --who YOU`.")
         if line.rejected:
             what = counted(line.rejected, "packet was", "packets were")
             found.append(f"{what} rejected at {name}: see `ktpsync rejected`.")

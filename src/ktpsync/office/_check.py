@@ -11,8 +11,7 @@ from attrs import frozen
 from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, backend_mismatch
 from ktpsync.errors import ConfigError, KtpsyncError, PluginError, UnknownDestinationError
 from ktpsync.office._layout import DataFolder
-from ktpsync.plain import anonymous
-from ktpsync.plugins import BackendContext, Health
+from ktpsync.plugins import BackendContext, Health, mistake_told
 
 if TYPE_CHECKING:
     from ktpsync.config import Configuration
@@ -137,7 +136,5 @@ def _check(place: _Place, registry: PluginRegistry) -> PlaceCheck:
     except KtpsyncError as error:
         return PlaceCheck(place=place.title, backend=place.backend, error=error)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the other places are asked too
-        broken = PluginError(
-            f"{place.name}: the backend failed with {type(error).__name__}: {anonymous(str(error)).rstrip('.')}."
-        )
+        broken = PluginError(f"{place.name}: {mistake_told(error, registry.offering(place.backend))}")
         return PlaceCheck(place=place.title, backend=place.backend, error=broken)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ktpsync import courier, office
+from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.config import DESTINATION_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
@@ -192,6 +193,7 @@ class Destinations:
                     policy=self._settings.destinations[name].settings.policy(),
                     clock=self._clock,
                     observers=(self._registry.notify,),
+                    plugin=self._registry.offering(self._settings.destinations[name].settings.backend),
                     speed=self.lines.speed(name),
                 )
             return self._couriers[name]
@@ -263,10 +265,15 @@ class Destinations:
         waiting = line.pending + line.leased
         reason = trouble
         if waiting:
-            # An error of long ago does not explain why packets wait now.
-            away = drained.returned or drained.stopped == "unreachable"
-            told = line.state.paused or (line.state.last_error if away else None)
-            reason = told or _REASONS.get(drained.stopped, "they are retried later")
+            reason = drained.trouble or _REASONS.get(drained.stopped, "they are retried later")
+        if line.state.paused is not None:
+            since_ms = self._outbox.stopped_since_ms(name)
+            since = "long ago" if since_ms is None else utc_text(utc_from_ms(since_ms))
+            why = f"{line.state.paused.rstrip('.')}."
+            reason = (
+                f"it is stopped since {since}: {why} When that is corrected, run "
+                f"`ktpsync resume {name} --who YOU`."
+            )
         return office.DestinationReport(
             name=name,
             delivered=drained.delivered,

@@ -215,6 +215,18 @@ class AuditTrail:
         for row in self._database.paged(statement, bound, page=_BATCH, after="seq"):
             yield from_row(row)
 
+    def last_ms(self, event: str, destination: str) -> int | None:
+        """Return when an event was written last for a destination, in milliseconds since 1970; ``None``: not in the trail."""
+        statement = (
+            "SELECT at_ms FROM ktpsync_audit WHERE event = :event AND dest = :dest AND seq IS NOT NULL "
+            "ORDER BY seq DESC LIMIT 1"
+        )
+        with self._database.read() as connection:
+            found = connection.execute(
+                self._database.sql(statement), {"event": event, "dest": destination}
+            ).scalar()
+        return None if found is None else int(found)
+
     def verify(self, anchors: Mapping[int, str] | None = None) -> AuditReport:
         """Check the chain from its first entry to its end, and that what was settled is told in it.
 

@@ -235,6 +235,10 @@ class Destinations:
         """Let a paused destination work again; return whether it was paused."""
         return self._set_paused(dest, None, event="destination-resumed", who=who)
 
+    def stopped_since_ms(self, dest: str) -> int | None:
+        """Return when a destination was stopped last; ``None``: the audit trail does not reach back so far."""
+        return self._audit.last_ms("destination-paused", dest)
+
     def set_settings(self, dest: str, settings: Mapping[str, str], *, who: str) -> None:
         """Keep settings made at run time, such as ``rate``; they hold over the configuration."""
         with self._database.write() as connection:

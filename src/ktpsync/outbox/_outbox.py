@@ -457,6 +457,13 @@ class Outbox:
         """Stop a destination until somebody resumes it; return whether it was running."""
         return self._destinations.pause(name, reason=reason, who=who)
 
+    def stopped_since_ms(self, name: str) -> int | None:
+        """Return when a destination was stopped last, in milliseconds since 1970.
+
+        ``None``: it never was, or the audit trail does not reach back so far.
+        """
+        return self._destinations.stopped_since_ms(name)
+
     def resume(self, name: str, *, who: str) -> bool:
         """Let a paused destination work again; return whether it was paused."""
         resumed = self._destinations.resume(name, who=who)

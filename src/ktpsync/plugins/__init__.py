@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins._folder import FolderBackend, FolderEntry
     from ktpsync.plugins._hookspecs import hookimpl
     from ktpsync.plugins._loading import PluginInfo
+    from ktpsync.plugins._mistakes import mistake_told as mistake_told
     from ktpsync.plugins._observers import Observers
     from ktpsync.plugins._registry import PluginRegistry
     from ktpsync.plugins._schema import settings_schema
@@ -46,6 +47,7 @@ _ROOMS = {
     "_folder": ("FolderBackend", "FolderEntry"),
     "_hookspecs": ("hookimpl",),
     "_loading": ("PluginInfo",),
+    "_mistakes": ("mistake_told",),
     "_observers": ("Observers",),
     "_registry": ("PluginRegistry",),
     "_schema": ("settings_schema",),

@@ -18,6 +18,7 @@ from ktpsync.errors import KtpsyncError, PluginError, UnknownBackendError
 from ktpsync.plugins import _hookspecs
 from ktpsync.plugins._hookspecs import PROJECT
 from ktpsync.plugins._loading import PluginInfo, info_of, load_one
+from ktpsync.plugins._mistakes import TELL, mistake_told
 from ktpsync.plugins._observers import Observers
 from ktpsync.plugins._resolve import backend_class, reading_function, settings_class
 from ktpsync.plugins._secrets import BUILT_IN_SOURCES, SecretSources
@@ -189,7 +190,7 @@ class PluginRegistry:
         if taken := sorted(own.intersection(also)):
             raise PluginError(
                 f"{context.name} cannot be used: the backend {backend!r} has settings whose names ktpsync uses itself "
-                f"({', '.join(taken)}). Tell the author of {self._offering(backend)}."
+                f"({', '.join(taken)}). Tell the author of {self.offering(backend)}."
             )
         factory = backend_class(spec)
         try:
@@ -203,15 +204,14 @@ class PluginRegistry:
         except KtpsyncError:
             raise
         except Exception as error:
-            _log.debug("The backend %s of %s failed.", backend, context.name, exc_info=True)
+            mistake_told(error)
             # The text of such an error may hold a secret of the settings.
             raise PluginError(
-                f"{context.name} cannot be used: {type(error).__name__} in {self._offering(backend)}. Tell its "
-                "author; the log has the traceback at level debug."
+                f"{context.name} cannot be used: {type(error).__name__} in {self.offering(backend)}. {TELL}"
             ) from error
 
-    def _offering(self, backend: str) -> str:
-        """Name the plugin that offers a backend, for a person."""
+    def offering(self, backend: str) -> str:
+        """Name the plugin that offers a backend, with its version, for a person."""
         for info in self._plugins.values():
             if info.rejected is None and backend in info.backends:
                 return f"the plugin {info.key}, version {info.version}"

@@ -104,7 +104,7 @@ class FetchedToken:
             error = peer.plain(str(document_of(peer, answer).get("error", "")))
             raise AuthError(
                 f"{peer.name}: the token service {peer.host} gives no token ({error or answer.status}). Correct "
-                "client_id, client_secret or scope under oauth, then resume the destination."
+                "client_id, client_secret or scope under oauth."
             )
         if answer.status != 200:  # noqa: PLR2004 - OK
             refuse(peer, answer, self._clock)
@@ -114,6 +114,6 @@ class FetchedToken:
         if not isinstance(token, str) or not token or kind != "bearer":
             raise AuthError(
                 f"{peer.name}: the token service {peer.host} gives something other than a bearer token. Check "
-                "token_url under oauth, then resume the destination."
+                "token_url under oauth."
             )
         return token, float(lifetime) if isinstance(lifetime, int | float) else _UNSAID_LIFETIME

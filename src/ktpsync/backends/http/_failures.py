@@ -110,7 +110,7 @@ def failure_of(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  #
         if "ALERT" in reason and any(word in reason for word in _OUR_CERTIFICATE):
             return AuthError(
                 f"{name}: {host} does not accept this office's certificate ({reason.lower().replace('_', ' ')}). "
-                "Set client_certificate to one that the centre knows and that has not expired, then resume."
+                "Set client_certificate to one that the centre knows and that has not expired."
             )
         return UnavailableError(f"{name}: {_tls_sentence(host, tls)} {_AGAIN}")
     match error:
@@ -243,25 +243,15 @@ def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901,
         case 401 | 403 if _is_web_page(answer):
             raise _portal(peer, answer.status)
         case 401 if problem_type == EXPIRED_TYPE:
-            raise AuthError(
-                f"{said}: the token has expired. Get a new one, set it, then resume the destination."
-            )
+            raise AuthError(f"{said}: the token has expired. Get a new one and set it.")
         case 401:
-            raise AuthError(
-                f"{said}: the credentials are not accepted. Renew the token, then resume the destination."
-            )
+            raise AuthError(f"{said}: the credentials are not accepted. Renew the token.")
         case 403:
-            raise AuthError(
-                f"{said}: this office may not do that there. Renew the token or ask the centre, then resume."
-            )
+            raise AuthError(f"{said}: this office may not do that there. Renew the token or ask the centre.")
         case 407:
-            raise AuthError(
-                f"{said}: the proxy wants a name and a password. Put them into HTTPS_PROXY, then resume."
-            )
+            raise AuthError(f"{said}: the proxy wants a name and a password. Put them into HTTPS_PROXY.")
         case 404 | 405 | 501:
-            raise AuthError(
-                f"{said}: this is not the centre's address. Correct the setting 'url', then resume."
-            )
+            raise AuthError(f"{said}: this is not the centre's address. Correct the setting 'url'.")
         case 422 if problem_type == CONFLICT_TYPE:
             raise ConflictError(f"{said}: the centre holds other bytes under this packet id. Ask the centre.")
         case 400 if problem_type == DAMAGED_TYPE:

@@ -232,7 +232,7 @@ def _tls_context(settings: HttpSettings, name: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise AuthError(
-            f"{name}: the ca_file {ca_file} cannot be used: {_why(error)}. Correct the setting, then resume."
+            f"{name}: the ca_file {ca_file} cannot be used: {_why(error)}. Correct the setting."
         ) from error
     if settings.client_certificate is not None:
         password = settings.client_key_password
@@ -247,7 +247,7 @@ def _tls_context(settings: HttpSettings, name: str) -> ssl.SSLContext:
             raise AuthError(
                 f"{name}: the client_certificate {settings.client_certificate} cannot be used: {_why(error)}. It is a "
                 "PEM file with the certificate and its key, or the key is in client_key and may need "
-                "client_key_password. Correct the setting, then resume."
+                "client_key_password. Correct the setting."
             ) from error
     if settings.danger_accept_any_certificate:
         context.check_hostname = False

@@ -41,8 +41,7 @@ def new_client(settings: S3Settings, name: str) -> tuple[S3Client, URLLib3Sessio
     """
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise AuthError(
-            f"{name}: the setting ca_file names {settings.ca_file}, which is not there. Correct it, then resume "
-            "the destination."
+            f"{name}: the setting ca_file names {settings.ca_file}, which is not there. Correct it."
         )
     core = botocore.session.Session()
     core.register_component("data_loader", _DESCRIPTIONS)

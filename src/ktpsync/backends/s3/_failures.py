@@ -142,8 +142,7 @@ def translated(place: Place, what: str) -> Iterator[None]:
         raise _refusal(place, what, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise AuthError(
-            f"{name}: there are no credentials for the storage. Set access_key and secret_key, then resume the "
-            "destination."
+            f"{name}: there are no credentials for the storage. Set access_key and secret_key."
         ) from error
     except (BotoCoreError, HTTPClientError, ResponseParserError, HTTPError) as error:
         raise UnavailableError(f"{name}: {what}: {_trouble(error)} It is tried again by itself.") from error
@@ -151,10 +150,7 @@ def translated(place: Place, what: str) -> Iterator[None]:
 
 def no_bucket(place: Place, said: str) -> AuthError:
     """Return the error for a bucket that is not there."""
-    return AuthError(
-        f"{said}: there is no bucket {place.bucket!r}. Create it or correct the setting bucket, then resume the "
-        "destination."
-    )
+    return AuthError(f"{said}: there is no bucket {place.bucket!r}. Create it or correct the setting bucket.")
 
 
 def no_object(place: Place, key: str) -> NotFoundError:
@@ -213,13 +209,11 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
     if code in _REGION or (region and status in (301, 307)):
         region = region or "another region"
         return AuthError(
-            f"{said}: the bucket {bucket!r} is in {region}. Correct the setting region or endpoint, then resume the "
-            "destination."
+            f"{said}: the bucket {bucket!r} is in {region}. Correct the setting region or endpoint."
         )
     if code in _LOCK:
         return AuthError(
-            f"{said}: the setting lock needs a bucket that was made with object lock. Make one, or remove the setting, "
-            "then resume the destination."
+            f"{said}: the setting lock needs a bucket that was made with object lock. Make one, or remove the setting."
         )
     if code in _QUOTA or status == 507:  # noqa: PLR2004 - Insufficient Storage
         return QuotaError(
@@ -228,7 +222,7 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
     if code in _CREDENTIALS or status in (401, 403):
         return AuthError(
             f"{said}: the credentials are not accepted for the bucket {bucket!r}. Correct access_key and secret_key or "
-            "their rights, then resume the destination."
+            "their rights."
         )
     wait = _retry_after(error, place.clock)
     if code in _THROTTLED or status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004
@@ -256,7 +250,7 @@ def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendErr
         # Of the packet nothing was sent yet.
         return AuthError(
             f"{place.name}: {what}: the storage answered 400 and not why: the credentials may have expired, or the bucket "
-            f"{place.bucket!r} is in another region. Correct the settings, then resume the destination."
+            f"{place.bucket!r} is in another region. Correct the settings."
         )
     return error_for_status(status, f"{place.name}: {what}")
 

@@ -155,6 +155,22 @@ def test_a_damaged_backup_is_named(office: Path) -> None:
     assert packet_id in found.err
 
 
+def test_a_backup_folder_that_became_empty_is_told_by_name(office: Path) -> None:
+    """Somebody must look which disk or server it is; nothing is written there."""
+    run("submit", "captured")
+    assert DONE == run("backup", "usb-a").code
+    disk = office.parent / "usb-a"
+    (marker,) = disk.rglob("ktpsync-repository.json")
+    marker.unlink()
+
+    answer = run("backup", "usb-a")
+
+    assert PERSON == answer.code
+    assert "usb-a: The backup that was here before is missing" in answer.err
+    assert "Plug in the right disk, or look at the server" in answer.err
+    assert not marker.exists()
+
+
 def test_a_backup_without_a_snapshot_is_not_called_good(office: Path) -> None:
     """A repository whose first backup never came to its end restores nothing."""
     run("submit", "captured/0")

@@ -130,8 +130,8 @@ class Repository:
                 "There is no backup here yet (ktpsync-repository.json is missing). Plug in the right disk; the first "
                 "`ktpsync backup NAME` begins one."
                 if expected is None
-                else "The backup that was here before is missing (ktpsync-repository.json). Plug in the right disk; one "
-                "that replaces a lost or broken disk gets a name of its own under [backups.NAME]."
+                else "The backup that was here before is missing (ktpsync-repository.json). Plug in the right disk, or "
+                "look at the server; one that replaces a lost or broken disk gets a name of its own under [backups.NAME]."
             )
             raise RepositoryError(what) from None
         marker = load(Marker, data, MARKER_KEY)

@@ -44,7 +44,13 @@ def exit_code(error: errors.KtpsyncError) -> Exit:
             | errors.OutboxDamagedError()
         ):
             return Exit.DAMAGED
-        case errors.AuthError() | errors.RejectedError() | errors.ConflictError() | errors.QuotaError():
+        case (
+            errors.AuthError()
+            | errors.RejectedError()
+            | errors.ConflictError()
+            | errors.QuotaError()
+            | errors.RepositoryError()
+        ):
             return Exit.PERSON
         case errors.UnavailableError() | errors.ThrottledError() | errors.OutboxUnavailableError():
             return Exit.WAITING

@@ -15,6 +15,7 @@ from ktpsync.errors import (
     BackendError,
     BackupError,
     DiskFullError,
+    RepositoryError,
     UnavailableError,
     UnknownDestinationError,
     WrongDiskError,
@@ -177,7 +178,7 @@ class BackupPlaces:
                 storage.check()
             elif not storage.exists(_MARKER):
                 raise UnavailableError(
-                    f"{name}: there is no backup repository where one was. Plug in the right disk."
+                    f"{name}: there is no backup repository where one was. Plug in the right disk, or look at the server."
                 )
 
     def at_hand(self, name: str) -> bool:
@@ -204,7 +205,7 @@ class BackupPlaces:
             BackendError: It cannot be reached.
         """
         with self.storage(name) as storage:
-            yield backup.Repository.open(storage, expected=self.known(name))
+            yield _repository(name, storage, self.known(name))
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Repository]:
@@ -220,7 +221,7 @@ class BackupPlaces:
             if known is None and not storage.exists(_MARKER):
                 repository = backup.Repository.create(storage, recipients=recipients, clock=self._clock)
             else:
-                repository = backup.Repository.open(storage, expected=known)
+                repository = _repository(name, storage, known)
             if known is None:
                 files.make_folder(self._uuid_file(name).parent)
                 files.write_atomic(self._uuid_file(name), repository.uuid.encode("ascii"))
@@ -240,6 +241,14 @@ class BackupPlaces:
 def when(moment_ms: int | None) -> str:
     """Return a moment for a person to read; nothing and 0 are never."""
     return utc_text(utc_from_ms(moment_ms)) if moment_ms else "never"
+
+
+def _repository(name: str, storage: StorageBackend, known: str | None) -> Repository:
+    """Open a repository; what is wrong with it is told with the backup's name."""
+    try:
+        return backup.Repository.open(storage, expected=known)
+    except RepositoryError as error:
+        raise RepositoryError(f"{name}: {error}") from error
 
 
 def _make(

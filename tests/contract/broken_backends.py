@@ -5,6 +5,7 @@ Not collected by itself: `test_kit_bites.py` runs it in a process of its own and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -516,50 +517,63 @@ class Shelf(FolderBackend):
     def __init__(self, folder: Path) -> None:
         super().__init__(BackendContext(name="shelf"), "the shelf")
         self.folder = folder
+        self.refused = False
+
+    def refusal(self) -> str:
+        """Say that we are not known."""
+        return f"{self.name}: 401"
+
+    def at(self, path: str) -> Path:
+        """Return where a file is, if we are known."""
+        if self.refused:
+            raise AuthError(self.refusal())
+        return self.folder / path
 
     def look(self, path: str) -> FolderEntry:
         """Describe."""
-        found = (self.folder / path).stat()
+        found = self.at(path).stat()
         modified = datetime.fromtimestamp(found.st_mtime, UTC)
-        is_folder = (self.folder / path).is_dir()
+        is_folder = self.at(path).is_dir()
         return FolderEntry(path=path, is_folder=is_folder, size=found.st_size, modified=modified)
 
     def entries(self, folder: str) -> Iterator[FolderEntry]:
         """List."""
-        for path in (self.folder / folder).iterdir():
+        for path in self.at(folder).iterdir():
             yield self.look(str(path.relative_to(self.folder)))
 
     def read(self, path: str, into: BinaryIO) -> None:
         """Read."""
-        with (self.folder / path).open("rb") as file:
+        with self.at(path).open("rb") as file:
             digest_of(file, into)
 
     def read_part(self, path: str, into: BinaryIO, start: int, size: int) -> None:
         """Read a part."""
-        with (self.folder / path).open("rb") as file:
+        with self.at(path).open("rb") as file:
             file.seek(start)
             into.write(file.read(size))
 
     def write(self, path: str, source: BinaryIO, size: int) -> None:
         """Write."""
-        with (self.folder / path).open("wb") as file:
+        with self.at(path).open("wb") as file:
             assert digest_of(source, file)[0] == size
 
     def rename(self, path: str, to: str) -> None:
         """Rename."""
-        (self.folder / path).rename(self.folder / to)
+        self.at(path).rename(self.at(to))
 
     def remove(self, path: str) -> None:
         """Remove."""
-        (self.folder / path).unlink()
+        self.at(path).unlink()
 
     def make_folder(self, path: str) -> None:
         """Make."""
-        (self.folder / path).mkdir(exist_ok=True)
+        self.at(path).mkdir(exist_ok=True)
 
 
 class OnAShelf(StorageContract):
     """The contract on what is kept as files."""
+
+    secret_texts = ("hush",)
 
     made: ClassVar[type[Shelf]] = Shelf
     caught_by: ClassVar[tuple[str, ...]] = ()
@@ -575,6 +589,13 @@ class OnAShelf(StorageContract):
     def backend(self, served_folder: Path) -> Shelf:
         """Return a new one."""
         return self.made(served_folder)
+
+    @pytest.fixture
+    def refused_backend(self, served_folder: Path) -> Shelf:
+        """Return one that is not known."""
+        backend = self.made(served_folder)
+        backend.refused = True
+        return backend
 
 
 class TestShelf(OnAShelf):
@@ -618,7 +639,26 @@ class Nameless(Shelf):
         self.name = "backend"
 
 
+class NamelessWhenRefused(Shelf):
+    def refusal(self) -> str:
+        return "401"
+
+
+class BelievingThatItIsRemoved(Shelf):
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(AuthError):
+            super().remove(path)
+
+
+class HidingNames(Shelf):
+    def entries(self, folder: str) -> Iterator[FolderEntry]:
+        return (entry for entry in super().entries(folder) if "." not in entry.path)
+
+
 for _caught_by, _shelf in (
+    ("test_refused_credentials_are_told_by_the_name", NamelessWhenRefused),
+    ("test_each_method_of_a_folder_tells_a_refusal", BelievingThatItIsRemoved),
+    ("test_a_folder_gives_names_that_begin_with_a_dot", HidingNames),
     ("test_nothing_unfinished_stays", LeavingUploads),
     ("test_what_is_unfinished_is_not_listed", ListingUnfinished),
     ("test_a_place_that_is_away_is_not_empty", HidingThatItIsAway),

@@ -21,7 +21,7 @@ from ktpsync.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from ktpsync.plugins import Capability, StorageBackend, packet_key
+from ktpsync.plugins import Capability, FolderBackend, StorageBackend, packet_key
 from ktpsync.testing._bad_line import BadLine
 from ktpsync.testing._contract import BackendContract
 from ktpsync.testing._made_up import TricklingSource, breaking_source, made_up_packet
@@ -419,6 +419,42 @@ class StorageContract(BackendContract):
         for ask in asks:
             with pytest.raises(BackendError, match=f"^{re.escape(self.destination_name)}"):
                 ask()
+
+    def test_refused_credentials_are_told_by_the_name(self, refused_backend: StorageBackend) -> None:
+        """Which destination is to be corrected is the first that a person must know."""
+        if not self.destination_name:
+            pytest.skip("there is no 'destination_name'")
+        for ask in (refused_backend.check, lambda: self.put(refused_backend, "a", b"x")):
+            with pytest.raises(AuthError, match=f"^{re.escape(self.destination_name)}"):
+                ask()
+
+    def test_each_method_of_a_folder_tells_a_refusal(self, refused_backend: StorageBackend) -> None:
+        """Of the seven methods none ignores what the server answers."""
+        if not isinstance(refused_backend, FolderBackend):
+            pytest.skip("it is no FolderBackend")
+        folder = refused_backend
+        asks: list[Callable[[], object]] = [
+            lambda: folder.look("a"),
+            lambda: list(folder.entries("")),
+            lambda: folder.read("a", io.BytesIO()),
+            lambda: folder.write("a", io.BytesIO(b"x"), 1),
+            lambda: folder.rename("a", "b"),
+            lambda: folder.remove("a"),
+            lambda: folder.make_folder("a"),
+        ]
+        for ask in asks:
+            with pytest.raises(AuthError):
+                ask()
+
+    def test_a_folder_gives_names_that_begin_with_a_dot(
+        self, backend: StorageBackend, served_folder: Path
+    ) -> None:
+        """Otherwise uploads that a crash left behind stay for ever."""
+        if not isinstance(backend, FolderBackend):
+            pytest.skip("it is no FolderBackend")
+        (served_folder / ".left").write_bytes(b"half")
+
+        assert ".left" in {entry.path for entry in backend.entries("")}
 
     def test_messages_hold_no_secret(self, refused_backend: StorageBackend) -> None:
         """They are shown to everybody, logged and kept."""

@@ -29,6 +29,10 @@ _alembic = threading.Lock()
 """Alembic keeps the migration that runs in globals of its modules: one at a time in a process."""
 
 
+NEWEST = Path(__file__).with_name("migrations") / "sqlite.sql"
+"""What all revisions together leave in an empty SQLite file."""
+
+
 def migrate(database: Database) -> None:
     """Upgrade the database to :data:`HEAD`, with its data; create the tables in an empty one.
 
@@ -44,7 +48,11 @@ def migrate(database: Database) -> None:
     with _alone(database), database.write() as connection:
         if database.kind == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        _upgrade(database, connection)
+        version = _version(database, connection)
+        if version is None and database.kind == "sqlite":
+            _create(connection)
+        else:
+            upgrade(database, connection, version)
 
 
 def _version(database: Database, connection: Connection) -> str | None:
@@ -56,15 +64,26 @@ def _version(database: Database, connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(database: Database, connection: Connection) -> None:
-    # Alembic takes 0.2 s to import and is needed once in a database's life.
+def _create(connection: Connection) -> None:
+    # A restore and the first start of an office would wait for Alembic longer than for anything else.
+    for statement in NEWEST.read_text(encoding="utf-8").split(";\n"):
+        if statement:
+            connection.exec_driver_sql(statement)
+
+
+def upgrade(database: Database, connection: Connection, version: str | None) -> None:
+    """Run the revisions that come after a version, in the caller's transaction.
+
+    Raises:
+        SchemaVersionError: The version is newer than this release.
+    """
+    # Alembic takes 0.2 s to import and is needed a few times in a database's life.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    version = _version(database, connection)
+    config.set_main_option("script_location", str(NEWEST.parent).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise SchemaVersionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from datetime import UTC, datetime
@@ -109,3 +110,18 @@ def test_earlier_schemas_are_upgraded_with_their_data(
 def test_every_earlier_schema_has_its_dump() -> None:
     """Whoever adds a revision adds the data of the one before it."""
     assert [*EARLIER, _migrate.HEAD] == revisions()
+
+
+def test_a_new_file_is_what_the_revisions_make(tmp_path: Path) -> None:
+    """A new SQLite file is made from one text, without the revisions; whoever adds a revision writes that text anew."""
+    dumps = []
+    for name in ("revised", "new"):
+        store = Database(tmp_path / name)
+        if name == "revised":
+            with store.write() as connection:
+                _migrate.upgrade(store, connection, None)
+        _migrate.migrate(store)
+        store.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as connection:
+            dumps.append([" ".join(statement.split()) for statement in connection.iterdump()])
+    assert dumps[0] == dumps[1]

@@ -88,6 +88,16 @@ def test_values_that_cannot_be_read_change_nothing_and_are_all_told(packet_ids: 
     assert FAILED == run("destination", "set", "nowhere", "--rate", "1kB", "--who", "budi").code
 
 
+def test_all_that_is_missing_on_the_command_line_is_told_at_once() -> None:
+    """Nobody likes to be asked three times."""
+    nothing, half = run("requeue"), run("requeue", "a", "b", "--who", "ana")
+
+    for told in ("'PACKET_ID'", "'DESTINATION'", "'--who'", "'--why'"):
+        assert told in nothing.err
+    assert "Missing option '--why'." in half.err
+    assert "--who" not in half.err.partition("Error")[2]
+
+
 def test_a_destination_is_stopped_and_resumed_by_a_person(packet_ids: list[str]) -> None:
     """Nothing is sent meanwhile, `status` says so and ends with 4, and both decisions are in the trail."""
     assert DONE == run("destination", "pause", "usb", "--who", "budi", "--why", "the line is needed.").code

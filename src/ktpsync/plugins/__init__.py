@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins._folder import FolderBackend, FolderEntry
     from ktpsync.plugins._hookspecs import hookimpl
     from ktpsync.plugins._loading import PluginInfo
-    from ktpsync.plugins._mistakes import mistake_told as mistake_told
+    from ktpsync.plugins._mistakes import mistake_told
     from ktpsync.plugins._observers import Observers
     from ktpsync.plugins._registry import PluginRegistry
     from ktpsync.plugins._schema import settings_schema
@@ -88,6 +88,7 @@ __all__ = [
     "digest_of",
     "error_for_status",
     "hookimpl",
+    "mistake_told",
     "packet_key",
     "read_settings",
     "retry_after",

@@ -206,6 +206,7 @@ def compare(base: Path, count: int, size: int, more: int, seed: int) -> dict[str
     added = {"ktpsync": own(base, "backup", "bench")}
     added |= {name: peers.backup(name, "more") for name in present}
     spool = [str(path) for path in (base / "data" / "spool").glob("*/*.age")]
+    os.sync()
     checked = {"sha256sum": timed(["sha256sum", *spool]), "ktpsync": own(base, "verify", "bench")}
     os.sync()
     back = {"ktpsync": own_restore(base) + timed(["sync", "-f", str(base)])}

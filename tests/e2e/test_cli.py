@@ -496,7 +496,8 @@ def test_requeue_needs_to_know_who_and_why(office: Path) -> None:
     assert USAGE == run("requeue", "some-id", "usb-a").code
     wrong = run("requeue", "some-id", "usb-a", "--json")
     assert USAGE == wrong.code
-    assert {"error": {"class": "UsageError", "message": "Missing option '--who'.", "exit": 2}} == wrong.json()
+    message = "Missing option '--who'. Missing option '--why'."
+    assert {"error": {"class": "UsageError", "message": message, "exit": 2}} == wrong.json()
     assert FAILED == run("requeue", "some-id", "usb-a", "--who", "me", "--why", "corrected").code
 
 

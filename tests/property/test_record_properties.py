@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import date
 from typing import TYPE_CHECKING
@@ -273,7 +274,8 @@ def mutated(draw: st.DrawFn) -> object:
         name = draw(st.sampled_from([*place, "x"]))
         match draw(st.sampled_from(["change", "take away", "move"])):
             case "change":
-                place[name] = draw(st.sampled_from(VALUES) | st.text(max_size=5))
+                # A copy: what is changed later must neither hold itself nor be there in the next document.
+                place[name] = copy.deepcopy(draw(st.sampled_from(VALUES) | st.text(max_size=5)))
             case "take away":
                 place.pop(name, None)
             case _:

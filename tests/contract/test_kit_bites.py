@@ -112,7 +112,7 @@ def test_a_failing_contract_test_shows_the_values(tmp_path: Path) -> None:
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
 
-    assert "AssertionError: assert b'" in done.stdout
+    assert "assert b'\\x00\\x01" in done.stdout
 
 
 def test_a_deviation_that_names_no_test_is_refused() -> None:

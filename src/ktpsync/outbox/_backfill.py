@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import OutboxError
+from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,6 @@ _ANNOUNCE = "UPDATE ktpsync_version SET version_num = version_num"
 _HEED = "SELECT 1 FROM ktpsync_version FOR SHARE"
 """PostgreSQL refuses this to a transaction that sees the state from before an announcement, and to nobody else."""
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 
@@ -71,7 +71,7 @@ def announce(database: Database, connection: Connection, dest: str) -> None:
         connection.execute(database.sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS:.0f}s'"))
         connection.execute(database.sql(_ANNOUNCE))
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        if is_lock_timeout(error):
             raise _still_open(dest) from error
         raise
 

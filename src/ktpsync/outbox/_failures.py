@@ -60,6 +60,11 @@ def is_deadlock(error: OutboxUnavailableError) -> bool:
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == "40P01"
 
 
+def is_lock_timeout(error: DBAPIError) -> bool:
+    """Return whether the server gave up waiting for a lock, as ``lock_timeout`` told it to."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 class TranslatedErrors:
     """A block whose errors are translated; see :func:`translate`."""
 

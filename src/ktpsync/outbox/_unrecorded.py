@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
 
+from ktpsync.outbox._failures import is_lock_timeout
+
 if TYPE_CHECKING:
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
@@ -19,7 +21,6 @@ INSERT INTO ktpsync_packet (packet_id, sha256, size, urgent, created_ms, locatio
 VALUES (:packet_id, '', 0, 0, 0, 'spool') ON CONFLICT DO NOTHING
 """
 _LOCATION: Final = "SELECT location FROM ktpsync_packet WHERE packet_id = :packet_id"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 class Unrecorded:
@@ -64,6 +65,6 @@ class Unrecorded:
                 connection.rollback()
                 return free
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            if is_lock_timeout(error):
                 return False
             raise

@@ -38,6 +38,11 @@ FINAL_STATUSES = frozenset(
 )
 """The centre's statuses after which it needs the packet no more. An unknown status is never final."""
 
+_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
+STILL_WANTED = f"""(d.state IN ('open', 'rejected')
+  OR d.state = 'delivered' AND t.cursor IS NOT NULL AND (p.status IS NULL OR p.status NOT IN ({_FINAL})))"""
+"""Whether packet p is still to be delivered, or a centre may still ask for it again: by delivery d to destination t."""
+
 RESEND_STATUSES = frozenset({"PACKET_RETRY"})
 """The centre's statuses with which it asks for the packet again: the same bytes under the same id."""
 

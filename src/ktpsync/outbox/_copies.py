@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ktpsync.errors import WrongStateError
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._central import STILL_WANTED
 from ktpsync.outbox._destinations import COPY, COPY_PREFIX
 from ktpsync.outbox._values import DestinationSpec
 from ktpsync.plain import plain
@@ -51,7 +51,6 @@ WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
   AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.location <> 'purged')
 """
 _GIVEN_UP = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND kind = 'copy'"
-_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
 _LAST_COPIES = f"""
 SELECT p.packet_id FROM ktpsync_packet p
 WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery c
@@ -60,8 +59,7 @@ WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery c
     WHERE c.packet_id = p.packet_id AND c.dest <> :dest AND r.kind = 'copy' AND r.active = 1
       AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
   AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
-    WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND (d.state IN ('open', 'rejected')
-      OR d.state = 'delivered' AND t.cursor IS NOT NULL AND (p.status IS NULL OR p.status NOT IN ({_FINAL}))))
+    WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND {STILL_WANTED})
 ORDER BY p.packet_id
 """
 """Packets whose bytes are on one backup alone, and that are to be delivered, or that a centre may still ask for again."""

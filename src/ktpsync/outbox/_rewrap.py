@@ -16,7 +16,7 @@ from attrs import Factory, define, frozen
 from ktpsync import files
 from ktpsync.errors import OutboxError, SpoolError
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._central import STILL_WANTED
 from ktpsync.outbox._folder_spool import FORMER, REWRAPPED
 
 if TYPE_CHECKING:
@@ -47,12 +47,10 @@ WHERE p.packet_id > :after AND p.location = 'spool'
 ORDER BY p.packet_id
 """
 _HOLD = "UPDATE ktpsync_delivery SET size = size WHERE packet_id = :packet_id"
-_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
 _MOVED = f"""
 SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
   JOIN ktpsync_packet p ON p.packet_id = d.packet_id
-WHERE d.packet_id = :packet_id AND t.kind = 'courier' AND d.fence > 0 AND (d.state IN ('open', 'rejected')
-  OR d.state = 'delivered' AND t.cursor IS NOT NULL AND (p.status IS NULL OR p.status NOT IN ({_FINAL})))
+WHERE d.packet_id = :packet_id AND t.kind = 'courier' AND d.fence > 0 AND {STILL_WANTED}
 LIMIT 1
 """
 _REPLACE = """

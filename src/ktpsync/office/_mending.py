@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.errors import ConfigError, KtpsyncError, WrongStateError
+from ktpsync.errors import KtpsyncError, WrongStateError
 from ktpsync.office._good_copies import SPOOL, GoodCopies
-from ktpsync.outbox import DAMAGED, DeliveryState
+from ktpsync.outbox import DAMAGED, DeliveryState, check_decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,8 +77,7 @@ def mend(
     why: str,
 ) -> MendReport:
     """Put good copies back, packet by packet; see :meth:`Office.mend`."""
-    if not who.strip() or not why.strip():
-        raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
+    check_decision(who, why)
     with GoodCopies(outbox, places, destinations, missing_from=SPOOL) as copies:
         packets = []
         for suspect in list(outbox.suspects(read=read)):

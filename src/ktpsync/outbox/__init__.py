@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
-    from ktpsync.outbox._audit import AuditReport, AuditTrail
+    from ktpsync.outbox._audit import AuditReport, AuditTrail, check_decision
     from ktpsync.outbox._borrowed import borrowed_connection
     from ktpsync.outbox._breaker import LONGEST_THROTTLE_MS, Breaker, BreakerPolicy
     from ktpsync.outbox._central import FINAL_STATUSES
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
-    "_audit": ("AuditReport", "AuditTrail"),
+    "_audit": ("AuditReport", "AuditTrail", "check_decision"),
     "_borrowed": ("borrowed_connection",),
     "_breaker": ("LONGEST_THROTTLE_MS", "Breaker", "BreakerPolicy"),
     "_central": ("FINAL_STATUSES",),
@@ -124,6 +124,7 @@ __all__ = [
     "Suspect",
     "backoff_ms",
     "borrowed_connection",
+    "check_decision",
     "failing_for_ms",
     "rebuild",
     "recovered",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ktpsync.errors import ConfigError
 from ktpsync.outbox._values import AuditEntry
 
 if TYPE_CHECKING:
@@ -65,6 +66,16 @@ def entry(
         detail=_json(facts) if facts else "",
         hash=None,
     )
+
+
+def check_decision(who: str, why: str) -> None:
+    """Refuse a person's decision that names nobody, or no reason.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if not who.strip() or not why.strip():
+        raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
 
 
 def chain_hash(previous: str, item: AuditEntry, seq: int | None = None) -> str:

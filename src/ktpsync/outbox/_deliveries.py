@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.clock import utc_text
-from ktpsync.errors import ConfigError, UnknownPacketError, WrongStateError
-from ktpsync.outbox._audit import entry
+from ktpsync.errors import UnknownPacketError, WrongStateError
+from ktpsync.outbox._audit import check_decision, entry
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
 from ktpsync.plain import plain
@@ -218,8 +218,7 @@ class Deliveries:
             WrongStateError: Its state does not allow this; nothing was changed.
             ConfigError: Nobody, or no reason, is named.
         """
-        if not who.strip() or not why.strip():
-            raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
+        check_decision(who, why)
         written = OPEN if state is DeliveryState.PENDING else state.value
         with self._database.write() as connection:
             row = connection.execute(

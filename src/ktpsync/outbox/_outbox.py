@@ -9,9 +9,9 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ConfigError, FolderSpoolNeededError, LeaseLostError, OutboxError
+from ktpsync.errors import FolderSpoolNeededError, LeaseLostError, OutboxError
 from ktpsync.files import make_folder
-from ktpsync.outbox._audit import AuditTrail
+from ktpsync.outbox._audit import AuditTrail, check_decision
 from ktpsync.outbox._breaker import BreakerPolicy
 from ktpsync.outbox._central import Central
 from ktpsync.outbox._copies import Copies
@@ -681,8 +681,7 @@ class Outbox:
             WrongStateError: It alone holds packets that may still have to be delivered; nothing was changed.
             ConfigError: Nobody, or no reason, is named.
         """
-        if not who.strip() or not why.strip():
-            raise ConfigError("Say who decides this and why: both are kept in the audit trail.")
+        check_decision(who, why)
         self._copies.forget(repository, name=name, who=who, why=why)
 
     def copy_targets(self) -> list[str]:

@@ -90,11 +90,12 @@ class Examiner:
                 yield f"The database is damaged: a row of {row[0]} belongs to a packet that is not there."
 
     def _odd_files(self) -> Iterator[str]:
-        lacking: list[str] = []
+        lacking: set[str] = set()
         for page in self._spool.pages(_PAGE):
-            known = self._views.spooled(page)
-            lacking += [packet_id for packet_id in page if packet_id not in known]
-        old = set(self._spool.old_files(self._clock.now_ms() - ORPHAN_AGE_MS)) & set(lacking)
+            lacking |= set(page) - self._views.spooled(page)
+        old: set[str] = set()
+        if lacking:
+            old = lacking.intersection(self._spool.old_files(self._clock.now_ms() - ORPHAN_AGE_MS))
         young = len(lacking) - len(old)
         if young:
             yield f"{counted(young, 'file', 'files')} of the last 24 hours without a row: submissions under way or rolled back."

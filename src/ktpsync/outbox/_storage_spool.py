@@ -132,6 +132,9 @@ class StorageSpool:
     def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         """Store a packet's bytes; the storage has them verified when this returns. See :class:`Spool`."""
         check_digest(packet_id, sealed, sha256)
+        self._put(packet_id, sealed, sha256)
+
+    def _put(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         self._claim()
         try:
             with self._reached("Nothing was recorded; submit again when it can be used."):
@@ -153,7 +156,7 @@ class StorageSpool:
     def write_many(self, sealed: Mapping[str, bytes]) -> None:
         """Store several packets' bytes, some at a time; see :class:`Spool`."""
         self._together(
-            lambda packet_id: self.write(
+            lambda packet_id: self._put(
                 packet_id, sealed[packet_id], hashlib.sha256(sealed[packet_id]).hexdigest()
             ),
             sealed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.errors import SpoolError, UnknownPacketError
+from ktpsync.errors import SpoolError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._examine import wrong_with
 from ktpsync.outbox._quarantine import Quarantine
@@ -79,11 +79,10 @@ class Mending:
                 return sealed
         return None
 
-    def put_back(self, packet_id: str, sealed: bytes, *, source: str, who: str, why: str) -> None:
+    def put_back(
+        self, packet_id: str, sealed: bytes, located: tuple[str, str], *, source: str, who: str, why: str
+    ) -> None:
         """Let good bytes take the place of damaged or missing ones; see :meth:`Outbox.put_back`."""
-        located = self._views.locate(packet_id)
-        if located is None:
-            raise UnknownPacketError(f"This outbox has no packet {packet_id}.")
         location, sha256 = located
         if location != "spool":
             raise SpoolError(

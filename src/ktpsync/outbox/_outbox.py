@@ -747,12 +747,14 @@ class Outbox:
             SpoolError: The packet's bytes are not to be in the spool; nothing was changed.
             StationFullError: The disk has no room. Damaged bytes are in quarantine then.
         """
-        if self.locate(packet_id) is None:
+        mending = self._mending()
+        located = self.locate(packet_id)
+        if located is None:
             sha256 = hashlib.sha256(sealed).hexdigest()
             self.submit(sealed, packet_id=packet_id, sha256=sha256)
-            self._mending().tell(packet_id, sha256, source=source, who=who, why=why)
+            mending.tell(packet_id, sha256, source=source, who=who, why=why)
         else:
-            self._mending().put_back(packet_id, sealed, source=source, who=who, why=why)
+            mending.put_back(packet_id, sealed, located, source=source, who=who, why=why)
 
     # --- inside ---
 

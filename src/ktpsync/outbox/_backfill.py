@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ktpsync.errors import OutboxError
@@ -28,12 +27,12 @@ FROM ktpsync_packet p CROSS JOIN ktpsync_destination t
 WHERE t.active > 0 AND p.location <> 'purged' {which} ORDER BY p.packet_id ON CONFLICT DO NOTHING
 """
 _GIVE_ALL = _GIVE.format(which="")
-_GIVE_PART = _GIVE.format(which="AND t.dest = :dest AND p.packet_id {ids}")
+_GIVE_PART = _GIVE.format(which="AND t.dest = :dest AND p.packet_id IN :ids")
 _PAGE = """
 SELECT packet_id FROM ktpsync_packet WHERE packet_id > :low AND location <> 'purged' ORDER BY packet_id LIMIT :count
 """
 _HELD = """
-SELECT packet_id FROM ktpsync_packet WHERE packet_id {ids} AND location <> 'purged' FOR SHARE SKIP LOCKED
+SELECT packet_id FROM ktpsync_packet WHERE packet_id IN :ids AND location <> 'purged' FOR SHARE SKIP LOCKED
 """
 _AT_ONCE = 250
 """Packets that are given in one transaction: on SQLite those who record wait for so long."""
@@ -106,7 +105,7 @@ def backfill(database: Database, dest: str, clock: Clock) -> None:
 
 def _part(database: Database, dest: str, low: str, clock: Clock) -> str | None:
     """Give a destination the next packets; return the id of the last one, ``None`` if there was none."""
-    give = _among(database, _GIVE_PART)
+    give = database.among(_GIVE_PART, "ids")
     while True:
         with database.write() as connection:
             page = connection.execute(database.sql(_PAGE), {"low": low, "count": _AT_ONCE})
@@ -129,16 +128,7 @@ def _held(database: Database, connection: Connection, ids: Sequence[str]) -> Seq
     """
     if database.kind == "sqlite":
         return ids
-    return connection.execute(_among(database, _HELD), {"ids": ids}).scalars().all()
-
-
-def _among(database: Database, statement: str) -> sa.TextClause:
-    """Return a statement about packets whose ids are in a list."""
-    if database.kind == "sqlite":
-        found = database.sql(statement.replace("{ids}", "IN :ids"))
-        return found.bindparams(sa.bindparam("ids", expanding=True))
-    # One value: a thousand of them keep the threads of this process waiting.
-    return database.sql(statement.replace("{ids}", "= ANY(CAST(:ids AS TEXT[]))"))
+    return connection.execute(database.among(_HELD, "ids"), {"ids": ids}).scalars().all()
 
 
 def _wait_for_writers(database: Database, dest: str, clock: Clock) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from ktpsync.errors import WrongStateError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import STILL_WANTED
@@ -212,7 +210,7 @@ class Copies:
 
     def awaited(self, at_hand: Iterable[str]) -> dict[str, int]:
         """Return how many offloaded packets wait for each repository; see :meth:`Outbox.awaited_copies`."""
-        statement = self._database.sql(_AWAITED).bindparams(sa.bindparam("at_hand", expanding=True))
+        statement = self._database.among(_AWAITED, "at_hand")
         bound = {"at_hand": [COPY_PREFIX + repository for repository in at_hand]}
         with self._database.read() as connection:
             rows = connection.execute(statement, bound).all()

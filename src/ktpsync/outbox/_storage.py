@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from attrs import frozen
 
 from ktpsync.errors import StationFullError, UnavailableError
@@ -316,7 +315,7 @@ class Storage:
         """
         if self._database.kind == "sqlite" or not rows:
             return list(rows)
-        lock = self._database.sql(_UNDISTURBED).bindparams(sa.bindparam("ids", expanding=True))
+        lock = self._database.among(_UNDISTURBED, "ids")
         held = set(connection.execute(lock, {"ids": [row.packet_id for row in rows]}).scalars())
         # What was committed between the selection and the lock is seen now.
         still = {row.packet_id for row in connection.execute(statement, dict(bound))}
@@ -328,7 +327,7 @@ class Storage:
         if repositories is None:
             return self._database.sql(_OFFLOADABLE), {"count": _PROVEN_AT_ONCE}
         counted = [COPY_PREFIX + repository for repository in repositories]
-        statement = self._database.sql(_OFFLOADABLE_FROM).bindparams(sa.bindparam("counted", expanding=True))
+        statement = self._database.among(_OFFLOADABLE_FROM, "counted")
         return statement, {"count": _PROVEN_AT_ONCE, "copies": copies, "counted": counted}
 
     def _move(self, connection: Connection, ids: Sequence[str], location: str, who: str) -> list[AuditEntry]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from ktpsync.errors import OutboxError
 from ktpsync.outbox._audit import entry, from_row
 from ktpsync.outbox._backfill import backfill_all
@@ -198,9 +196,10 @@ class Transfer:
     def _packets(self, connection: Connection, ids: Sequence[str]) -> Iterator[dict[str, object]]:
         def rows(table: str, order: str) -> dict[str, list[dict[str, object]]]:
             names = COLUMNS[table]
-            statement = self._database.sql(
-                f"SELECT {', '.join(names)} FROM ktpsync_{table} WHERE packet_id IN :ids ORDER BY {order}"
-            ).bindparams(sa.bindparam("ids", expanding=True))
+            statement = self._database.among(
+                f"SELECT {', '.join(names)} FROM ktpsync_{table} WHERE packet_id IN :ids ORDER BY {order}",
+                "ids",
+            )
             found: dict[str, list[dict[str, object]]] = {}
             for row in connection.execute(statement, {"ids": list(ids)}):
                 found.setdefault(row.packet_id, []).append(_plain(row, names))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import UnknownPacketError
 from ktpsync.outbox._audit import from_row
@@ -101,9 +99,9 @@ class Views:
 
     def spooled(self, packet_ids: Sequence[str]) -> set[str]:
         """Return those of these packets whose bytes the spool has, as their rows say."""
-        statement = self._database.sql(
-            "SELECT packet_id FROM ktpsync_packet WHERE location = 'spool' AND packet_id IN :ids"
-        ).bindparams(sa.bindparam("ids", expanding=True))
+        statement = self._database.among(
+            "SELECT packet_id FROM ktpsync_packet WHERE location = 'spool' AND packet_id IN :ids", "ids"
+        )
         with self._database.read() as connection:
             return set(connection.execute(statement, {"ids": list(packet_ids)}).scalars())
 

@@ -49,13 +49,15 @@ WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
   AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.location <> 'purged')
 """
 _GIVEN_UP = "UPDATE ktpsync_destination SET active = 0 WHERE dest = :dest AND kind = 'copy'"
+VERIFIED_COPIES = """FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
+  WHERE c.packet_id = p.packet_id AND r.kind = 'copy' AND r.active = 1
+    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL"""
+"""The copies of packet p that were read back, in backups that count."""
 _LAST_COPIES = f"""
 SELECT p.packet_id FROM ktpsync_packet p
 WHERE p.location = 'offloaded' AND EXISTS (SELECT 1 FROM ktpsync_delivery c
     WHERE c.packet_id = p.packet_id AND c.dest = :dest AND c.state = 'delivered')
-  AND NOT EXISTS (SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
-    WHERE c.packet_id = p.packet_id AND c.dest <> :dest AND r.kind = 'copy' AND r.active = 1
-      AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 {VERIFIED_COPIES} AND c.dest <> :dest)
   AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
     WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND {STILL_WANTED})
 ORDER BY p.packet_id

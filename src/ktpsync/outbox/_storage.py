@@ -9,6 +9,7 @@ from attrs import frozen
 from ktpsync.errors import StationFullError, UnavailableError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
+from ktpsync.outbox._copies import VERIFIED_COPIES
 from ktpsync.outbox._destinations import COPY_PREFIX
 from ktpsync.outbox._views import created_ms
 from ktpsync.units import counted
@@ -30,15 +31,10 @@ if TYPE_CHECKING:
 _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 
-_VERIFIED_COPY = """
-EXISTS (SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
-  WHERE c.packet_id = p.packet_id AND r.kind = 'copy' AND r.active = 1
-    AND c.state = 'delivered' AND c.verified_ms IS NOT NULL)
-"""
 _PURGEABLE = f"""
 SELECT p.packet_id, p.status_ms FROM ktpsync_packet p
 WHERE p.status = :status AND p.location = :location AND p.status_ms <= :before
-  AND (p.status_ms, p.packet_id) > (:after_ms, :after_id) AND {_VERIFIED_COPY}
+  AND (p.status_ms, p.packet_id) > (:after_ms, :after_id) AND EXISTS (SELECT 1 {VERIFIED_COPIES})
   AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
     WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND d.state = 'delivered')
   AND NOT EXISTS (SELECT 1 FROM ktpsync_destination t WHERE t.kind = 'courier' AND t.required = 1
@@ -48,12 +44,7 @@ ORDER BY p.status_ms, p.packet_id LIMIT :count
 """
 _OFFLOADABLE = f"""
 SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
-WHERE p.location = 'spool' AND p.packet_id > :after AND {_VERIFIED_COPY} ORDER BY p.packet_id LIMIT :count
-"""
-_OFFLOADABLE_FROM = """
-SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
-WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) FROM ktpsync_delivery c
-    JOIN ktpsync_destination r ON r.dest = c.dest AND r.active = 1 WHERE c.packet_id = p.packet_id AND c.state = 'delivered' AND c.verified_ms IS NOT NULL AND c.dest IN :counted) >= :copies
+WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) {VERIFIED_COPIES} {{counted}}) >= :copies
 ORDER BY p.packet_id LIMIT :count
 """
 _SERVED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND active = 1"
@@ -324,11 +315,11 @@ class Storage:
     def _offloadable(
         self, repositories: Collection[str] | None, copies: int
     ) -> tuple[TextClause, dict[str, object]]:
+        bound: dict[str, object] = {"count": _PROVEN_AT_ONCE, "copies": copies}
         if repositories is None:
-            return self._database.sql(_OFFLOADABLE), {"count": _PROVEN_AT_ONCE}
-        counted = [COPY_PREFIX + repository for repository in repositories]
-        statement = self._database.among(_OFFLOADABLE_FROM, "counted")
-        return statement, {"count": _PROVEN_AT_ONCE, "copies": copies, "counted": counted}
+            return self._database.sql(_OFFLOADABLE.format(counted="")), bound
+        statement = self._database.among(_OFFLOADABLE.format(counted="AND c.dest IN :counted"), "counted")
+        return statement, bound | {"counted": [COPY_PREFIX + repository for repository in repositories]}
 
     def _move(self, connection: Connection, ids: Sequence[str], location: str, who: str) -> list[AuditEntry]:
         if not ids:

@@ -520,6 +520,24 @@ def test_invariant_11_only_what_is_proven_at_that_moment_is_dropped(station: Any
     assert {f"{packets[1].packet_id}.age", f"{packets[3].packet_id}.age"} == files_in(station.spool)
 
 
+@pytest.mark.parametrize("repositories", [None, ["r", "s"]], ids=["of all", "of these"])
+def test_invariant_11_as_many_copies_as_are_asked_for(station: Any, repositories: list[str] | None) -> None:
+    """A packet stays as long as fewer backups than were asked for hold a verified copy, however they are named."""
+    (packet,) = verified(station, 1)
+
+    def offload(copies: int) -> Any:
+        return station.outbox.offload(
+            1 << 30, who="siti", prove=lambda _: True, repositories=repositories, copies=copies
+        )
+
+    assert 0 == offload(2)
+    station.outbox.register_copy_target("s")
+    station.outbox.mark_copied("s", {packet.packet_id: packet.sha256}, "s")
+    assert 0 == offload(2)
+    station.outbox.mark_copied("s", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
+    assert packet.size == offload(2)
+
+
 def test_invariant_11_a_disk_that_goes_away_meanwhile_ends_it(station: Any) -> None:
     """What was proven before goes; nothing is asked afterwards."""
     packets = verified(station, 4)

@@ -166,14 +166,13 @@ class Intake:
     def _record(
         self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
     ) -> list[Submitted | OutboxError]:
-        if connection is None:
-            results = self._insert_alone(submissions, now)
-        else:
-            results = self._join(connection, submissions, now)
-        if connection is None:  # what a caller's transaction leaves is seen to later, as after its rollback
-            # The rows are committed: a disk or a database that fails from here on makes nothing undone.
-            with contextlib.suppress(OutboxError, DBAPIError, OSError):
-                self._clear_up(submissions, results)
+        if connection is not None:
+            # What the caller's transaction leaves is seen to later, as after its rollback.
+            return self._join(connection, submissions, now)
+        results = self._insert_alone(submissions, now)
+        # The rows are committed: a disk or a database that fails from here on makes nothing undone.
+        with contextlib.suppress(OutboxError, DBAPIError, OSError):
+            self._clear_up(submissions, results)
         return results
 
     def _clear_up(

@@ -3,13 +3,12 @@
 ``mend_worker.py FOLDER`` prints the number of the process, and ``dead`` when it is. Good copies are in ``FOLDER/good``.
 """
 
-# ruff: noqa: T201 - the parent reads what is printed
-
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
+
+from one_by_one import fork_for_each_line
 
 from ktpsync.outbox import DestinationSpec, Outbox
 
@@ -24,17 +23,5 @@ def mend(folder: Path) -> None:
             outbox.put_back(suspect.packet_id, good, source="good", who="test", why="test")
 
 
-def main() -> None:
-    """Fork, so that each process begins at once."""
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            mend(Path(sys.argv[1]))
-            os._exit(0)
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("dead", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    fork_for_each_line(lambda: mend(Path(sys.argv[1])))

@@ -3,14 +3,13 @@
 ``rewrap_worker.py FOLDER`` prints the number of the process, and ``dead`` when it is.
 """
 
-# ruff: noqa: T201 - the parent reads what is printed
-
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from pathlib import Path
+
+from one_by_one import fork_for_each_line
 
 from ktpsync.outbox import DestinationSpec, Outbox
 
@@ -29,16 +28,5 @@ def rewrap_for_ever(folder: Path) -> None:
             outbox.rewrap(wrap, to=header.decode(), who="test")
 
 
-def main() -> None:
-    """Fork, so that each process begins at once."""
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            rewrap_for_ever(Path(sys.argv[1]))
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("dead", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    fork_for_each_line(lambda: rewrap_for_ever(Path(sys.argv[1])))

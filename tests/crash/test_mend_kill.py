@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from crash.one_by_one import kill_one
 from ktpsync.outbox import DestinationSpec, Outbox
 from ktpsync.packet import new_packet_id
 
@@ -67,17 +65,3 @@ def test_killed_while_it_mends(tmp_path: Path) -> None:
 def contents(folder: Path) -> list[bytes]:
     """Return what the sealed files below a folder hold."""
     return [path.read_bytes() for path in folder.rglob("*.age*") if not path.name.endswith(".json")]
-
-
-def kill_one(worker: subprocess.Popen[str], *, after: float | None) -> None:
-    """Start a process and kill it, unless it is done before."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write("\n")
-    worker.stdin.flush()
-    child = int(worker.stdout.readline())
-    if after is not None:
-        time.sleep(after)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    assert worker.stdout.readline() == "dead\n"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from crash.one_by_one import kill_one
 from ktpsync.files import TEMPORARY_SUFFIX
 from ktpsync.outbox import DestinationSpec, Outbox
 from ktpsync.packet import new_packet_id
@@ -43,7 +41,7 @@ def test_killed_while_it_rewraps(tmp_path: Path) -> None:
         [sys.executable, WORKER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as worker:
         for _ in range(ROUNDS):
-            kill_one(worker, after=moments.uniform(0.01, 0.12))
+            assert kill_one(worker, after=moments.uniform(0.01, 0.12))
             with open_outbox(tmp_path) as outbox:
                 for view in outbox.packets():
                     sealed = outbox.spool.path(view.packet_id).read_bytes()
@@ -59,15 +57,3 @@ def test_killed_while_it_rewraps(tmp_path: Path) -> None:
     with open_outbox(tmp_path) as outbox:
         assert () == outbox.audit.verify().problems
     assert len(digests) > ROUNDS
-
-
-def kill_one(worker: subprocess.Popen[str], *, after: float) -> None:
-    """Start a process and kill it."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write("\n")
-    worker.stdin.flush()
-    child = int(worker.stdout.readline())
-    time.sleep(after)  # whatever it is doing then
-    os.kill(child, signal.SIGKILL)
-    assert "dead\n" == worker.stdout.readline()

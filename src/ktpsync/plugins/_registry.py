@@ -182,11 +182,12 @@ class PluginRegistry:
             ConfigError: The settings have problems; all of them are listed.
         """
         spec = self.spec(backend)
+        kind = settings_class(spec)
         config: object = read_settings(
-            settings_class(spec), settings, where=where, base=base, secrets=self._sources, also=also
+            kind, settings, where=where, base=base, secrets=self._sources, also=also
         )
         # It would never get what stands there: ktpsync reads it itself.
-        own = {attribute.name for attribute in attrs.fields(settings_class(spec))}
+        own = {attribute.name for attribute in attrs.fields(kind)}
         if taken := sorted(own.intersection(also)):
             raise PluginError(
                 f"{context.name} cannot be used: the backend {backend!r} has settings whose names ktpsync uses itself "

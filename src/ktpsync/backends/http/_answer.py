@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
+from urllib3.exceptions import HTTPError
 
+from ktpsync.backends.http._failures import failure_of
 from ktpsync.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -37,10 +39,12 @@ def whole(response: BaseHTTPResponse, peer: Peer) -> Answer:
     """Read an answer to its end, and give the connection back.
 
     Raises:
-        UnavailableError: It has no end. Whoever answers is not the centre.
-        HTTPError: The line broke.
+        UnavailableError: It has no end, so whoever answers is not the centre; or the line broke.
     """
-    data = response.read(_LARGEST + 1)
+    try:
+        data = response.read(_LARGEST + 1)
+    except HTTPError as error:
+        raise failure_of(peer, error) from error
     if len(data) > _LARGEST:
         response.close()
         raise UnavailableError(

@@ -95,7 +95,7 @@ class Line:
             BackendError: There is no answer, or another one.
         """
         response, peer = self._exchange(method, path, headers=headers, body=body)
-        answer = self._whole(response, peer)
+        answer = whole(response, peer)
         if answer.status not in accepted:
             refuse(peer, answer, self._clock)
         return answer
@@ -113,7 +113,7 @@ class Line:
         """
         response, peer = self._exchange("GET", path, headers=headers, body=None)
         if response.status not in accepted:
-            refuse(peer, self._whole(response, peer), self._clock)
+            refuse(peer, whole(response, peer), self._clock)
         return response
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ class Line:
             return self._ask(peer, method, self._base + path, sent, file), peer
 
     def _post(self, peer: Peer, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        return self._whole(self._ask(peer, "POST", url, headers, body), peer)
+        return whole(self._ask(peer, "POST", url, headers, body), peer)
 
     def _ask(
         self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
@@ -172,12 +172,6 @@ class Line:
             return pool.urlopen(
                 method, url, body=body, headers=headers, redirect=False, preload_content=False
             )
-        except HTTPError as error:
-            raise failure_of(peer, error) from error
-
-    def _whole(self, response: BaseHTTPResponse, peer: Peer) -> Answer:
-        try:
-            return whole(response, peer)
         except HTTPError as error:
             raise failure_of(peer, error) from error
 

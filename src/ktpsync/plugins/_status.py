@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import email.utils
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
-from ktpsync.clock import Clock, SystemClock
+from ktpsync.clock import Clock, SystemClock, utc_from_ms
 from ktpsync.errors import (
     AuthError,
     BackendError,
@@ -20,6 +20,7 @@ from ktpsync.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 AGAIN: Final = "Deliveries are tried again by themselves; run a command again later."
 """Where the trouble passes: true for the courier, and for a person who waits for a command."""
@@ -113,7 +114,7 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     if moment is None:
         return None
     # Measured against the server's own clock where it tells, so that a wrong clock here does no harm.
-    now = _moment(headers.get("Date", "")) or datetime.fromtimestamp(clock.now_ms() / 1000, tz=UTC)
+    now = _moment(headers.get("Date", "")) or utc_from_ms(clock.now_ms())
     return max(0.0, (moment - now).total_seconds())
 
 

@@ -161,8 +161,7 @@ class FolderBackend(StorageBackend):
 
     def check(self) -> Health:
         """Look whether the folder is there and lets folders be made in it; see :meth:`Backend.check`."""
-        self._there()
-        self._make_and_see(_UPLOADS)
+        self._make_and_see(_UPLOADS)  # which looks for the folder itself first
         return Health(summary=f"{self.name}: {self.place} answers.")
 
     def put(self, key: str, source: BinaryIO, *, size: int, sha256: str) -> ObjectInfo:
@@ -234,9 +233,8 @@ class FolderBackend(StorageBackend):
                 if not valid_key(entry.path) or entry.path == folder:
                     continue
                 if entry.is_folder:
-                    folders += (
-                        [entry.path] if f"{entry.path}/".startswith(prefix[: len(entry.path) + 1]) else []
-                    )
+                    if f"{entry.path}/".startswith(prefix[: len(entry.path) + 1]):
+                        folders.append(entry.path)
                 elif entry.path.startswith(prefix):
                     yield self._info(entry)
 

@@ -85,14 +85,10 @@ class Binding:
                 )
 
     def _not_plugged_in(self, folder: Path | None, wanted: str) -> WrongDiskError:
-        if folder is None:
-            return WrongDiskError(
-                f"{self._name}: the disk {self._called(wanted)} is not plugged in. Plug in the right disk; `ktpsync disk list` "
-                "shows those that are plugged in."
-            )
+        seen = "" if folder is None else f" No marked disk at {folder}."
         return WrongDiskError(
-            f"{self._name}: the disk {self._called(wanted)} is not plugged in. No marked disk at {folder}. Plug in the right "
-            "disk; `ktpsync disk list` shows those that are plugged in."
+            f"{self._name}: the disk {self._called(wanted)} is not plugged in.{seen} Plug in the right disk; `ktpsync disk "
+            "list` shows those that are plugged in."
         )
 
     def _wanted(self) -> str | None:

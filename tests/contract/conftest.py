@@ -8,7 +8,6 @@ import http.client
 import http.server
 import itertools
 import logging
-import socket
 import threading
 import tomllib
 import uuid
@@ -38,13 +37,6 @@ class S3Server:
     secret_key: str = _SECRET
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[S3Server]:
     """Moto's S3, which honours conditions but not credentials."""
@@ -58,16 +50,15 @@ def moto_server() -> Iterator[S3Server]:
     server.stop()
 
 
-def _rclone(folder: Path, *options: str) -> Iterator[int]:
-    """Serve S3 from a folder; yield the port."""
-    with testing.rclone_server("s3", folder, "--auth-key", f"{_ACCESS},{_SECRET}", *options) as port:
-        yield port
+def _rclone(folder: Path, *options: str) -> contextlib.AbstractContextManager[int]:
+    """Serve S3 from a folder; give the port."""
+    return testing.rclone_server("s3", folder, "--auth-key", f"{_ACCESS},{_SECRET}", *options)
 
 
 @pytest.fixture(scope="session")
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Rclone's S3, which honours credentials but not conditions."""
-    for port in _rclone(tmp_path_factory.mktemp("rclone")):
+    with _rclone(tmp_path_factory.mktemp("rclone")) as port:
         yield S3Server(f"http://127.0.0.1:{port}")
 
 
@@ -78,7 +69,7 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Ser
     authority = _certificates(folder)
     options = ["--cert", str(folder / "server.pem"), "--key", str(folder / "server.key")]
     (folder / "served").mkdir()
-    for port in _rclone(folder / "served", *options):
+    with _rclone(folder / "served", *options) as port:
         yield S3Server(f"https://localhost:{port}"), authority
 
 

@@ -168,9 +168,12 @@ class TestMemory(Storage):
     """Right: nothing may fail."""
 
 
-def broken(caught_by: str, made: type[Memory]) -> type[Storage]:
-    """Return the tests of a broken backend."""
-    return type(f"Test{made.__name__}", (Storage,), {"made": made, "caught_by": (caught_by,)})
+def broken(contract: type, *caught: tuple[str, type]) -> None:
+    """Add the tests of broken backends: each contract test, and what it must catch."""
+    for caught_by, made in caught:
+        name = f"Test{made.__name__}"
+        tests = globals().setdefault(name, type(name, (contract,), {"made": made}))
+        tests.caught_by = (*tests.caught_by, caught_by)
 
 
 class Speechless(Memory):
@@ -452,7 +455,8 @@ class PartsUnclaimed(Memory):
     capabilities = frozenset()
 
 
-for _caught_by, _made in (
+broken(
+    Storage,
     ("test_check_describes_a_destination_that_works", Speechless),
     ("test_capabilities_fit_the_kind_of_backend", Boastful),
     ("test_deliver_gives_a_receipt_for_these_bytes", Truncating),
@@ -502,11 +506,7 @@ for _caught_by, _made in (
     ("test_parts_of_objects_are_read", PartsOffByOne),
     ("test_parts_of_objects_are_read", PartsUnclaimed),
     ("test_an_interrupted_delivery_goes_on", StartingAgain),
-):
-    _tests = globals().get(f"Test{_made.__name__}") or broken(_caught_by, _made)
-    _tests.caught_by = tuple(dict.fromkeys((*_tests.caught_by, _caught_by)))
-    globals()[_tests.__name__] = _tests
-del _tests
+)
 
 
 class Shelf(FolderBackend):
@@ -655,7 +655,8 @@ class HidingNames(Shelf):
         return (entry for entry in super().entries(folder) if "." not in entry.path)
 
 
-for _caught_by, _shelf in (
+broken(
+    OnAShelf,
     ("test_refused_credentials_are_told_by_the_name", NamelessWhenRefused),
     ("test_each_method_of_a_folder_tells_a_refusal", BelievingThatItIsRemoved),
     ("test_a_folder_gives_names_that_begin_with_a_dot", HidingNames),
@@ -664,10 +665,7 @@ for _caught_by, _shelf in (
     ("test_a_place_that_is_away_is_not_empty", HidingThatItIsAway),
     ("test_what_is_outside_is_not_reached", LeavingTheFolder),
     ("test_messages_begin_with_the_name_of_the_destination", Nameless),
-):
-    globals()[f"Test{_shelf.__name__}"] = type(
-        f"Test{_shelf.__name__}", (OnAShelf,), {"made": _shelf, "caught_by": (_caught_by,)}
-    )
+)
 
 
 class WireServer(socketserver.ThreadingTCPServer):
@@ -950,7 +948,8 @@ class AnsweringAPage(MemoryCentre):
         return super().reconcile(packets)[:1000]
 
 
-for _caught_by, _centre in (
+broken(
+    Central,
     ("test_what_is_not_claimed_says_so", EmptyFeed),
     ("test_the_feed_tells_of_each_packet", PromisedFeed),
     ("test_the_feed_goes_on_from_the_cursor", RepeatingFeed),
@@ -958,10 +957,7 @@ for _caught_by, _centre in (
     ("test_reconcile_tells_held_missing_and_conflict", IgnoringDigests),
     ("test_reconcile_tells_held_missing_and_conflict", ReadingPackets),
     ("test_reconcile_asks_about_many", AnsweringAPage),
-):
-    globals()[f"Test{_centre.__name__}"] = type(
-        f"Test{_centre.__name__}", (Central,), {"made": _centre, "caught_by": (_caught_by,)}
-    )
+)
 
 
 class TestKnownToCompareSizes(Storage):

@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ from ktpsync.backends.disk import init_disk
 from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
 from ktpsync.packet import SealedPacket, new_packet_id
 from ktpsync.plugins import BackendContext, ByteSize, PluginRegistry, packet_key
+from ktpsync.testing import rclone_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,37 +136,30 @@ def s3(folder: Path, *, packets: int, size: int) -> None:
 
 @contextlib.contextmanager
 def _moto(_: Path) -> Iterator[str]:
-    with _served([str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p"]) as port:
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextlib.contextmanager
-def _rclone(folder: Path) -> Iterator[str]:
-    served = folder / "served"
-    served.mkdir()
-    rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
-    keys = ",".join(KEYS.values())
-    with _served([rclone, "serve", "s3", str(served), "--auth-key", keys, "--addr"], "127.0.0.1:") as port:
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextlib.contextmanager
-def _served(command: list[str], host: str = "") -> Iterator[int]:
+    moto = Path(sys.executable).with_name("moto_server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [*command, f"{host}{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [moto, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         for _ in range(600):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
-        yield port
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def _rclone(folder: Path) -> Iterator[str]:
+    served = folder / "served"
+    served.mkdir()
+    with rclone_server("s3", served, "--auth-key", ",".join(KEYS.values())) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 PARTS = {"disk": disk, "s3": s3}

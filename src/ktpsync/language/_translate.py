@@ -13,18 +13,12 @@ import json
 import re
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 from ktpsync.language._choice import ENGLISH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    class _Tells(Protocol):
-        """A problem of a record, which has its own translations."""
-
-        def translated(self, language: str) -> object: ...
-
+    from collections.abc import Mapping
 
 LOCALE: Final = Path(__file__).with_name("locale")
 
@@ -55,7 +49,7 @@ def translated(what: object, language: str) -> str:
 
 def _translated(what: object, language: str) -> str:
     if hasattr(what, "translated"):
-        return str(cast("_Tells", what).translated(language))
+        return str(what.translated(language))
     problems = getattr(what, "problems", ())
     if problems and all(hasattr(one, "translated") for one in problems):
         # The records' problems have their own translations, by their codes.
@@ -155,8 +149,11 @@ class Translator:
 
     def translate(self, text: str) -> str:
         """Return a message in the language; what is not known stays as it is."""
-        found = self._found(text)
-        return text if found is None else found
+        whole = self._whole(text)
+        if whole is not None:
+            return whole
+        found = ((line, self._line(line)) for line in text.split("\n"))
+        return "\n".join(line if other is None else other for line, other in found)
 
     def beginning(self, text: str) -> str | None:
         """Return a known text, or the first sentence, without its full stop, of the one text that begins so."""
@@ -166,12 +163,6 @@ class Translator:
         if len(set(found)) != 1:
             return None
         return found[0].partition(". ")[0].removesuffix(".")
-
-    def _found(self, text: str) -> str | None:
-        whole = self._whole(text)
-        if whole is None and "\n" in text:
-            return _joined("\n", text.split("\n"), (self._line(line) for line in text.split("\n")))
-        return whole if whole is not None else self._line(text)
 
     def _line_anew(self, text: str) -> str | None:
         bullet = _BULLET.fullmatch(text)
@@ -185,8 +176,8 @@ class Translator:
             return amounts
         packet = _PACKET.fullmatch(text)
         if packet is not None:
-            rest = self._line(packet[2])
-            return None if rest is None else f"{self._exact.get('packet', 'packet')} {packet[1]}: {rest}"
+            noun = self._exact.get("packet", "packet")
+            return _with_prefix(f"{noun} {packet[1]}: ", self._line(packet[2]))
         prefix = _PREFIX.fullmatch(text)
         if prefix is not None:
             rest = self._line(prefix[2])
@@ -248,10 +239,3 @@ def _text(template: str) -> str:
 
 def _with_prefix(prefix: str, found: str | None) -> str | None:
     return None if found is None else prefix + found
-
-
-def _joined(between: str, parts: Iterable[str], found: Iterator[str | None]) -> str | None:
-    pairs = list(zip(parts, found, strict=True))
-    if all(other is None for _, other in pairs):
-        return None
-    return between.join(part if other is None else other for part, other in pairs)

@@ -121,6 +121,22 @@ def test_a_command_loads_what_it_needs(
     office: Path, command: list[str], loaded: set[str], spared: set[str]
 ) -> None:
     """Nobody waits for the modules of other commands."""
+    modules = loaded_by(office, command)
+
+    assert loaded <= modules
+    assert set() == modules & (spared | RARELY | (OFFICE - loaded))
+
+
+def test_programs_load_no_catalogue(office: Path) -> None:
+    """What is only said to people is not translated for a program that reads JSON, whatever the language."""
+    command = ["config", "check"]
+
+    assert "ktpsync.language._translate" in loaded_by(office, command, KTPSYNC_LANG="id")
+    assert "ktpsync.language._translate" not in loaded_by(office, [*command, "--json"], KTPSYNC_LANG="id")
+
+
+def loaded_by(office: Path, command: list[str], **environment: str) -> set[str]:
+    """Run a command in a new interpreter and return the modules that it loaded."""
     program = (
         "import atexit, os, sys\n"
         "atexit.register(lambda: print('', sorted(sys.modules), sep='\\n'))\n"
@@ -130,16 +146,13 @@ def test_a_command_loads_what_it_needs(
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"KTPSYNC_CONFIG": str(office)},
+        env=os.environ | {"KTPSYNC_CONFIG": str(office)} | environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert 0 == done.returncode, done.stderr
-    modules = set(ast.literal_eval(done.stdout.splitlines()[-1]))
-
-    assert loaded <= modules
-    assert set() == modules & (spared | RARELY | (OFFICE - loaded))
+    return set(ast.literal_eval(done.stdout.splitlines()[-1]))
 
 
 def test_nothing_is_taken_apart_when_the_program_ends() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import click
 
 from ktpsync.clock import utc_from_ms, utc_text
-from ktpsync.language import reader_language
+from ktpsync.language import ENGLISH, reader_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ class Output:
 
     def words(self, what: object) -> str:
         """Return a sentence, or what an error says, in the reader's language."""
-        if self.language == "en":
+        if self.language == ENGLISH:
             return str(what)
         from ktpsync.language import translated
 
@@ -80,9 +80,10 @@ class Output:
         """Whether a person looks at standard output, on a terminal."""
         return not self.as_json and sys.stdout.isatty()
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, err: bool = False) -> None:
         """Print a sentence for a person."""
-        self.show(self.words(sentence))
+        if not self.as_json:
+            self.show(self.words(sentence), err=err)
 
     def show(self, words: str, *, err: bool = False) -> None:
         """Print for a person what is in the reader's language already."""
@@ -91,7 +92,7 @@ class Output:
 
     def note(self, sentence: str) -> None:
         """Print a sentence for a person on standard error, where standard output is something to keep."""
-        self.show(self.words(sentence), err=True)
+        self.say(sentence, err=True)
 
     def warn(self, sentences: Iterable[str]) -> None:
         """Print what a person must see to, on standard error; a program finds it in the result."""

@@ -113,16 +113,11 @@ def _show_mistakes() -> None:
 
 def _mistake(error: Exception) -> KtpsyncError:
     """Say whose mistake an error is that nobody expected; its text may hold what must not be shown."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    module = next(
-        (
-            name
-            for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__)))
-            if (name := str(frame.f_globals.get("__name__", ""))).partition(".")[0]
-            not in sys.stdlib_module_names
-        ),
-        str(frame.f_globals.get("__name__")),
-    )
+    modules = [
+        str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    foreign = [name for name in modules if name.partition(".")[0] not in sys.stdlib_module_names]
+    module = (foreign or modules)[-1]
     return KtpsyncError(
         f"{type(error).__name__} in {module}. This is a mistake of the program or of a plugin, not yours; nothing "
         f"that was stored is lost. Tell the author of {module.partition('.')[0]}; with {DEBUG_VARIABLE}=1 in the "

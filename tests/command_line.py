@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import click
 from attrs import frozen
 from click.testing import CliRunner
 
 from ktpsync.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click.testing import Result
 
 DONE, FAILED, USAGE, WAITING, PERSON, DAMAGED, BAD_INPUT = range(7)
@@ -42,3 +45,16 @@ def run(*arguments: object, typed: str = "") -> Answer:
     """Run a command as :func:`invoke` does, and return what it gave."""
     result = invoke(*arguments, typed=typed)
     return Answer(result.exit_code, result.stdout, result.stderr)
+
+
+def every_command(
+    command: click.Command = main, *path: str
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield a command and all below it, each with the words that call it; groups before what is in them."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from every_command(below, *path, name)

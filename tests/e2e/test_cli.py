@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ktpsync
-from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, WAITING, run
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, WAITING, every_command, run
 from ktpsync import records
 from ktpsync.central import CentralSettings, running
-from ktpsync.cli import main
 from ktpsync.errors import StationFullError
 from ktpsync.keys import StationPublicKey
 from ktpsync.records._form import form_fields
@@ -511,9 +510,9 @@ def test_plugins_lists_the_backends() -> None:
 
 def test_every_command_has_help() -> None:
     """And says what it is for."""
-    for name, command in main.commands.items():
-        assert DONE == run(name, "--help").code
-        assert command.help or command.short_help, name
+    for path, command in every_command():
+        assert DONE == run(*path, "--help").code
+        assert command.help or command.short_help, path
 
 
 def test_the_demo_loses_nothing(tmp_path: Path) -> None:

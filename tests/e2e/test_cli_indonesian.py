@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import pytest
 
 import ktpsync
 import ktpsync.language
-from command_line import DONE, PERSON, USAGE, WAITING, Answer, run
+from command_line import DONE, PERSON, USAGE, WAITING, Answer, every_command, run
 from ktpsync import records
 from ktpsync.central import CentralSettings, running
-from ktpsync.cli import main
 from ktpsync.keys import StationPublicKey
 from ktpsync.language._translate import LOCALE, messages
 from ktpsync.testing import make_enrollment
@@ -256,22 +254,11 @@ _FOR_DEVELOPERS = {"central", "new", "demo"}
 """Commands whose options stay English."""
 
 
-def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    yield path
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from _commands(command, *path, name)
-        else:
-            yield (*path, name)
-
-
 def test_the_help_is_in_indonesian(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every command: what it does, its options and the words around them, also where a line was cut off."""
     monkeypatch.setenv("COLUMNS", "200")
     known = set(messages(LOCALE / "id.po"))
-    for path in _commands(main):
+    for path, _ in every_command():
         if _FOR_DEVELOPERS & set(path):
             continue
         monkeypatch.setenv("KTPSYNC_LANG", "en")

@@ -113,7 +113,9 @@ class _Reader:
         office = self._settings(OfficeSettings, self._document.get("office", {}), "[office]")
         destinations = self._named(DestinationSettings, "destinations")
         backups = self._named(BackupSettings, "backups")
-        spool = self._one(SpoolSettings, "spool") if "spool" in self._document else None
+        spool = None
+        if "spool" in self._document:
+            spool = self._place(SpoolSettings, "spool", self._document["spool"], "[spool]")
         if spool is not None and office is not None and office.database is None:
             self._problems.append(
                 "[spool]: a spool in storage is for machines that share an outbox: name their database server in [office] "
@@ -142,9 +144,6 @@ class _Reader:
             if place is not None:
                 found[name] = place
         return found
-
-    def _one(self, cls: type[T], section: str) -> Named[T] | None:
-        return self._place(cls, section, self._document[section], f"[{section}]")
 
     def _place(self, cls: type[T], name: str, table: object, where: str) -> Named[T] | None:
         """Read what ktpsync itself needs to know of a place; the rest is its backend's."""

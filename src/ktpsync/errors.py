@@ -65,6 +65,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ktpsync.units import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -100,7 +102,7 @@ class ValidationError(RecordError):
     def __init__(self, problems: Sequence[object]) -> None:
         self.problems = tuple(problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        count = counted(len(self.problems), "problem", "problems")
         super().__init__(f"The enrollment has {count}; correct and submit again:\n{lines}")
 
 

@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from ktpsync.config._recipients import parse_recipients, read_recipients_file
     from ktpsync.config._schema import FileSchema, schema
     from ktpsync.config._sections import (
-        BACKUP_KEYS,
         CONFIG_NAME,
-        DESTINATION_KEYS,
-        SPOOL_KEYS,
+        OWN_KEYS,
         BackupSettings,
         Configuration,
         DestinationSettings,
         Named,
         OfficeSettings,
         SpoolSettings,
+        storage_needed,
     )
 
 _ROOMS = {
@@ -46,24 +45,21 @@ _ROOMS = {
     "_recipients": ("parse_recipients", "read_recipients_file"),
     "_schema": ("FileSchema", "schema"),
     "_sections": (
-        "BACKUP_KEYS",
         "CONFIG_NAME",
-        "DESTINATION_KEYS",
-        "SPOOL_KEYS",
+        "OWN_KEYS",
         "BackupSettings",
         "Configuration",
         "DestinationSettings",
         "Named",
         "OfficeSettings",
         "SpoolSettings",
+        "storage_needed",
     ),
 }
 
 __all__ = [
-    "BACKUP_KEYS",
     "CONFIG_NAME",
-    "DESTINATION_KEYS",
-    "SPOOL_KEYS",
+    "OWN_KEYS",
     "BackupSettings",
     "Configuration",
     "DestinationSettings",
@@ -77,6 +73,7 @@ __all__ = [
     "parse_recipients",
     "read_recipients_file",
     "schema",
+    "storage_needed",
 ]
 
 __getattr__, __dir__ = exports(__name__, _ROOMS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ktpsync.config._load import read_sections
 from ktpsync.config._recipients import parse_recipients
-from ktpsync.config._sections import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, Configuration
+from ktpsync.config._sections import OWN_KEYS, Configuration, storage_needed
 from ktpsync.errors import ConfigError, PluginError
 from ktpsync.plugins import StorageBackend, read_settings
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ktpsync.config._load import Sections
     from ktpsync.plugins import PluginRegistry
-
-_OWN_KEYS: Final = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS, "spool": SPOOL_KEYS}
 
 
 def check(path: Path, registry: PluginRegistry) -> list[str]:
@@ -52,14 +50,13 @@ def backend_mismatch(registry: PluginRegistry, section: str, backend: str) -> It
     """
     found = registry.backend_class(backend)
     own = {attribute.name for attribute in attrs.fields(registry.settings_class(backend))}
-    if taken := sorted(own & {*DESTINATION_KEYS, *BACKUP_KEYS}):
+    if taken := sorted(own & {key for keys in OWN_KEYS.values() for key in keys}):
         yield (
             f"the backend {backend!r} has settings whose names ktpsync uses itself ({', '.join(taken)}); tell its "
             "author"
         )
     if section != "destinations" and not issubclass(found, StorageBackend):
-        what = "backups need" if section == "backups" else "a spool needs"
-        yield f'{what} storage such as "disk" or "s3"; {backend!r} is none'
+        yield storage_needed(section, backend)
 
 
 def _backend_problems(
@@ -68,7 +65,7 @@ def _backend_problems(
     backend = table.get("backend")
     if not isinstance(backend, str):
         return
-    own_keys = _OWN_KEYS[section]
+    own_keys = OWN_KEYS[section]
     try:
         yield from (f"{where} backend: {told}" for told in backend_mismatch(registry, section, backend))
         read_settings(

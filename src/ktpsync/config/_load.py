@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from ktpsync.config._sections import (
     CONFIG_NAME,
     NAME,
+    OWN_KEYS,
     BackupSettings,
     Configuration,
     DestinationSettings,
@@ -115,7 +116,7 @@ class _Reader:
         backups = self._named(BackupSettings, "backups")
         spool = None
         if "spool" in self._document:
-            spool = self._place(SpoolSettings, "spool", self._document["spool"], "[spool]")
+            spool = self._place(SpoolSettings, "spool", "spool", self._document["spool"], "[spool]")
         if spool is not None and office is not None and office.database is None:
             self._problems.append(
                 "[spool]: a spool in storage is for machines that share an outbox: name their database server in [office] "
@@ -140,14 +141,14 @@ class _Reader:
                     f"{where}: names are lower-case letters, digits and hyphens, 40 at most"
                 )
                 continue
-            place = self._place(cls, name, table, where)
+            place = self._place(cls, section, name, table, where)
             if place is not None:
                 found[name] = place
         return found
 
-    def _place(self, cls: type[T], name: str, table: object, where: str) -> Named[T] | None:
+    def _place(self, cls: type[T], section: str, name: str, table: object, where: str) -> Named[T] | None:
         """Read what ktpsync itself needs to know of a place; the rest is its backend's."""
-        own_keys = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]  # an attrs class
+        own_keys = OWN_KEYS[section]
         values = self._table(table, where)
         own = {key: value for key, value in values.items() if key in own_keys}
         settings = self._settings(cls, own, where)

@@ -181,14 +181,23 @@ class SpoolSettings:
     backend: str
 
 
-SPOOL_KEYS: Final = tuple(attribute.name for attribute in fields(SpoolSettings))
-"""Settings of the spool that are not its backend's."""
+OWN_KEYS: Final = {
+    "destinations": tuple(attribute.name for attribute in fields(DestinationSettings)),
+    "backups": tuple(attribute.name for attribute in fields(BackupSettings)),
+    "spool": tuple(attribute.name for attribute in fields(SpoolSettings)),
+}
+"""By section, what a place's table has besides the settings of its backend."""
 
-DESTINATION_KEYS: Final = tuple(attribute.name for attribute in fields(DestinationSettings))
-"""Settings of a destination that are not its backend's."""
 
-BACKUP_KEYS: Final = tuple(attribute.name for attribute in fields(BackupSettings))
-"""Settings of a backup that are not its backend's."""
+def storage_needed(section: str, backend: str) -> str:
+    """Return what is wrong with a backend that is no storage where a backup or a spool needs one.
+
+    Args:
+        section: ``backups`` or ``spool``.
+        backend: Its name.
+    """
+    what = "backups need" if section == "backups" else "a spool needs"
+    return f'{what} storage such as "disk" or "s3"; {backend!r} is none'
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS, SPOOL_KEYS, backend_mismatch
+from ktpsync.config import OWN_KEYS, backend_mismatch
 from ktpsync.errors import ConfigError, KtpsyncError, PluginError, UnknownDestinationError
 from ktpsync.office._layout import DataFolder
 from ktpsync.plugins import BackendContext, Health, mistake_told
@@ -126,11 +126,15 @@ def _fits(place: _Place, registry: PluginRegistry) -> None:
 
 def _check(place: _Place, registry: PluginRegistry) -> PlaceCheck:
     context = BackendContext(name=place.name, state_folder=place.state_folder)
-    also = {"destinations": DESTINATION_KEYS, "backups": BACKUP_KEYS, "spool": SPOOL_KEYS}[place.section]
     try:
         _fits(place, registry)
         with registry.make(
-            place.backend, place.settings, context, where=place.title, base=place.base, also=also
+            place.backend,
+            place.settings,
+            context,
+            where=place.title,
+            base=place.base,
+            also=OWN_KEYS[place.section],
         ) as backend:
             return PlaceCheck(place=place.title, backend=place.backend, health=backend.check())
     except KtpsyncError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ktpsync import courier, office
 from ktpsync.clock import utc_from_ms, utc_text
-from ktpsync.config import DESTINATION_KEYS
+from ktpsync.config import OWN_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
 from ktpsync.outbox import DestinationSpec
@@ -111,7 +111,7 @@ class Destinations:
                     context,
                     where=f"[destinations.{name}]",
                     base=self._settings.path.parent,
-                    also=DESTINATION_KEYS,
+                    also=OWN_KEYS["destinations"],
                 )
             return self._made[name]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktpsync import outbox
-from ktpsync.config import BACKUP_KEYS, SPOOL_KEYS
+from ktpsync.config import OWN_KEYS, storage_needed
 from ktpsync.errors import ConfigError
 from ktpsync.plugins import BackendContext, StorageBackend
 
@@ -28,7 +28,7 @@ def storage_backend(
     *,
     where: str,
     base: Path,
-    what: str = "backups need",
+    section: str = "backups",
 ) -> StorageBackend:
     """Make a storage backend.
 
@@ -39,16 +39,15 @@ def storage_backend(
         context: What every backend is given.
         where: The table of the configuration, for messages.
         base: Where relative paths start from.
-        what: Who needs it: ``backups need`` or ``a spool needs``.
+        section: Who needs it: ``backups`` or ``spool``.
 
     Raises:
         ConfigError: The settings have problems, or the backend is no storage.
         PluginError: It cannot be used.
     """
-    also = BACKUP_KEYS if what == "backups need" else SPOOL_KEYS
-    made = registry.make(backend, settings, context, where=where, base=base, also=also)
+    made = registry.make(backend, settings, context, where=where, base=base, also=OWN_KEYS[section])
     if not isinstance(made, StorageBackend):
-        raise ConfigError(f'{where}: {what} storage such as "disk" or "s3"; {backend!r} is none.')
+        raise ConfigError(f"{where}: {storage_needed(section, backend)}.")
     return made
 
 
@@ -66,7 +65,7 @@ def spool_of(
         BackendContext(name="spool", state_folder=data.state("spool", "spool"), clock=clock),
         where="[spool]",
         base=settings.path.parent,
-        what="a spool needs",
+        section="spool",
     )
     return outbox.StorageSpool(
         storage, data.fetched, place=f"{backend}, as [spool] of {settings.path.name} says"

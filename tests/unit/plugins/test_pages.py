@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import ktpsync.plugins
-from ktpsync.config import BACKUP_KEYS, DESTINATION_KEYS
+from ktpsync.config import OWN_KEYS
 from ktpsync.plugins import _hookspecs as hookspecs
 
 PAGES = Path(__file__).parents[3] / "docs" / "plugins"
@@ -49,7 +49,7 @@ def test_the_names_that_settings_must_not_have_stand_on_the_page() -> None:
     page = (PAGES / "settings.md").read_text(encoding="utf-8")
     named = page.partition("the names are:")[2].partition("\n\n")[0]
 
-    assert sorted({*DESTINATION_KEYS, *BACKUP_KEYS}) == re.findall(r"`(\w+)`", named)
+    assert sorted({key for keys in OWN_KEYS.values() for key in keys}) == re.findall(r"`(\w+)`", named)
 
 
 def test_help_tells_the_kinds_of_settings() -> None:

@@ -53,7 +53,7 @@ def verify(
         raise click.UsageError("--repair-from reads everything; --list and --open do not go with it.")
     depth = Depth.LIST if only_list else Depth.OPEN if identity else Depth.READ
     mended = None
-    if names_folder(name, config) and identity is None and not sources:
+    if identity is None and not sources and names_folder(name, config):
         with long_work(output, "Verifying") as progress:
             report = ktpsync.verify_backup(Path(name), depth=depth, progress=progress)
     else:

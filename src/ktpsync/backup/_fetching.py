@@ -10,8 +10,9 @@ from typing import Final
 
 from attrs import Factory, define
 
-from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, pack_key, pack_of_key
-from ktpsync.backup._pack import index_from_pack, read_packets, what_is_left
+from ktpsync.backup._documents import PackEntry, PacketEntry, PackIndex, pack_key
+from ktpsync.backup._finder import told_by_pack
+from ktpsync.backup._pack import index_from_pack, read_packets
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import RestoreTarget
@@ -158,8 +159,7 @@ class PacketFetcher:
 
     def _unnamed(self, named: Mapping[str, PackEntry]) -> list[str]:
         """Return the packs that no readable manifest names: a lost manifest loses no packet."""
-        names = (pack_of_key(info.key) for info in self.repository.storage.list("packs/"))
-        return sorted(name for name in names if name is not None and name not in named)
+        return [name for name in self.repository.pack_names() if name not in named]
 
     def _index(self, pack: PackEntry) -> PackIndex | None:
         try:
@@ -176,15 +176,5 @@ class PacketFetcher:
             self.problems.append(f"{pack_key(name)} is missing.")
         except DamagedBackupError as error:
             self.problems.append(str(error))
-            return self._what_is_left(name)
+            return told_by_pack(self.repository, name)
         return None
-
-    def _what_is_left(self, name: str) -> PackIndex | None:
-        try:
-            size = self.repository.storage.stat(pack_key(name)).size
-            with self.repository.storage.open(pack_key(name)) as source:
-                left = what_is_left(name, source, size)
-        except NotFoundError:
-            left = None
-        self.repository.still_there()
-        return left

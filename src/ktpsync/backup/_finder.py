@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from attrs import evolve, frozen
 
 from ktpsync import files
-from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key, pack_of_key
+from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key
 from ktpsync.backup._pack import read_packets, what_is_left
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, UnknownPacketError
 from ktpsync.plugins import Capability
@@ -52,6 +52,23 @@ def read_packet(
     except (NotFoundError, OSError):
         return None
     return sealed
+
+
+def told_by_pack(repository: Repository, name: str) -> PackIndex | None:
+    """Return what a pack that may be damaged tells itself; ``None`` if it is missing. All of it is read.
+
+    Raises:
+        BackendError: The storage cannot be reached, or went away meanwhile.
+    """
+    storage, key = repository.storage, pack_key(name)
+    try:
+        size = storage.stat(key).size
+        with storage.open(key) as source:
+            told = what_is_left(name, source, size)
+    except NotFoundError:
+        told = None
+    repository.still_there()
+    return told
 
 
 class PacketFinder:
@@ -129,8 +146,7 @@ class PacketFinder:
     def _ordered(self, packet_id: str) -> list[str]:
         """Return the packs, those first that most likely hold a packet."""
         if self._names is None:
-            listed = (pack_of_key(info.key) for info in self._repository.storage.list("packs/"))
-            self._names = sorted(name for name in listed if name is not None)
+            self._names = self._repository.pack_names()
         later = [name for name in self._names if name > packet_id]
         return later + [name for name in reversed(self._names) if name <= packet_id]
 
@@ -149,15 +165,8 @@ class PacketFinder:
         """Return what a pack tells itself. All of it is read."""
         with contextlib.suppress(KeyError):
             return self._told[name]
-        storage, key = self._repository.storage, pack_key(name)
-        try:
-            size = storage.stat(key).size
-            with storage.open(key) as source:
-                told = what_is_left(name, source, size).packets
-        except NotFoundError:
-            told = ()
-        self._repository.still_there()
-        return _kept(self._told, name, told)
+        told = told_by_pack(self._repository, name)
+        return _kept(self._told, name, () if told is None else told.packets)
 
 
 def _kept(indexes: dict[str, T], name: str, index: T) -> T:

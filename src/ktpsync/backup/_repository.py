@@ -22,6 +22,7 @@ from ktpsync.backup._documents import (
     index_key,
     load,
     manifest_key,
+    pack_of_key,
     signature_key,
     snapshot_of_manifest_key,
 )
@@ -229,6 +230,11 @@ class Repository:
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise DamagedBackupError(f"{key} is damaged: it differs from what the snapshot recorded.")
         return data
+
+    def pack_names(self) -> list[str]:
+        """Return the names of all packs that are there, oldest first, whether a snapshot names them or not."""
+        names = (pack_of_key(info.key) for info in self.storage.list("packs/"))
+        return sorted(name for name in names if name is not None)
 
     def open_from_medium(self, key: str) -> BinaryIO:
         """Open an object so that it is read from the medium, not from the page cache, where the system can do that.

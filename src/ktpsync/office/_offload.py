@@ -113,10 +113,10 @@ class Offload:
     def _proofs(self, stack: contextlib.ExitStack) -> dict[str, PacketProof]:
         """Open the backups that are at hand, by name."""
         proofs = {}
-        for name in self._places.names():
-            if self._places.at_hand(name):
-                with contextlib.suppress(BackendError, BackupError):
-                    repository = stack.enter_context(self._places.opened(name))
+        for name in self._made():
+            with contextlib.suppress(BackendError, BackupError):
+                repository = stack.enter_context(self._places.opened(name))
+                if backup.goes_on(self._memory, repository):
                     proofs[name] = backup.PacketProof(repository, memory=self._memory)
         return proofs
 

@@ -15,7 +15,7 @@ from ktpsync.errors import DamagedBackupError, SpoolError
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ktpsync.packet import SealedPacket
 
@@ -193,23 +193,14 @@ def index_from_pack(name: str, source: BinaryIO) -> PackIndex:
             for member in archive:
                 if member.name == name + _LIST_SUFFIX:
                     listing = archive.extractfile(member)
-                    lines = listing.read().decode("ascii").splitlines() if listing else []
-                    digests = {line[66:]: line[:64] for line in lines}
+                    digests = _digests(listing.read().decode("ascii").splitlines()) if listing else {}
                 else:
                     places[member.name] = (member.offset_data, member.size)
     except (tarfile.TarError, UnicodeDecodeError, OSError, EOFError):
         places = {}
     if not digests or digests.keys() != places.keys():
         raise DamagedBackupError(f"packs/{name}.tar: its digest list cannot be read: the file is damaged.")
-    return PackIndex(
-        pack=name,
-        packets=tuple(
-            PacketEntry(
-                packet_id=file.removesuffix(_PACKET_SUFFIX), sha256=digests[file], offset=offset, size=size
-            )
-            for file, (offset, size) in places.items()
-        ),
-    )
+    return _index(name, places, digests)
 
 
 def what_is_left(name: str, source: BinaryIO, size: int) -> PackIndex:
@@ -236,15 +227,25 @@ def what_is_left(name: str, source: BinaryIO, size: int) -> PackIndex:
         position += _BLOCK
         if member.name == name + _LIST_SUFFIX:
             listing = data[position : position + member.size].decode("ascii", "replace")
-            digests = {line[66:]: line[:64] for line in listing.split("\n")}
+            digests = _digests(listing.split("\n"))
         else:
             places[member.name] = (position, member.size)
         position += max(member.size + -member.size % _BLOCK, 0)
+    return _index(name, places, digests)
+
+
+def _digests(listing: Iterable[str]) -> dict[str, str]:
+    """Return the digests in the lines of a digest list, by file name."""
+    return {line[66:]: line[:64] for line in listing}
+
+
+def _index(name: str, places: Mapping[str, tuple[int, int]], digests: Mapping[str, str]) -> PackIndex:
+    """Return the index of the packets that have both a place and a digest."""
     packets = (
         PacketEntry(
-            packet_id=file.removesuffix(_PACKET_SUFFIX), sha256=digests[file], offset=offset, size=length
+            packet_id=file.removesuffix(_PACKET_SUFFIX), sha256=digests[file], offset=offset, size=size
         )
-        for file, (offset, length) in places.items()
+        for file, (offset, size) in places.items()
         if file in digests
     )
     return PackIndex(pack=name, packets=tuple(packets))

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync.errors import KtpsyncError, WrongStateError
 from ktpsync.office._good_copies import SPOOL, GoodCopies
@@ -79,22 +79,20 @@ def mend(
     """Put good copies back, packet by packet; see :meth:`Office.mend`."""
     check_decision(who, why)
     with GoodCopies(outbox, places, destinations, missing_from=SPOOL) as copies:
-        packets = []
-        for suspect in list(outbox.suspects(read=read)):
-            source, failure = (
-                _bring_back(outbox, copies, suspect, who=who, why=why) if suspect.why else (None, "")
-            )
-            whole = not suspect.why or (source is not None and not failure)
-            packets.append(
-                MendedPacket(
-                    packet_id=suspect.packet_id,
-                    problem=suspect.why,
-                    source=source,
-                    requeued=_requeue(outbox, suspect.packet_id, who=who, why=why) if whole else (),
-                    failure=failure,
-                )
-            )
+        packets = [
+            _mended(outbox, copies, suspect, who=who, why=why) for suspect in list(outbox.suspects(read=read))
+        ]
         return MendReport(packets=tuple(packets), asked=(*places.names(), *destinations[0]), away=copies.away)
+
+
+def _mended(outbox: Outbox, copies: GoodCopies, suspect: Suspect, *, who: str, why: str) -> MendedPacket:
+    source, failure = _bring_back(outbox, copies, suspect, who=who, why=why) if suspect.why else (None, "")
+    packet = MendedPacket(
+        packet_id=suspect.packet_id, problem=suspect.why, source=source, requeued=(), failure=failure
+    )
+    if not packet.whole:
+        return packet
+    return evolve(packet, requeued=_requeue(outbox, suspect.packet_id, who=who, why=why))
 
 
 def _bring_back(

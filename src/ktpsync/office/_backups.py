@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ktpsync.config import Configuration
     from ktpsync.errors import DamagedBackupError
     from ktpsync.keys import IndexKey, StationKey, StationPublicKey
+    from ktpsync.office._good_copies import GoodCopies
     from ktpsync.office._layout import DataFolder
     from ktpsync.office._mending import MendReport
     from ktpsync.outbox import Outbox
@@ -169,21 +170,18 @@ class Backups:
         self, name: str, sources: Sequence[str], *, progress: ProgressCallback | None = None
     ) -> tuple[RepairReport, VerifyReport]:
         """Bring good copies of what is damaged, and look again."""
-        from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
-
-        with (
-            self.places.opened(name) as repository,
-            GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies,
-        ):
+        with self.places.opened(name) as repository, self._good_copies(name) as copies:
             mended = backup.repair(repository, copies.sources(sources), memory=self._data.backup_memory)
             found = self._verify(name, repository, progress=progress)
             return mended, found
 
     def mend(self, *, read: bool, who: str, why: str) -> MendReport:
         """Bring good copies of what is damaged in the spool."""
-        from ktpsync.office._mending import mend  # noqa: PLC0415 - rarely needed
+        from ktpsync.office._good_copies import SPOOL  # noqa: PLC0415 - rarely needed
+        from ktpsync.office._mending import mend  # noqa: PLC0415 - see above
 
-        return mend(self._outbox, self.places, self._destinations(), read=read, who=who, why=why)
+        with self._good_copies(SPOOL) as copies:
+            return mend(self._outbox, copies, read=read, who=who, why=why)
 
     def unknown_lineages(self) -> list[str]:
         """Return under what the outbox counts copies that this station can go on with no more, as after a restore.
@@ -285,10 +283,8 @@ class Backups:
         packs: Collection[str] = (),
         progress: ProgressCallback | None = None,
     ) -> VerifyReport:
-        from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415
-
         stations = self.trusted()
-        with GoodCopies(self._outbox, self.places, self._destinations(), missing_from=name) as copies:
+        with self._good_copies(name) as copies:
             return backup.verify(
                 repository,
                 depth=depth or backup.Depth.READ,
@@ -334,5 +330,8 @@ class Backups:
         """Return the stations whose packets and snapshots are believed."""
         return self._data.trusted_stations(self._station.public)
 
-    def _destinations(self) -> tuple[Sequence[str], Callable[[str], Backend]]:
-        return tuple(self._settings.destinations), self._destination
+    def _good_copies(self, missing_from: str) -> GoodCopies:
+        from ktpsync.office._good_copies import GoodCopies  # noqa: PLC0415 - rarely needed
+
+        destinations = tuple(self._settings.destinations), self._destination
+        return GoodCopies(self._outbox, self.places, destinations, missing_from=missing_from)

@@ -62,6 +62,11 @@ class GoodCopies:
     def __exit__(self, *exc: object) -> None:
         self._open.close()
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The backups and destinations that are looked into."""
+        return (*self._others(), *self._destinations)
+
     def elsewhere(self, packet_id: str, sha256: str | None) -> list[str]:
         """Return the names of the places that hold a packet whole, as far as they are at hand.
 
@@ -102,7 +107,7 @@ class GoodCopies:
         Raises:
             UnknownDestinationError: There is no place of such a name.
         """
-        known = [SPOOL, *self._others(), *self._destinations]
+        known = [SPOOL, *self.asked]
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UnknownDestinationError(

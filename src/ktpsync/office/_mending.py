@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from ktpsync.errors import KtpsyncError, WrongStateError
-from ktpsync.office._good_copies import SPOOL, GoodCopies
 from ktpsync.outbox import DAMAGED, DeliveryState, check_decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from ktpsync.office._backup_places import BackupPlaces
+    from ktpsync.office._good_copies import GoodCopies
     from ktpsync.outbox import Outbox, Suspect
-    from ktpsync.plugins import Backend
 
 QUARANTINE = "quarantine"
 
@@ -67,22 +63,13 @@ class MendReport:
         return all(packet.whole for packet in self.packets)
 
 
-def mend(
-    outbox: Outbox,
-    places: BackupPlaces,
-    destinations: tuple[Sequence[str], Callable[[str], Backend]],
-    *,
-    read: bool,
-    who: str,
-    why: str,
-) -> MendReport:
+def mend(outbox: Outbox, copies: GoodCopies, *, read: bool, who: str, why: str) -> MendReport:
     """Put good copies back, packet by packet; see :meth:`Office.mend`."""
     check_decision(who, why)
-    with GoodCopies(outbox, places, destinations, missing_from=SPOOL) as copies:
-        packets = [
-            _mended(outbox, copies, suspect, who=who, why=why) for suspect in list(outbox.suspects(read=read))
-        ]
-        return MendReport(packets=tuple(packets), asked=(*places.names(), *destinations[0]), away=copies.away)
+    packets = [
+        _mended(outbox, copies, suspect, who=who, why=why) for suspect in list(outbox.suspects(read=read))
+    ]
+    return MendReport(packets=tuple(packets), asked=copies.asked, away=copies.away)
 
 
 def _mended(outbox: Outbox, copies: GoodCopies, suspect: Suspect, *, who: str, why: str) -> MendedPacket:

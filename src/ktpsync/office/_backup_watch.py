@@ -17,7 +17,7 @@ from ktpsync.units import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ktpsync.backup import SnapshotReport
+    from ktpsync.backup import BackupDates, SnapshotReport
     from ktpsync.clock import Clock
     from ktpsync.office._backup_places import BackupPlaces
     from ktpsync.office._backups import Backups
@@ -79,8 +79,8 @@ def backup_states(
                     f"{name} holds {counted(count, 'packet', 'packets')} still to be delivered that this station has not any more: plug "
                     "it in, and it goes on."
                 )
-            states.append(_state(places, name, awaited, warnings))
-    states += [_state(places, name, awaited, [_left(name, awaited)]) for name in places.left()]
+            states.append(_state(name, dates, awaited, warnings))
+    states += [_state(name, places.dates(name), awaited, [_left(name, awaited)]) for name in places.left()]
     return [*states, *map(_unknown, unknown)]
 
 
@@ -89,18 +89,10 @@ def _unknown(lineage: str) -> BackupState:
         f"Copies that a backup from before a restore made still count ({lineage}), and this station cannot go on with it. Let a "
         f"new backup be made on that disk if it is there, then run `ktpsync backup forget {lineage}`."
     )
-    return BackupState(
-        name=lineage,
-        last_backup_ms=None,
-        last_verified_ms=None,
-        last_drill_ms=None,
-        awaited=0,
-        warnings=(told,),
-    )
+    return _state(lineage, None, {}, [told])
 
 
-def _state(places: BackupPlaces, name: str, awaited: dict[str, int], warnings: list[str]) -> BackupState:
-    dates = places.dates(name)
+def _state(name: str, dates: BackupDates | None, awaited: dict[str, int], warnings: list[str]) -> BackupState:
     return BackupState(
         name=name,
         last_backup_ms=dates.last_backup_ms if dates else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -78,6 +79,11 @@ class Place:
     def open(self) -> Office:
         """Open the office once more."""
         return ktpsync.Office.open(self.config, clock=self.clock)
+
+    def reopen(self) -> None:
+        """Close the office and open it again, with what its configuration says now."""
+        self.office.close()
+        self.office = self.open()
 
     def record(self, count: int = 1, *, first: int = 0) -> list[str]:
         """Record enrolments."""
@@ -265,8 +271,7 @@ def test_where_the_disk_whose_turn_it_is_fails_the_other_one_is_used(place: Plac
     place.office.backup("usb-b")
     text = place.config.read_text()
     place.config.write_text(text.replace("reserve = 0", 'reserve = "900 TB"', 1))
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
     place.clock.seconds += 2 * HOUR
 
     by_hand = place.run("backup", "usb")
@@ -288,8 +293,7 @@ def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
     place.office.backup("usb-a")
     text = place.config.read_text()
     place.config.write_text(text.replace("reserve = 0", 'reserve = "900 TB"'))
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
     place.record(first=5)
     place.clock.seconds += 2 * DAY
 
@@ -302,8 +306,7 @@ def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
     assert "too long ago. The last try on usb-a failed at" in warning
     assert "is full" in warning
     place.config.write_text(text)
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
     place.watch().look("usb-a")
     place.clock.seconds += 2 * DAY
     assert "The last try" not in place.office.backup_states()[0].warnings[0]
@@ -485,21 +488,27 @@ def test_repair_from_another_backup_and_from_a_disk_destination(place: Place) ->
         assert DONE == place.run("verify", "usb-a", "--repair-from", source).exit_code
 
 
-def test_repair_from_the_centre(place: Place) -> None:
-    """The last good copy is at the centre, which gives an office its own packets back."""
+@contextlib.contextmanager
+def packet_at_centre(place: Place) -> Iterator[str]:
+    """Set the office up with a backup and a centre, for as long as the block runs; both hold the packet of this id."""
     place.set_up({"usb-a": ""})
     station = StationPublicKey.from_pem((place.folder / "office/data/keys/station.pub.pem").read_bytes())
     settings = CentralSettings(
         folder=place.folder / "centre", identities=[IDENTITY], tokens={"right": "3578"}, stations=[station]
     )
-    place.office.close()
     with running(settings) as url:
         text = f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "right"\n'
         place.config.write_text(place.config.read_text() + text)
-        place.office = place.open()
-        (bad,) = place.record(1)
+        place.reopen()
+        (packet_id,) = place.record(1)
         assert 1 == place.office.sync().delivered
         place.office.backup("usb-a")
+        yield packet_id
+
+
+def test_repair_from_the_centre(place: Place) -> None:
+    """The last good copy is at the centre, which gives an office its own packets back."""
+    with packet_at_centre(place) as bad:
         place.office.outbox.spool.discard(bad)
         place.flip("usb-a", bad)
 
@@ -513,19 +522,7 @@ def test_repair_from_the_centre(place: Place) -> None:
 @pytest.mark.slow
 def test_the_centre_gives_a_packet_back_to_the_spool(place: Place) -> None:
     """The station's file and the backup's copy are damaged; `doctor --repair` asks where it was delivered."""
-    place.set_up({"usb-a": ""})
-    station = StationPublicKey.from_pem((place.folder / "office/data/keys/station.pub.pem").read_bytes())
-    settings = CentralSettings(
-        folder=place.folder / "centre", identities=[IDENTITY], tokens={"right": "3578"}, stations=[station]
-    )
-    place.office.close()
-    with running(settings) as url:
-        text = f'[destinations.central]\nbackend = "http"\nurl = "{url}"\ntoken = "right"\n'
-        place.config.write_text(place.config.read_text() + text)
-        place.office = place.open()
-        (bad,) = place.record(1)
-        assert 1 == place.office.sync().delivered
-        place.office.backup("usb-a")
+    with packet_at_centre(place) as bad:
         path = place.office.outbox.spool.path(bad)
         good = path.read_bytes()
         path.write_bytes(good[:-1])
@@ -866,8 +863,7 @@ def take_out(place: Place, name: str, instead: str = "") -> None:
     end = text.find("\n\n", start)
     section = text[start:end].replace(f"[backups.{name}]", f"[backups.{instead}]") if instead else ""
     place.config.write_text(text[:start] + section + text[end:])
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
 
 
 def test_a_backup_that_left_the_configuration_is_told_of_and_can_be_ended(place: Place) -> None:
@@ -950,8 +946,7 @@ def test_a_forgotten_backup_that_comes_back_is_verified_before_it_counts(place: 
     take_out(place, "usb-a")
     place.office.forget_backup("usb-a", who="siti", why="test")
     place.config.write_text(text)
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
 
     assert 0 == place.office.backup("usb-a").packets
 
@@ -991,8 +986,7 @@ def test_after_a_restore_the_copies_of_other_backups_are_told_of_and_can_be_ende
     lost = place.office._backups.places.lineage("usb-a")
     ktpsync.restore(place.folder / "usb-b", into=place.folder / "new", identity=IDENTITY)
     place.config = place.folder / "new"
-    place.office.close()
-    place.office = place.open()
+    place.reopen()
 
     (state,) = [one for one in place.office.backup_states() if one.warnings]
     assert lost == state.name

@@ -124,6 +124,14 @@ def spooled(office: Path) -> list[Path]:
     return sorted((office / "data" / "spool").glob("*/*.age"), key=lambda path: path.stem)
 
 
+def damage(path: Path) -> bytes:
+    """Flip a byte of a file; return what is left."""
+    data = path.read_bytes()
+    bad = data[:-1] + bytes([data[-1] ^ 1])
+    path.write_bytes(bad)
+    return bad
+
+
 def flip_in_backup(office: Path, sealed: bytes) -> None:
     """Damage the backup's copy of a packet."""
     for pack in (office.parent / "usb-a" / "packs").glob("*.tar"):
@@ -157,8 +165,7 @@ def test_a_damaged_file_makes_way_for_the_backups_whole_copy(office: Path) -> No
     """The damaged bytes are in quarantine, the good ones in the spool."""
     path = spooled(office)[0]
     good = path.read_bytes()
-    bad = good[:-1] + bytes([good[-1] ^ 1])
-    path.write_bytes(bad)
+    bad = damage(path)
 
     code, found, err = rebuild(office)
 
@@ -174,8 +181,7 @@ def test_a_file_stays_where_the_backups_copy_is_damaged_too(office: Path) -> Non
     path = spooled(office)[0]
     good = path.read_bytes()
     flip_in_backup(office, good)
-    bad = good[:-1] + bytes([good[-1] ^ 1])
-    path.write_bytes(bad)
+    bad = damage(path)
 
     code, found, err = rebuild(office)
 
@@ -229,14 +235,6 @@ def test_a_rebuild_that_cannot_open_the_backup_moves_nothing(office: Path) -> No
 
 
 # --- repair ---
-
-
-def damage(path: Path) -> bytes:
-    """Flip a byte of a file; return what is left."""
-    data = path.read_bytes()
-    bad = data[:-1] + bytes([data[-1] ^ 1])
-    path.write_bytes(bad)
-    return bad
 
 
 def test_damaged_and_missing_packets_are_mended_in_one_step(office: Path) -> None:

@@ -41,6 +41,22 @@ def utc_from_ms(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
+def moment_of_date(text: str) -> datetime | None:
+    """Return the moment that a date as HTTP and mail write it names (RFC 9110, 5.6.7), or ``None`` if it is none.
+
+    Args:
+        text: The date, as whoever sent it wrote it.
+    """
+    import email.utils  # noqa: PLC0415 - most of what needs a clock reads no header
+
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # "-0000": the sender does not say where it is, and means UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def utc_text(moment: datetime, timespec: Literal["seconds", "milliseconds", "auto"] = "milliseconds") -> str:
     """Return an aware datetime as RFC 3339 text in UTC.
 

@@ -20,7 +20,7 @@ from ktpsync.errors import (
     UnavailableError,
 )
 from ktpsync.plugins import BackendContext, PluginRegistry
-from ktpsync.testing import made_up_packet
+from ktpsync.testing import ManualClock, made_up_packet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +122,35 @@ def test_a_wrong_clock_is_seen_by_the_date_of_the_answer(
 
     assert UnavailableError is type(error)
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("date", "kind"),
+    [
+        ("Thu, 01 Jan 1970 00:00:50 -0000", AuthError),
+        ("Thu, 01 Jan 1970 01:00:00 -0000", UnavailableError),
+        ("Thu, 01 Jan 999999999999 00:00:50 GMT", AuthError),
+        ("Thu, 01 Jan 1970 00:00:50 +9999999999", AuthError),
+        ("yesterday", AuthError),
+        ("", AuthError),
+    ],
+)
+def test_a_date_that_is_none_hides_no_refusal(
+    new_line: Any, reply: Any, date: str, kind: type[BackendError]
+) -> None:
+    """Whatever stands there: a year that cannot be is no clock to compare with."""
+    line = new_line(None)
+    line.fault = lambda _: reply(403, b"", {"Date": date})
+    context = BackendContext(name="offsite", clock=ManualClock(0))
+    settings = {"bucket": "b", "endpoint": line.url, "access_key": "AKIATEST", "secret_key": SECRET}
+
+    with (
+        PluginRegistry.load().make("s3", settings, context, where="s3", base=Path()) as backend,
+        pytest.raises(BackendError) as told,
+    ):
+        backend.check()
+
+    assert kind is type(told.value)
 
 
 def test_a_question_that_is_refused_without_a_word_is_no_refusal_of_the_packet(

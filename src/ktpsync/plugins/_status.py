@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
-from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
-from ktpsync.clock import Clock, SystemClock, utc_from_ms
+from ktpsync.clock import Clock, SystemClock, moment_of_date, utc_from_ms
 from ktpsync.errors import (
     AuthError,
     BackendError,
@@ -20,7 +18,6 @@ from ktpsync.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 AGAIN: Final = "Deliveries are tried again by themselves; run a command again later."
 """Where the trouble passes: true for the courier, and for a person who waits for a command."""
@@ -110,18 +107,9 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), _LONGEST)
-    moment = _moment(value)
+    moment = moment_of_date(value)
     if moment is None:
         return None
     # Measured against the server's own clock where it tells, so that a wrong clock here does no harm.
-    now = _moment(headers.get("Date", "")) or utc_from_ms(clock.now_ms())
+    now = moment_of_date(headers.get("Date", "")) or utc_from_ms(clock.now_ms())
     return max(0.0, (moment - now).total_seconds())
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    # "-0000": the server does not say where it is, and means UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -25,7 +24,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, NameResolutionError
 
-from ktpsync.clock import Clock
+from ktpsync.clock import Clock, moment_of_date, utc_from_ms
 from ktpsync.errors import (
     AuthError,
     BackendError,
@@ -257,11 +256,8 @@ def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendErr
 
 def _skew_seconds(error: ClientError, clock: Clock) -> float:
     """Return how far this machine's clock is behind the service's; 0 if it does not tell."""
-    try:
-        date = email.utils.parsedate_to_datetime(_header(error, "date"))
-    except ValueError:
-        return 0.0
-    return date.timestamp() - clock.now_ms() / 1000
+    theirs = moment_of_date(_header(error, "date"))
+    return 0.0 if theirs is None else (theirs - utc_from_ms(clock.now_ms())).total_seconds()
 
 
 def _retry_after(error: ClientError, clock: Clock) -> float | None:

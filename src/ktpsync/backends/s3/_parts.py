@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from attrs import frozen
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from ktpsync.backends.s3._failures import ThereAlreadyError, WrongSourceError, error_code, status_of
 from ktpsync.backends.s3._probe import etag_of
+from ktpsync.clock import utc_from_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,7 +192,7 @@ def give_up_leftovers(client: S3Client, bucket: str, prefix: str, *, but: str, n
         ClientError: The storage does not let us list or end them.
         BotoCoreError: It cannot be reached.
     """
-    limit = datetime.fromtimestamp(now_ms / 1000, tz=UTC) - _GIVEN_UP
+    limit = utc_from_ms(now_ms) - _GIVEN_UP
     count = 0
     for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
         for upload in page.get("Uploads", []):

@@ -152,8 +152,12 @@ class Translator:
         whole = self._whole(text)
         if whole is not None:
             return whole
-        found = ((line, self._line(line)) for line in text.split("\n"))
-        return "\n".join(line if other is None else other for line, other in found)
+        lines = []
+        # No generator: each sentence goes through here, and a message may have many.
+        for line in text.split("\n"):
+            other = self._line(line)
+            lines.append(line if other is None else other)
+        return "\n".join(lines)
 
     def beginning(self, text: str) -> str | None:
         """Return a known text, or the first sentence, without its full stop, of the one text that begins so."""

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import ktpsync
 from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, WAITING, invoke
-from ktpsync.backup import PacketFinder, Retention, Selection
+from ktpsync.backup import PacketFinder, Retention, Selection, damage_found
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.clock import SystemClock
@@ -550,13 +550,15 @@ def test_an_unknown_place_to_repair_from_is_named(place: Place) -> None:
 # --- a full station ---
 
 
-def fill_up(place: Place, *, copies: int = 1, backups: dict[str, str] | None = None) -> None:
+def fill_up(
+    place: Place, *, copies: int = 1, backups: dict[str, str] | None = None, office: str = ""
+) -> None:
     """Set up an office whose disk is always too full."""
     carried = place.folder / "carried"
     ktpsync.init_disk(carried)
     place.set_up(
         backups or {"usb-a": 'every = "1h"'},
-        office=f'offload_below = "900 TB"\noffload_copies = {copies}',
+        office=f'offload_below = "900 TB"\noffload_copies = {copies}\n{office}',
         more=f"[destinations.carried]\nbackend = \"disk\"\npath = '{carried}'\nreserve = 0\n",
     )
 
@@ -643,17 +645,87 @@ def test_what_left_for_a_disk_comes_back_from_it_though_a_clone_was_used_meanwhi
     assert 3 == place.office.sync().delivered
 
 
-def test_two_copies_are_waited_for_where_two_are_asked_for(place: Place) -> None:
-    """One disk is not enough; with the second one verified the packets go."""
-    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
-    place.record(2)
-    place.office.backup("usb-a")
-    assert (0, 2) == (place.office._backups.offload.run(), spooled(place))
+IN_TURN = dict.fromkeys(("usb-a", "usb-b"), 'every = "1h"\nrotate = "usb"\n')
 
-    place.clock.seconds += 2 * HOUR
-    place.office.backup("usb-b")
+
+def read_back_in_turn(place: Place, *, office: str = "") -> list[str]:
+    """Have two packets backed up and read back on usb-a, which is then put away, and on usb-b a day later."""
+    fill_up(place, copies=2, backups=IN_TURN, office=office)
+    ids = place.record(2)
+    place.unplug("usb-b")
+    place.watch().look("usb")
+    assert (0, 2) == (place.office._backups.offload.run(), spooled(place))
+    place.unplug("usb-a")
+    place.plug_in("usb-b")
+    place.clock.seconds += DAY
+    place.watch().look("usb")
+    return ids
+
+
+def test_two_disks_that_are_never_there_together_make_room(place: Place) -> None:
+    """The first was read back yesterday, the second is read now: what both hold goes, and comes back from either."""
+    read_back_in_turn(place)
+
     assert place.office._backups.offload.run() > 0
     assert 0 == spooled(place)
+
+    place.unplug("usb-b")
+    place.plug_in("usb-a")
+    assert 2 == place.office.sync().delivered
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "none at hand",
+        "too long ago",
+        "read in the future",
+        "found damaged",
+        "damage there",
+        "damaged here",
+        "forgotten",
+    ],
+)
+def test_an_old_proof_alone_makes_no_room(place: Place, trouble: str) -> None:
+    """It counts for a time, for a disk without known damage, and only beside one that is read at that moment."""
+    ids = read_back_in_turn(place, office='offload_proof_age = "30d"')
+    (lineage,) = {place.office._backups.places.lineage("usb-a")}
+    if trouble == "none at hand":
+        place.unplug("usb-b")
+    elif trouble == "too long ago":
+        place.clock.seconds += 30 * DAY
+    elif trouble == "read in the future":
+        place.clock.seconds -= 2 * DAY
+    elif trouble == "found damaged":
+        place.office.outbox.lose_copies(lineage, ids, why="found")
+    elif trouble == "damage there":
+        known = str(place.office._backups.places.known("usb-a"))
+        damage_found(place.folder / "office/data/backups", known, place.clock.now_ms())
+    elif trouble == "damaged here":
+        for packet_id in ids:
+            place.flip("usb-b", packet_id)
+    else:
+        take_out(place, "usb-a")
+
+    assert 0 == place.office._backups.offload.run()
+    assert 2 == spooled(place)
+
+
+def test_a_copy_in_a_new_pack_is_read_back_before_it_counts(place: Place) -> None:
+    """A pack that a prune put together from others was verified by nobody: the disk is asked again."""
+    place.set_up({"usb-a": ""})
+    (packet_id,) = place.record()
+    place.office.backup("usb-a")
+    place.office.verify("usb-a")
+    (lineage,) = place.office.outbox.verified_copies(packet_id)
+    sha256 = place.office.status(packet_id).packet.sha256
+
+    place.office.outbox.mark_copied(lineage, {packet_id: sha256}, "another")
+
+    assert {} == place.office.outbox.verified_copies(packet_id)
+    assert place.office.outbox.unverified(lineage)
+    place.office.verify("usb-a")
+    assert not place.office.outbox.unverified(lineage)
 
 
 def test_damage_found_on_a_disk_keeps_a_packet_in_the_spool(place: Place) -> None:
@@ -738,8 +810,8 @@ def test_a_pack_that_no_snapshot_names_proves_nothing(place: Place) -> None:
 def test_where_two_copies_are_asked_for_both_are_proven(
     place: Place, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second disk's copy is damaged, or cannot be read now: the packet stays in the spool."""
-    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
+    """Where no old proof counts and the second disk's copy is damaged or cannot be read now, the packet stays."""
+    fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""}, office='offload_proof_age = "0s"')
     (packet_id,) = place.record()
     place.office.backup("usb-a")
     place.office.backup("usb-b")
@@ -766,16 +838,16 @@ def test_where_two_copies_are_asked_for_both_are_proven(
 
 
 def test_a_disk_that_is_needed_for_room_is_named(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """With two copies asked for, the message says to plug both in at the same time."""
+    """With two copies asked for, the message says which one to plug in next."""
     fill_up(place, copies=2, backups={"usb-a": "", "usb-b": ""})
     place.record()
     place.office.backup("usb-a")
-    place.office.backup("usb-b")
     place.unplug("usb-b")
 
     place.office._backups.offload.run()
 
-    assert "plug in 2 of usb-a, usb-b at the same time" in caplog.text
+    assert "plug in usb-b and make a backup there, one after the other is enough" in caplog.text
+    assert "within 60 d before" in caplog.text
 
 
 def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,9 @@ class OfficeSettings:
             if every required destination and a verified backup have them. Default: they are kept.
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
-        offload_copies: Verified backups that must hold a packet before it is dropped.
+        offload_copies: Verified backups that must hold a packet before it is dropped. One of them is read at that
+            moment; the others may be away.
+        offload_proof_age: Time for which a backup that is away counts after a packet was read back from it.
         language: The language of what the command line shows to people, ``en`` or ``id``; the environment variable
             KTPSYNC_LANG goes before it. Default: the system's.
     """
@@ -79,6 +81,7 @@ class OfficeSettings:
     retention: Duration | None = None
     offload_below: ByteSize = ByteSize(2 << 30)
     offload_copies: int = field(default=1, validator=_at_least_one)
+    offload_proof_age: Duration = Duration(60 * _DAY)
     language: Literal["en", "id"] | None = None
 
     def limits(self) -> Limits:

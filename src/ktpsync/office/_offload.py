@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ktpsync import backup
 from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
-from ktpsync.units import amount
+from ktpsync.units import amount, counted, rough_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from ktpsync.backup import PacketFinder, PacketProof
@@ -75,7 +75,7 @@ class Offload:
         freed = self.make_room(wanted)
         if freed < wanted and self._may_verify():
             for name in self._places.names():
-                if self._places.at_hand(name):
+                if self._outbox.unverified(self._places.lineage(name)) and self._places.at_hand(name):
                     self._verify(name)
             freed += self.make_room(wanted - freed)
         if freed:
@@ -87,7 +87,10 @@ class Offload:
         return freed
 
     def make_room(self, wanted: int) -> int:
-        """Drop spool bytes of packets that enough backups at hand give back whole, read from their media now.
+        """Drop spool bytes of packets that a backup at hand gives back whole, read from its medium now.
+
+        Where more copies are asked for than backups are at hand, those that are away count if a packet was read back
+        from them not long ago: disks that take turns are never there together.
 
         Args:
             wanted: Bytes.
@@ -95,41 +98,58 @@ class Offload:
         Returns:
             Bytes freed; 0 also where dropping is switched off.
         """
-        copies = self._settings.offload_copies
         if not self._settings.offload_below:
             return 0
         with contextlib.ExitStack() as stack:
-            proofs = self._proofs(stack)
-            if len(proofs) < copies:
+            proofs, away = self._proofs(stack)
+            if not proofs or len(proofs) + len(away) < self._settings.offload_copies:
                 return 0
+            since_ms = self._clock.now_ms() - round(self._settings.offload_proof_age * 1000)
             return self._outbox.offload(
                 wanted,
                 who=_WHO,
-                prove=lambda packet: self._prove(packet, proofs),
+                prove=lambda packet: self._prove(packet, proofs, away, since_ms),
                 repositories=[proof.lineage for proof in proofs.values()],
-                copies=copies,
+                away=away,
+                since_ms=since_ms,
+                copies=self._settings.offload_copies,
             )
 
-    def _proofs(self, stack: contextlib.ExitStack) -> dict[str, PacketProof]:
-        """Open the backups that are at hand, by name."""
+    def _proofs(self, stack: contextlib.ExitStack) -> tuple[dict[str, PacketProof], list[str]]:
+        """Open the backups that are at hand, by name; return with them the lineages of those that are only away.
+
+        One that is there and cannot be used, or on which damage was found, is neither.
+        """
         proofs = {}
+        away = []
         for name in self._made():
-            with contextlib.suppress(BackendError, BackupError):
+            try:
                 repository = stack.enter_context(self._places.opened(name))
                 if backup.goes_on(self._memory, repository):
                     proofs[name] = backup.PacketProof(repository, memory=self._memory)
-        return proofs
+            except UnavailableError:
+                dates = self._places.dates(name)
+                if dates and dates.lineage and dates.damaged_ms is None:
+                    away.append(dates.lineage)
+            except (BackendError, BackupError):
+                continue
+        return proofs, away
 
-    def _prove(self, packet: SealedPacket, proofs: dict[str, PacketProof]) -> bool:
-        """Return whether as many backups as are asked for give a packet back whole.
+    def _prove(
+        self, packet: SealedPacket, proofs: dict[str, PacketProof], away: Collection[str], since_ms: int
+    ) -> bool:
+        """Return whether as many backups as are asked for have a packet whole: those that are away had it lately.
 
         Raises:
-            UnavailableError: So many are not at hand any more.
+            UnavailableError: Too few are at hand any more.
         """
-        holders = self._outbox.copy_holders(packet.packet_id)
+        verified = self._outbox.verified_copies(packet.packet_id)
+        now_ms = self._clock.now_ms()
+        kept = sum(since_ms <= verified.get(lineage, -1) <= now_ms for lineage in away)
+        needed = max(self._settings.offload_copies - kept, 1)
         whole = 0
         for name, proof in list(proofs.items()):
-            if proof.lineage not in holders:
+            if proof.lineage not in verified:
                 continue
             try:
                 damage = proof.damage(packet.packet_id, packet.sha256)
@@ -143,9 +163,9 @@ class Offload:
                 whole += 1
             else:
                 self._tell_damage(name, proof, packet.packet_id, damage)
-            if whole == self._settings.offload_copies:
+            if whole == needed:
                 return True
-        if len(proofs) < self._settings.offload_copies:
+        if not proofs or len(proofs) + len(away) < self._settings.offload_copies:
             raise UnavailableError("Too few backups are at hand to drop packets from the spool.")
         return False
 
@@ -220,11 +240,18 @@ class Offload:
                 f"no packet that is left in it is held whole by {copies} of the backups at hand ({', '.join(here)}). The next "
                 "backup helps; or free some room."
             )
+        others = " or ".join(name for name in names if name not in here)
+        if copies > len(names):
+            return (
+                f"the configuration names {counted(len(names), 'backup', 'backups')} and offload_copies = {copies} asks for "
+                "more. Add another one, or free some room."
+            )
         if copies == 1:
-            return f"plug in {' or '.join(names)}, or free some room."
+            return f"plug in {others}, or free some room."
         return (
-            f"plug in {copies} of {', '.join(names)} at the same time (offload_copies = {copies}: each must give a "
-            "packet back whole before it is dropped), or free some room."
+            f"plug in {others} and make a backup there, one after the other is enough (offload_copies = {copies}: so many "
+            f"must have given a packet back whole within {rough_duration(self._settings.offload_proof_age)} before it is dropped), "
+            "or free some room."
         )
 
     def _read(self, name: str, packet_id: str, sha256: str) -> bytes:

@@ -34,7 +34,7 @@ WHERE dest = :dest AND state = 'open'
 """
 _COPIED = """
 UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
-  verified_ms = COALESCE(CAST(:verified AS BIGINT), verified_ms)
+  verified_ms = CAST(:verified AS BIGINT)
 WHERE packet_id = :packet_id AND dest = :dest
   AND EXISTS (SELECT 1 FROM ktpsync_packet p WHERE p.packet_id = :packet_id AND p.sha256 = :sha256)
 """
@@ -73,6 +73,15 @@ _TARGETS = "SELECT dest FROM ktpsync_destination WHERE kind = 'copy' AND active 
 _HOLDERS = """
 SELECT d.dest FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
 WHERE d.packet_id = :packet_id AND t.kind = 'copy' AND t.active = 1 AND d.state = 'delivered' ORDER BY d.dest
+"""
+_VERIFIED = """
+SELECT c.dest, c.verified_ms FROM ktpsync_delivery c JOIN ktpsync_destination r ON r.dest = c.dest
+WHERE c.packet_id = :packet_id AND r.kind = 'copy' AND r.active = 1
+  AND c.state = 'delivered' AND c.verified_ms IS NOT NULL
+"""
+_UNVERIFIED = """
+SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_packet p ON p.packet_id = c.packet_id
+WHERE c.dest = :dest AND c.state = 'delivered' AND c.verified_ms IS NULL AND p.location = 'spool' LIMIT 1
 """
 _AWAITED = """
 SELECT c.dest, COUNT(*) AS packets FROM ktpsync_packet p
@@ -209,6 +218,18 @@ class Copies:
         with self._database.read() as connection:
             found = connection.execute(self._database.sql(_HOLDERS), {"packet_id": packet_id}).scalars().all()
         return tuple(dest.removeprefix(COPY_PREFIX) for dest in found)
+
+    def verified(self, packet_id: str) -> dict[str, int]:
+        """Return when a packet's copies were read back; see :meth:`Outbox.verified_copies`."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._database.sql(_VERIFIED), {"packet_id": packet_id}).all()
+        return {row.dest.removeprefix(COPY_PREFIX): row.verified_ms for row in rows}
+
+    def unverified(self, repository: str) -> bool:
+        """Return whether packets wait to be read back; see :meth:`Outbox.unverified`."""
+        with self._database.read() as connection:
+            bound = {"dest": COPY_PREFIX + repository}
+            return connection.execute(self._database.sql(_UNVERIFIED), bound).first() is not None
 
     def awaited(self, at_hand: Iterable[str]) -> dict[str, int]:
         """Return how many offloaded packets wait for each repository; see :meth:`Outbox.awaited_copies`."""

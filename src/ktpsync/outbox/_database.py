@@ -90,12 +90,14 @@ class Database:
             found = self._statements[statement] = sa.text(self._text(statement))
         return found
 
-    def among(self, statement: str, name: str) -> sa.TextClause:
+    def among(self, statement: str, *names: str) -> sa.TextClause:
         """Return a statement as :meth:`sql` does, in which ``IN :name`` takes a list of texts."""
         if self.kind == "sqlite":
-            return self.sql(statement).bindparams(sa.bindparam(name, expanding=True))
+            return self.sql(statement).bindparams(*(sa.bindparam(name, expanding=True) for name in names))
         # One value: a thousand of them keep the threads of this process waiting.
-        return self.sql(statement.replace(f"IN :{name}", f"= ANY(CAST(:{name} AS TEXT[]))"))
+        for name in names:
+            statement = statement.replace(f"IN :{name}", f"= ANY(CAST(:{name} AS TEXT[]))")
+        return self.sql(statement)
 
     def rows(self, transaction: Transaction, statement: str, values: Values) -> Sequence[Any]:
         """Execute a statement that is run for every packet, and return its rows, their columns as attributes.

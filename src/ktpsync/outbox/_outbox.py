@@ -282,6 +282,8 @@ class Outbox:
         who: str,
         prove: Callable[[SealedPacket], bool],
         repositories: Collection[str] | None = None,
+        away: Collection[str] = (),
+        since_ms: int = 0,
         copies: int = 1,
     ) -> int:
         """Drop spool bytes of packets that a verified backup has, oldest first; ``spool.fetch`` brings them back.
@@ -291,14 +293,23 @@ class Outbox:
             who: Who asked for it.
             prove: Says of a packet whether enough of the backups still give its bytes back whole, now: what was
                 verified may be damaged since. Raises ``UnavailableError`` where it cannot tell any more, which ends it.
-            repositories: UUIDs of those whose verified copies count. All that are known, if not given.
-            copies: How many of them must hold a packet.
+            repositories: UUIDs of those that can be read now, one of which must hold a packet. All that are known, if
+                not given.
+            away: UUIDs of those that cannot be read now, and whose copies count if they were read back lately.
+            since_ms: Since when, in milliseconds since 1970.
+            copies: How many of both must hold a packet.
 
         Returns:
             Bytes freed.
         """
         return self._storage.offload(
-            wanted=wanted, who=who, prove=prove, repositories=repositories, copies=copies
+            wanted=wanted,
+            who=who,
+            prove=prove,
+            repositories=repositories,
+            away=away,
+            since_ms=since_ms,
+            copies=copies,
         )
 
     def rewrap(self, wrap: Callable[[bytes], bytes | None], *, to: str, who: str) -> RewrapReport:
@@ -696,6 +707,14 @@ class Outbox:
     def copy_holders(self, packet_id: str) -> tuple[str, ...]:
         """Return the UUIDs of the backup repositories that hold a packet."""
         return self._copies.holders(packet_id)
+
+    def verified_copies(self, packet_id: str) -> dict[str, int]:
+        """Return when a packet's copies were read back last, in milliseconds since 1970, by the repository's UUID."""
+        return self._copies.verified(packet_id)
+
+    def unverified(self, repository: str) -> bool:
+        """Return whether a repository holds packets of the spool that it never gave back whole yet."""
+        return self._copies.unverified(repository)
 
     def awaited_copies(self, at_hand: Iterable[str] = ()) -> dict[str, int]:
         """Return, by repository that holds them, how many offloaded packets wait to be delivered.

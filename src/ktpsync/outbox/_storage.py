@@ -45,8 +45,11 @@ ORDER BY p.status_ms, p.packet_id LIMIT :count
 _OFFLOADABLE = f"""
 SELECT p.packet_id, p.sha256, p.size FROM ktpsync_packet p
 WHERE p.location = 'spool' AND p.packet_id > :after AND (SELECT COUNT(*) {VERIFIED_COPIES} {{counted}}) >= :copies
+  AND EXISTS (SELECT 1 {VERIFIED_COPIES} {{read}})
 ORDER BY p.packet_id LIMIT :count
 """
+_COUNTED = """AND (c.dest IN :at_hand OR (c.dest IN :away AND c.verified_ms BETWEEN :since AND :now))"""
+_READ = "AND c.dest IN :at_hand"
 _SERVED = "SELECT dest FROM ktpsync_destination WHERE kind = 'courier' AND active = 1"
 _REQUIRED = f"{_SERVED} AND required = 1"
 _WAITING = """
@@ -242,10 +245,12 @@ class Storage:
         who: str,
         prove: Callable[[SealedPacket], bool],
         repositories: Collection[str] | None = None,
+        away: Collection[str] = (),
+        since_ms: int = 0,
         copies: int = 1,
     ) -> int:
         """Drop spool bytes that a verified backup has; see :meth:`Outbox.offload`."""
-        statement, bound = self._offloadable(repositories, copies)
+        statement, bound = self._offloadable(repositories, away, since_ms, copies)
         freed = 0
         after = ""
         while freed < wanted:
@@ -313,13 +318,16 @@ class Storage:
         return [row for row in rows if row.packet_id in held & still]
 
     def _offloadable(
-        self, repositories: Collection[str] | None, copies: int
+        self, repositories: Collection[str] | None, away: Collection[str], since_ms: int, copies: int
     ) -> tuple[TextClause, dict[str, object]]:
         bound: dict[str, object] = {"count": _PROVEN_AT_ONCE, "copies": copies}
         if repositories is None:
-            return self._database.sql(_OFFLOADABLE.format(counted="")), bound
-        statement = self._database.among(_OFFLOADABLE.format(counted="AND c.dest IN :counted"), "counted")
-        return statement, bound | {"counted": [COPY_PREFIX + repository for repository in repositories]}
+            return self._database.sql(_OFFLOADABLE.format(counted="", read="")), bound
+        bound |= {"since": since_ms, "now": self._clock.now_ms()}
+        bound |= {"at_hand": [COPY_PREFIX + repository for repository in repositories]}
+        bound |= {"away": [COPY_PREFIX + repository for repository in away]}
+        text = _OFFLOADABLE.format(counted=_COUNTED, read=_READ)
+        return self._database.among(text, "at_hand", "away"), bound
 
     def _move(self, connection: Connection, ids: Sequence[str], location: str, who: str) -> list[AuditEntry]:
         if not ids:

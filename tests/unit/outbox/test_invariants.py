@@ -538,6 +538,28 @@ def test_invariant_11_as_many_copies_as_are_asked_for(station: Any, repositories
     assert packet.size == offload(2)
 
 
+def test_invariant_11_a_copy_that_is_away_counts_for_a_time_and_never_alone(station: Any) -> None:
+    """One of the backups that hold a packet is there; the other one gave it back whole lately, not in the future."""
+    (packet,) = verified(station, 1)
+    station.outbox.register_copy_target("s")
+
+    def offload(here: list[str], since_ms: int) -> Any:
+        return station.outbox.offload(
+            1, who="siti", prove=lambda _: True, repositories=here, away=["s"], since_ms=since_ms, copies=2
+        )
+
+    def read_back(at_ms: int) -> None:
+        station.outbox.mark_copied("s", {packet.packet_id: packet.sha256}, "s", verified_ms=at_ms)
+
+    assert 0 == offload(["r"], 0)
+    read_back(station.clock.now_ms() + 1000)
+    assert 0 == offload(["r"], 0)
+    read_back(5)
+    assert 0 == offload(["r"], 6)
+    assert 0 == offload([], 5)
+    assert packet.size == offload(["r"], 5)
+
+
 def test_invariant_11_a_disk_that_goes_away_meanwhile_ends_it(station: Any) -> None:
     """What was proven before goes; nothing is asked afterwards."""
     packets = verified(station, 4)

@@ -12,6 +12,8 @@ import errno
 import hashlib
 import io
 import os
+import platform
+import re
 import secrets
 import shlex
 import shutil
@@ -50,6 +52,10 @@ _NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _renameat2 = getattr(_libc, "renameat2", None)
 """Linux renames without replacing on ext4, exFAT, FAT, NTFS and others; Python has no function for it."""
+
+_TELLS_SINCE = (5, 8)
+_TELLING = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010})
+"""What ``statfs`` calls ext2, ext3 and ext4; XFS; Btrfs; F2FS."""
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The ``errno`` values that mean: no room for this write."""
@@ -236,13 +242,8 @@ def write_many_atomic(files: Mapping[Path, bytes], *, mode: int = 0o666) -> None
         raise
 
 
-def can_sync_file_systems() -> bool:
-    """Return whether :func:`sync_file_system` works here: on Linux."""
-    return _libc is not None
-
-
 def write_for_now(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a whole file that :func:`sync_file_system` makes durable later; the medium begins at once.
+    """Write a whole file that a :class:`FileSystemSync` makes durable later; the medium begins at once.
 
     Only where a crash before that costs nothing: it may leave a file that is not whole. An existing one is replaced.
 
@@ -265,20 +266,61 @@ def write_for_now(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         begin_writing_out(file)
 
 
-def sync_file_system(folder: Path) -> None:
-    """Make all that was written to the file system of a folder durable, as one ``fsync`` for each file would.
+def can_sync_file_system(folder: Path) -> bool:
+    """Return whether a :class:`FileSystemSync` of a folder's file system tells of every write that failed.
+
+    Linux tells since 5.8, on file systems that write to a disk themselves: what is laid over another one, or is served by
+    a process, as NTFS and exFAT often are, keeps such errors to itself.
+    """
+    if _libc is None or _kernel_version() < _TELLS_SINCE:
+        return False
+    answer = ctypes.create_string_buffer(512)
+    if _libc.statfs(os.fsencode(folder), answer) != 0:
+        return False
+    return ctypes.c_long.from_buffer(answer).value in _TELLING
+
+
+def _kernel_version() -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return tuple(map(int, found.groups())) if found else ()
+
+
+class FileSystemSync:
+    """Makes all that is written to a file system from now on durable, as one ``fsync`` for each file would.
+
+    To be made before the first write. Linux tells each open file once of a write that failed, and one that is opened
+    later nothing of what somebody else was told before: https://www.kernel.org/doc/html/latest/core-api/errseq.html.
+
+    Args:
+        folder: A folder on the file system, for which :func:`can_sync_file_system` is true.
 
     Raises:
-        OSError: The medium did not take all of it.
+        OSError: The folder cannot be opened.
     """
-    assert _libc is not None  # can_sync_file_systems() says so
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(folder))
-    finally:
-        os.close(descriptor)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def finish(self) -> None:
+        """Wait until all is durable, and close it.
+
+        Raises:
+            OSError: The medium did not take all of what was written since it was made, whoever wrote it.
+        """
+        assert _libc is not None  # can_sync_file_system() says so
+        try:
+            if _libc.syncfs(self._descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(self._folder))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close it; nothing is promised of what was written."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class MemoryFile(io.RawIOBase):

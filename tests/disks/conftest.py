@@ -31,7 +31,7 @@ _MOUNT = {
     # As Windows has it: names that differ only by case are the same.
     "ntfs": ["lowntfs-3g", "-o", "ignore_case"],
 }
-_IN_MEMORY = {"tmpfs": "size=5m", "many": "size=1g,nr_inodes=400k"}
+_IN_MEMORY = {"tmpfs": "size=5m", "store": "size=24m", "many": "size=1g,nr_inodes=400k"}
 _GUARD = """
 trap '' INT TERM HUP
 cat >/dev/null

@@ -12,14 +12,11 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ktpsync import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_write_atomic_leaves_only_the_file(tmp_path: Path) -> None:
@@ -248,6 +245,28 @@ def test_a_file_system_that_does_not_write_past_the_page_cache_gets_the_rest_thr
         files.write_steadily(file, memoryview(memory))
 
     assert memory[:] == (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("release", "told"),
+    [("5.8.0-1-amd64", True), ("6.12.48+deb13", True), ("4.18.0-553.el8", False), ("x", False)],
+)
+def test_a_kernel_that_keeps_write_errors_to_itself_is_not_relied_on(
+    release: str, told: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only since Linux 5.8 the sync of a file system tells of writes that failed."""
+    if not files.can_sync_file_system(tmp_path):
+        pytest.skip("needs Linux with a file system that tells")
+    monkeypatch.setattr("platform.release", lambda: release)
+
+    assert told is files.can_sync_file_system(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file system")
+def test_a_file_system_that_keeps_write_errors_to_itself_is_not_relied_on(tmp_path: Path) -> None:
+    """What is no disk's own file system is synced file by file; so is what cannot be asked."""
+    assert not files.can_sync_file_system(Path("/proc"))
+    assert not files.can_sync_file_system(tmp_path / "missing")
 
 
 def test_what_is_written_for_now_replaces_what_an_interrupted_run_left(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class OutboxTarget:
 
     def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
         """Want the bytes of every packet that was not purged."""
+        self._outbox.folder.begin_filling()
         for packet in _packets(records):
             packet_id = str(packet["packet_id"])
             if packet["location"] == _PURGED:
@@ -56,13 +57,15 @@ class OutboxTarget:
         return lambda packet_id: packet_id not in self._purged
 
     def holds(self, packet_id: str, sha256: str) -> bool:
-        """Return whether the spool has the packet's bytes, whole.
+        """Return whether the spool has the packet's bytes, whole. What a restore before could not write is not there.
 
         Other bytes than the backup's may be the newer ones, as of a packet that was rewrapped since. Where an outbox is
         made anew they stay if they are proven whole, and make way only once the backup's copy is.
         """
         try:
             with self._outbox.folder.path(packet_id).open("rb") as file:
+                # Memory goes on to show what the medium did not take.
+                files.drop_page_cache(file)
                 here = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             here = None
@@ -102,7 +105,7 @@ class OutboxTarget:
         without a row such packets would be collected as garbage.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as syncer:
-            durable = syncer.submit(self._outbox.folder.sync)
+            durable = syncer.submit(self._outbox.folder.finish_filling)
             lacking = self._import(records, durable)
             durable.result()
         return lacking

@@ -16,12 +16,12 @@ from ktpsync.errors import SpoolError, SpoolUnavailableError, StationFullError
 from ktpsync.files import (
     NO_SPACE,
     TEMPORARY_SUFFIX,
-    can_sync_file_systems,
+    FileSystemSync,
+    can_sync_file_system,
     free_bytes,
     fsync_folder,
     make_folder,
     remove_leftovers,
-    sync_file_system,
     write_atomic,
     write_for_now,
     write_many_atomic,
@@ -41,6 +41,9 @@ FORMER = ".former"
 
 _NEW = 0o700
 """Permission bits of a file until its packet's row is known to be committed: the executable bit means nothing else."""
+
+_SUBMIT_AGAIN = "The disk of the spool is full. Nothing was stored; free some room and submit again."
+_RESTORE_AGAIN = "The disk of the spool is full. Free some room and begin the restore again: it goes on."
 
 _RECORDED = 0o600
 """Permission bits of a file since then. Files that are copied from elsewhere have them, too."""
@@ -64,6 +67,7 @@ class FolderSpool:
         self.fetch = fetch
         self._beginning = f"{folder}{os.sep}"
         self._known_folders: set[Path] = set()
+        self._filling: FileSystemSync | None = None
 
     @property
     def place(self) -> str:
@@ -209,28 +213,36 @@ class FolderSpool:
         with _full_disk():
             write_many_atomic({self._place(packet_id): data for packet_id, data in sealed.items()}, mode=_NEW)
 
+    def begin_filling(self) -> None:
+        """Prepare for a restore; whatever is written or looked at from now on is durable after :meth:`finish_filling`."""
+        self.close()
+        if can_sync_file_system(self.folder):
+            self._filling = FileSystemSync(self.folder)
+
     def fill(self, packet_id: str, sealed: bytes) -> None:
-        """Store a packet's bytes during a restore; :meth:`sync` makes them durable, before any row names them.
+        """Store a packet's bytes during a restore, before any row names them.
 
         A file that an interrupted restore left is replaced.
 
         Raises:
             StationFullError: No room.
         """
-        with _full_disk():
-            if can_sync_file_systems():
+        with _full_disk(_RESTORE_AGAIN):
+            if self._filling is not None:
                 write_for_now(self.path(packet_id), sealed, mode=0o600)
             else:
                 write_atomic(self._place(packet_id), sealed, mode=0o600)
 
-    def sync(self) -> None:
+    def finish_filling(self) -> None:
         """Make durable what :meth:`fill` has stored.
 
         Raises:
+            StationFullError: No room for all of it.
             OSError: The medium did not take all of it.
         """
-        if can_sync_file_systems():
-            sync_file_system(self.folder)
+        if self._filling is not None:
+            with _full_disk(_RESTORE_AGAIN):
+                self._filling.finish()
 
     def read(self, packet_id: str) -> bytes | None:
         """Return the bytes that the spool itself has under a packet's id, unverified; ``None`` if it has none."""
@@ -308,7 +320,10 @@ class FolderSpool:
         return free_bytes(self.folder)
 
     def close(self) -> None:
-        """Nothing: no file stays open."""
+        """Close what a restore that did not end left open."""
+        if self._filling is not None:
+            self._filling.close()
+            self._filling = None
 
     def recover_rewrapped(self) -> None:
         """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""
@@ -352,12 +367,10 @@ class FolderSpool:
 
 
 @contextlib.contextmanager
-def _full_disk() -> Iterator[None]:
+def _full_disk(told: str = _SUBMIT_AGAIN) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise StationFullError(
-                "The disk of the spool is full. Nothing was stored; free some room and submit again."
-            ) from error
+            raise StationFullError(told) from error
         raise

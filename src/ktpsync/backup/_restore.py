@@ -178,10 +178,9 @@ def _choose(repository: Repository, name: str | None, problems: list[str]) -> Sn
             "out with tar; see the guide on recovery without ktpsync."
         )
     if len(found) > 1:
-        choices = "\n".join(f"  - {head.ref.name} of station key {head.signer.key_id}" for head in found)
-        raise RestoreError(
-            f"The repository holds {len(found)} separate lines of snapshots; name the one to restore:\n{choices}"
-        )
+        choices = [f"{head.ref.name} of station key {head.signer.key_id}" for head in found]
+        told = f"The repository holds {len(found)} separate lines of snapshots; name the one to restore:"
+        raise RestoreError("\n  - ".join([told, *choices]))
     return found[0]
 
 

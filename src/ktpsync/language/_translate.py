@@ -104,6 +104,8 @@ class Template:
         self._other = other
         literals = [literal for literal, _, _, _ in string.Formatter().parse(english)]
         self.anchor = max(literals, key=len)
+        # What a message begins with says more than what it ends with.
+        self.specific = (bool(literals[0]), len(self.anchor), sum(map(len, literals)))
 
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -142,7 +144,8 @@ class Translator:
         self._exact = {_text(english): _text(other) for english, other in plain.items()}
         self._templates = sorted(
             (Template(english, other) for english, other in known.items() if english not in plain),
-            key=lambda template: -len(template.anchor),
+            key=lambda template: template.specific,
+            reverse=True,
         )
         # The rest of a line is looked at from several of its beginnings.
         self._line = functools.lru_cache(_KEPT)(self._line_anew)

@@ -139,12 +139,12 @@ class BackupPlaces:
             except DiskFullError:
                 here.append(member)  # it is there; whoever writes to it will say so
             except BackendError as error:
-                reasons.append(f"  - {member} (last backup {when(self.last_ms(member))}): {error}")
+                reasons.append(f"{member} (last backup {when(self.last_ms(member))}): {error}")
             else:
                 here.append(member)
         if not here:
             raise UnavailableError(
-                "\n".join([f"None of the backups that take turns as {name!r} is at hand:", *reasons])
+                "\n  - ".join([f"None of the backups that take turns as {name!r} is at hand:", *reasons])
             )
         return here
 

@@ -83,6 +83,8 @@ _ON_THE_WAY: Final = frozenset(
         "XAmzContentSHA256Mismatch",
     }
 )
+_AGAIN: Final = "It is tried again by itself."
+
 _SKEW_SECONDS: Final = 300
 """A clock that is wrong by more than this is named; S3 refuses requests from 15 minutes on."""
 
@@ -144,7 +146,7 @@ def translated(place: Place, what: str) -> Iterator[None]:
             f"{name}: there are no credentials for the storage. Set access_key and secret_key."
         ) from error
     except (BotoCoreError, HTTPClientError, ResponseParserError, HTTPError) as error:
-        raise UnavailableError(f"{name}: {what}: {_trouble(error)} It is tried again by itself.") from error
+        raise UnavailableError(f"{name}: {what}: {_trouble(error)} {_AGAIN}") from error
 
 
 def no_bucket(place: Place, said: str) -> AuthError:

@@ -1,0 +1,207 @@
+"""For whoever writes messages or translates them: which texts of the source people are told.
+
+Told is what is given to an error of ktpsync or to a function that shows something, what looks like a sentence, and what
+such a text is put together from in its module. Not told are logs, docstrings, the errors of Python, which mean a mistake of a
+program, and the parts that are for developers.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ktpsync.language._templates import escaped, template_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE: Final = Path(__file__).parents[1]
+
+FOR_DEVELOPERS: Final = (
+    "central/",
+    "cli/_central.py",
+    "cli/_demo/",
+    "cli/_skeleton/",
+    "config/_schema.py",
+    "language/",
+    "records/_reference.py",
+    "records/_schema.py",
+    "testing/",
+)
+"""Where texts stay English: the sandbox centre, the demo, what makes plugins, schemas, documentation and tests."""
+
+SETTINGS: Final = (
+    "backends/disk/backend.py",
+    "backends/http/_settings.py",
+    "backends/s3/settings.py",
+    "config/_sections.py",
+    "courier/_policy.py",
+)
+"""Where a ``ValueError`` says what is wrong with a setting."""
+
+OWN_TRANSLATIONS: Final = ("records/_catalogue.py", "records/_terms.py")
+"""Where texts have their translations beside them."""
+
+_SHOWING: Final = frozenset(
+    {
+        "say",
+        "note",
+        "remark",
+        "warn",
+        "complain",
+        "table",
+        "progress",
+        "long_work",
+        "prompt",
+        "append",
+        "BadParameter",
+    }
+)
+_LOGS: Final = frozenset({"log", "_log", "_LOG", "logging"})
+_NOT_TOLD: Final = frozenset({"metadata", "doc", "name"})
+"""Arguments that documentation is made of, and threads' names."""
+
+WORDS: Final = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
+_WORD: Final = re.compile(rf"{WORDS.pattern}|\}} (?!(?:backend|in)\b)[a-z]{{2,}}\b")
+_SENTENCE: Final = re.compile(r"\S.*[.:?]", re.DOTALL)
+_CODE: Final = re.compile(
+    r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA|CREATE|SET LOCAL|COALESCE|AND|ORDER BY)\b|\\b|^\n|^#|^ *(ktpsync|pip) "
+)
+
+
+def said(folder: Path = SOURCE) -> dict[str, str]:
+    """Return the texts that people are told, as templates, each with the first file that it is in."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.py")):
+        place = path.relative_to(folder).as_posix()
+        if not place.startswith((*FOR_DEVELOPERS, *OWN_TRANSLATIONS)):
+            for text in told(ast.parse(path.read_text(encoding="utf-8")), settings=place in SETTINGS):
+                found.setdefault(text, place)
+    return found
+
+
+def told(tree: ast.Module, *, settings: bool = False) -> Iterator[str]:
+    """Yield the texts of a module that people are told, as templates.
+
+    Args:
+        tree: The module.
+        settings: Whether a ``ValueError`` says what is wrong with a setting.
+    """
+    silent = _silent(tree, settings=settings)
+    made_of = _made_of(tree)
+    waiting: list[ast.AST] = []
+    for node in _loud(tree, silent):
+        if isinstance(node, ast.Call) and _shows(node):
+            waiting += [*node.args, *node.keywords]
+        elif isinstance(node, ast.Yield | ast.Return) and node.value is not None:
+            waiting += [part for part in _loud(node.value, silent) if _text(part) is not None]
+        elif (text := _text(node)) is not None and _SENTENCE.fullmatch(text) and WORDS.search(text):
+            waiting.append(node)
+    known: set[str] = set()
+    while waiting:
+        for node in _loud(waiting.pop(), silent):
+            if (text := _text(node)) is not None:
+                if _WORD.search(text) and not _CODE.search(text):
+                    yield text
+            elif (name := _name(node)) and name not in known:
+                known.add(name)
+                waiting += made_of.get(name, ())
+
+
+def _silent(tree: ast.Module, *, settings: bool) -> set[int]:
+    """Return the nodes that nobody is told of, with all below them."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant()):
+                found.add(id(node))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))) if name in _LOGS:
+                found.add(id(node))
+            case ast.Call(func=ast.Name(id="ValueError")) if settings:
+                pass
+            case ast.Call(func=ast.Name(id=name)) if name.endswith("Error") and hasattr(builtins, name):
+                found.add(id(node))
+            case ast.Assign(targets=[ast.Attribute(attr="__doc__")]):
+                found.add(id(node))
+            case ast.keyword(arg=name) if name in _NOT_TOLD:
+                found.add(id(node))
+            case ast.JoinedStr():
+                found.update(id(part) for part in node.values if isinstance(part, ast.Constant))
+    # A constant that only such nodes name, such as a sentence for the log.
+    named = {
+        node.id
+        for node in _loud(tree, found)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    found.update(
+        id(node)
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and not named.intersection(_targets(node))
+        and any(
+            isinstance(part, ast.Name) and part.id in _targets(node) and isinstance(part.ctx, ast.Load)
+            for part in ast.walk(tree)
+        )
+    )
+    return found
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    return {_name(target) for target in (node.targets if isinstance(node, ast.Assign) else [node.target])}
+
+
+def _loud(node: ast.AST, silent: set[int]) -> Iterator[ast.AST]:
+    if id(node) in silent:
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _loud(child, silent)
+
+
+def _shows(call: ast.Call) -> bool:
+    name = _name(call.func)
+    return name in _SHOWING or name.endswith("Error")
+
+
+def _made_of(tree: ast.AST) -> dict[str, list[ast.AST]]:
+    """Return, by the name of a variable or function, what it is given or gives back."""
+    found: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    for one in target.elts if isinstance(target, ast.Tuple) else [target]:
+                        found.setdefault(_name(one), []).append(value)
+            case (
+                ast.AnnAssign(target=target, value=ast.expr() as value)
+                | ast.AugAssign(target=target, value=value)
+            ):
+                found.setdefault(_name(target), []).append(value)
+            case ast.FunctionDef(name=name):
+                found.setdefault(name, []).extend(
+                    part.value
+                    for part in ast.walk(node)
+                    if isinstance(part, ast.Return | ast.Yield) and part.value is not None
+                )
+    return found
+
+
+def _name(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def _text(node: ast.AST) -> str | None:
+    match node:
+        case ast.JoinedStr():
+            return template_of(node)
+        case ast.Constant(value=str(text)):
+            return escaped(text)
+        case _:
+            return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.language._templates import escaped, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SOURCE: Final = Path(__file__).parents[1]
 
@@ -113,44 +113,52 @@ def told(tree: ast.Module, *, settings: bool = False) -> Iterator[str]:
 
 def _silent(tree: ast.Module, *, settings: bool) -> set[int]:
     """Return the nodes that nobody is told of, with all below them."""
-    found = set()
+    found: set[int] = set()
     for node in ast.walk(tree):
-        match node:
-            case ast.Expr(value=ast.Constant()):
-                found.add(id(node))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))) if name in _LOGS:
-                found.add(id(node))
-            case ast.Call(func=ast.Name(id="ValueError")) if settings:
-                pass
-            case ast.Call(func=ast.Name(id=name)) if name.endswith("Error") and hasattr(builtins, name):
-                found.add(id(node))
-            case ast.Assign(targets=[ast.Attribute(attr="__doc__")]):
-                found.add(id(node))
-            case ast.keyword(arg=name) if name in _NOT_TOLD:
-                found.add(id(node))
-            case ast.JoinedStr():
-                found.update(id(part) for part in node.values if isinstance(part, ast.Constant))
-    # A constant that only such nodes name, such as a sentence for the log.
-    named = {
-        node.id
-        for node in _loud(tree, found)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    found.update(
-        id(node)
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        and not named.intersection(_targets(node))
-        and any(
-            isinstance(part, ast.Name) and part.id in _targets(node) and isinstance(part.ctx, ast.Load)
-            for part in ast.walk(tree)
-        )
-    )
+        if isinstance(node, ast.JoinedStr):
+            # They are parts of a text.
+            found.update(id(part) for part in node.values if isinstance(part, ast.Constant))
+        elif _is_silent(node, settings=settings):
+            found.add(id(node))
+    # What only such nodes name, such as a sentence for the log, or a function that makes one.
+    hushed = _named(ast.walk(tree)) - _named(_loud(tree, found))
+    found.update(id(node) for node in ast.walk(tree) if _defined(node) in hushed)
     return found
 
 
-def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
-    return {_name(target) for target in (node.targets if isinstance(node, ast.Assign) else [node.target])}
+def _is_silent(node: ast.AST, *, settings: bool) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Assign(targets=[ast.Attribute(attr="__doc__")]):
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
+            return name in _LOGS
+        case ast.Call(func=ast.Name(id="ValueError")):
+            return not settings
+        case ast.Call(func=ast.Name(id=name)):
+            return name.endswith("Error") and hasattr(builtins, name)
+        case ast.keyword(arg=name):
+            return name in _NOT_TOLD
+        case _:
+            return False
+
+
+def _defined(node: ast.AST) -> str:
+    """Return the name of a variable or function of the module's own that a node defines."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case ast.FunctionDef(name=name) if name.startswith("_"):
+            return name
+        case _:
+            return ""
+
+
+def _named(nodes: Iterable[ast.AST]) -> set[str]:
+    return {
+        _name(node)
+        for node in nodes
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def _loud(node: ast.AST, silent: set[int]) -> Iterator[ast.AST]:

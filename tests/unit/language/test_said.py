@@ -30,9 +30,12 @@ def raised(self, path):
 def _state(path):
     if path:
         return "a full disk"
-    log.warning(_QUIET)
+    log.warning("%s %s", _QUIET, _quietly())
     log.info("This stays in English.")
     raise ValueError("a mistake of the program")
+
+def _quietly():
+    return "For the log, too."
 
 def shown(output, problems):
     output.say("Nothing is lost")

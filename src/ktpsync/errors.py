@@ -34,7 +34,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── OutboxUnavailableError  the database does not answer now; try again
     │   ├── OfficeClosedError       the office was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
-    │   ├── SpoolUnavailableError   the storage that the spool is in cannot be used now; nothing was stored
+    │   ├── SpoolUnavailableError   the storage or disk that the spool is on is away; nothing was stored
     │   ├── FolderSpoolNeededError  not offered while the spool is in a storage service
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
@@ -237,7 +237,7 @@ class SpoolError(OutboxError):
 
 
 class SpoolUnavailableError(OutboxError):
-    """The storage service or folder that the spool is in cannot be reached, or is another one. Nothing was stored."""
+    """The storage service or folder that the spool is in cannot be reached, is not mounted, or is another one. Nothing was stored."""
 
 
 class FolderSpoolNeededError(OutboxError):

@@ -11,7 +11,7 @@ import pytest
 
 from ktpsync.backup import OutboxTarget
 from ktpsync.errors import StationFullError
-from ktpsync.outbox import Outbox
+from ktpsync.outbox import FolderSpool, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def worn_out(new_disk: Callable[..., Any], tmp_path: Path) -> Path:
             os.pwrite(image.fileno(), os.pread(image.fileno(), 1 << 20, start), start)
     disk.plug_in()
     # Spared: its own tables. A disk that cannot write those is noticed at once.
-    Outbox.open(tmp_path / "before.db", disk.mount_point / "spool").spool.path(PACKET).parent.mkdir()
+    FolderSpool(disk.mount_point / "spool").path(PACKET).parent.mkdir()
     subprocess.run(["sync", "-f", disk.mount_point], check=True)
     subprocess.run(["fstrim", disk.mount_point], check=True)
     fill = subprocess.run(

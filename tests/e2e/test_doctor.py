@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ktpsync
-from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, invoke
+from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, USAGE, WAITING, invoke
 from ktpsync import age, packet, records
 from ktpsync.testing import make_enrollment
 
@@ -342,3 +342,25 @@ def test_repair_asks_who_and_goes_with_nothing_else(office: Path) -> None:
     """The command line says what is missing."""
     for wrong in (["--repair"], ["--repair", "--rebuild", "--who", "siti"], ["--who", "siti"]):
         assert USAGE == run("doctor", *wrong, "--config", office)[0]
+
+
+def test_a_spool_whose_disk_is_not_mounted_is_said_and_a_lost_one_is_replaced(office: Path) -> None:
+    """An empty folder in its place: all commands say so, until somebody says that what was in it is lost."""
+    spool = office / "data" / "spool"
+    spool.rename(office / "away")
+    spool.mkdir()
+    assert FAILED == (refused := run("submit", "captured/4"))[0]
+    assert "Nothing was stored" in refused[2]
+    code, out, err = run("status")
+    assert (PERSON, True, True) == (code, "Disk: away." in out, "--new-spool" in out + err)
+    code, _, err = run("doctor")
+    assert (DAMAGED, 1) == (code, err.count("--new-spool"))
+    assert WAITING == run("sync")[0]
+    assert FAILED == run("doctor", "--repair", "--who", "budi")[0]
+    assert USAGE == run("doctor", "--new-spool")[0]
+    assert [] == list(spool.iterdir())
+
+    code, _, err = run("doctor", "--repair", "--new-spool", "--who", "budi")
+    assert (DAMAGED, 2) == (code, err.count("no good copy was found"))
+    assert 3 == len(list(spool.glob("*/*.age")))
+    assert DONE == run("submit", "captured/4")[0]

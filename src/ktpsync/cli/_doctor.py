@@ -37,6 +37,11 @@ _PROBLEMS: Final = {
     help="With --rebuild --backup: an identity file that opens the backup.",
 )
 @click.option("--repair", is_flag=True, help="Bring good copies of damaged and missing packets. Needs --who.")
+@click.option(
+    "--new-spool",
+    is_flag=True,
+    help="With --repair or --rebuild: all that was in the spool is lost, and the folder is a new one.",
+)
 @click.option("--who", help="With --repair: who decides this; kept in the audit trail.")
 @click.option(
     "--why", help="With --repair: why; kept in the audit trail.  [default: ktpsync doctor --repair]"
@@ -51,6 +56,7 @@ def doctor(
     backup: str | None,
     identity: Path | None,
     repair: bool,
+    new_spool: bool,
     who: str | None,
     why: str | None,
     config: Path,
@@ -60,6 +66,7 @@ def doctor(
     Without --repair and --rebuild nothing is changed: the database, the sealed packets and the audit trail are compared.
     With --repair, packets whose files are damaged, missing or in quarantine get good bytes from a backup that is
     plugged in, or from where they were delivered, and go on to where they were set aside; --read looks at every byte for it.
+    A spool that lacks all packets is taken for a disk that is not mounted, unless --new-spool says that they are lost.
     With --rebuild the database is set aside, never deleted, and a new one is made from the sealed packets,
     from what can still be read of the old one, and from a backup. Stop the service first. Files that cannot
     be packets are put into quarantine, with the reason beside them.
@@ -67,15 +74,18 @@ def doctor(
     if repair:
         if rebuild or backup or identity:
             raise click.UsageError(
-                "--repair goes with --read, --who and --why alone. Rebuild first, then repair."
+                "--repair goes with --read, --new-spool, --who and --why alone. Rebuild first, then repair."
             )
         if not who:
             raise click.UsageError("--repair needs --who: who decides this is kept in the audit trail.")
-        return _repair(output, config, read=read, who=who, why=why or "ktpsync doctor --repair")
+        why = why or "ktpsync doctor --repair"
+        return _repair(output, config, read=read, new_spool=new_spool, who=who, why=why)
     if who or why:
         raise click.UsageError("--who and --why go with --repair.")
     if rebuild:
-        return _rebuild(output, config, backup, identity)
+        return _rebuild(output, config, backup, identity, new_spool=new_spool)
+    if new_spool:
+        raise click.UsageError("--new-spool goes with --repair or --rebuild.")
     if backup or identity:
         raise click.UsageError("--backup and --identity go with --rebuild.")
     with ktpsync.Office.open(config) as office:
@@ -90,9 +100,9 @@ def doctor(
     return Exit.DAMAGED if found.problems else Exit.DONE
 
 
-def _repair(output: Output, config: Path, *, read: bool, who: str, why: str) -> Exit:
+def _repair(output: Output, config: Path, *, read: bool, new_spool: bool, who: str, why: str) -> Exit:
     with ktpsync.Office.open(config) as office:
-        report = office.mend(read=read, who=who, why=why)
+        report = office.mend(read=read, new_spool=new_spool, who=who, why=why)
     for mended in report.packets:
         if mended.whole:
             output.say(_mended(mended))
@@ -133,13 +143,15 @@ def _mended(mended: MendedPacket) -> str:
     return f"{done}; it goes on to {', '.join(mended.requeued)}." if mended.requeued else f"{done}."
 
 
-def _rebuild(output: Output, config: Path, backup: str | None, identity: Path | None) -> Exit:
+def _rebuild(
+    output: Output, config: Path, backup: str | None, identity: Path | None, *, new_spool: bool
+) -> Exit:
     from ktpsync.office import rebuild_outbox
 
     if (backup is None) != (identity is None):
         raise click.UsageError("--backup and --identity go together: the state in a backup is sealed.")
     identities = [] if identity is None else read_identities(identity)
-    rebuilt, restored = rebuild_outbox(config, backup=backup, identities=identities)
+    rebuilt, restored = rebuild_outbox(config, backup=backup, identities=identities, new_spool=new_spool)
     if rebuilt.aside is not None:
         output.say(f"The damaged database is in {rebuilt.aside}.")
     output.say(

@@ -139,6 +139,8 @@ def _all_sent(estimate: Estimate | None, line: DestinationSummary) -> str:
 
 
 def _disk(storage: StorageView) -> str:
+    if storage.away:
+        return "Disk: away. Nothing can be recorded, and packets wait."
     if storage.free is None:
         return f"Spool: in storage. In a day {amount(storage.per_day)} are recorded."
     room = f"Disk: {amount(storage.free)} free."

@@ -38,6 +38,7 @@ def rebuild_outbox(
     *,
     backup: str | None = None,
     identities: Sequence[Identity] = (),
+    new_spool: bool = False,
     clock: Clock | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> tuple[Rebuilt, RestoreReport | None]:
@@ -52,6 +53,7 @@ def rebuild_outbox(
         config: The configuration file, or its folder.
         backup: The name of a backup in it.
         identities: Identities of one of the backup's recipients.
+        new_spool: Whether the spool may be empty, because all that was in it is lost.
         clock: The clock to ask.
         progress: Called as packets are restored from the backup.
 
@@ -60,6 +62,7 @@ def rebuild_outbox(
 
     Raises:
         OutboxInUseError: A process works with the outbox.
+        SpoolUnavailableError: The spool is an empty folder, as when its disk is not mounted. Nothing was changed.
         ConfigError: The configuration has problems, or the outbox is not SQLite.
         RestoreError: The backup cannot be opened with these identities. Nothing was changed.
         BackendError: The backup cannot be reached. Nothing was changed.
@@ -89,6 +92,7 @@ def rebuild_outbox(
         destinations=destination_specs(settings),
         clock=clock or SystemClock(),
         fill=fill,
+        new_spool=new_spool,
     )
     outbox_was_rebuilt(data.backup_memory)
     return rebuilt, given[0] if given else None

@@ -573,7 +573,7 @@ class Office:
         name = self._backups.places.resolve(name)
         return self._backups.repair(name, tuple(sources), progress=progress)
 
-    def mend(self, *, read: bool = False, who: str, why: str) -> MendReport:
+    def mend(self, *, read: bool = False, new_spool: bool = False, who: str, why: str) -> MendReport:
         """Bring good copies of packets that are damaged or missing on this station, or lie in its quarantine.
 
         They come from the backups that are at hand, or from a destination that gave a receipt and gives the bytes back.
@@ -582,6 +582,7 @@ class Office:
 
         Args:
             read: Also read every sealed file; else only sizes, and the files that a courier found damaged.
+            new_spool: Take the spool's folder as it is, though it holds none of the packets, because the former one is lost.
             who: Who decides this; kept in the audit trail.
             why: Why; kept in the audit trail.
 
@@ -590,7 +591,10 @@ class Office:
 
         Raises:
             ConfigError: Nobody, or no reason, is named.
+            SpoolUnavailableError: The spool's folder is not there or another one, and may not be a new one.
         """
+        if new_spool:
+            self.outbox.adopt_spool(who=who, why=why)
         return self._backups.mend(read=read, who=who, why=why)
 
     def prune(

@@ -9,7 +9,14 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ktpsync import backup
-from ktpsync.errors import BackendError, BackupError, SpoolError, UnavailableError, UnknownPacketError
+from ktpsync.errors import (
+    BackendError,
+    BackupError,
+    SpoolError,
+    SpoolUnavailableError,
+    UnavailableError,
+    UnknownPacketError,
+)
 from ktpsync.units import amount, counted, rough_duration
 
 if TYPE_CHECKING:
@@ -278,7 +285,9 @@ class Offload:
 
     def _lacking(self) -> int:
         below = self._settings.offload_below
-        free = self._outbox.spool.free() if below else None
+        free = None
+        with contextlib.suppress(SpoolUnavailableError):  # nothing can be dropped from a spool that is away
+            free = self._outbox.spool.free() if below else None
         # A quarter more than just enough, or the next packet would bring it back here.
         return below - free + below // 4 if free is not None and free < below else 0
 

@@ -82,7 +82,7 @@ WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND due_ms > {now} + 
 _RECALL = """
 UPDATE ktpsync_delivery SET due_ms = {now}
 WHERE dest = :dest AND state = 'open' AND urgent IN (0, 1) AND owner IS NULL AND due_ms > {now}
-  AND (:all = 1 AND failures = 0 OR EXISTS (SELECT 1 FROM ktpsync_packet p
+  AND (failures = 0 OR EXISTS (SELECT 1 FROM ktpsync_packet p
     WHERE p.packet_id = ktpsync_delivery.packet_id AND p.location = 'offloaded'))
 """
 _NEXT = """
@@ -194,9 +194,9 @@ class Deliveries:
         with self._database.write() as connection:
             return connection.execute(self._database.sql(_UNPARK), bound).rowcount
 
-    def recall(self, dest: str, *, spool_too: bool, now: int | None) -> int:
-        """Make packets due now whose bytes only a backup has, or also those in the spool; return how many."""
-        bound = {"dest": dest, "all": int(spool_too), "now": now}
+    def recall(self, dest: str, *, now: int | None) -> int:
+        """Make packets due now whose bytes were not at hand, and no others that failed; return how many."""
+        bound = {"dest": dest, "now": now}
         with self._database.write() as connection:
             return connection.execute(self._database.sql(_RECALL), bound).rowcount
 

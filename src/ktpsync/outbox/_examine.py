@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.errors import OutboxDamagedError, SpoolError
+from ktpsync.errors import OutboxDamagedError, SpoolError, SpoolUnavailableError
 from ktpsync.files import drop_page_cache
 from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._orphans import ORPHAN_AGE_MS
@@ -65,18 +65,27 @@ class Examiner:
     def examine(self, *, read: bool) -> Examination:
         """Compare rows, files and trail; see :meth:`Outbox.examine`."""
         problems = list(self._database_problems(thorough=read))
+        at_hand = True
+        try:
+            self._spool.check()
+        except SpoolUnavailableError as error:
+            at_hand = False
+            problems.append(str(error))
         packets = 0
         for view in self._views.packets():
             packets += 1
-            if view.location == "spool":
+            if at_hand and view.location == "spool":
                 wrong = wrong_with(self._spool, view, read=read)
                 problems += [] if wrong is None else [wrong[1]]
         problems += self._audit.verify().problems
-        try:
-            self._orphans.check()
-        except OutboxDamagedError as error:
-            problems.append(str(error))
-        return Examination(packets=packets, problems=tuple(problems), notices=tuple(self._odd_files()))
+        notices: list[str] = []
+        if at_hand:
+            try:
+                self._orphans.check()
+            except OutboxDamagedError as error:
+                problems.append(str(error))
+            notices += self._odd_files()
+        return Examination(packets=packets, problems=tuple(problems), notices=tuple(notices))
 
     def _database_problems(self, *, thorough: bool) -> Iterator[str]:
         if self._database.kind != "sqlite":

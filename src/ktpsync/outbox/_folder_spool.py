@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
@@ -26,11 +27,14 @@ from ktpsync.files import (
     write_for_now,
     write_many_atomic,
 )
+from ktpsync.outbox import _ownership
 from ktpsync.outbox._spool import check_digest, verify_bytes
 from ktpsync.packet import SealedPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ktpsync.outbox._ownership import Recent
 
 _SUFFIX = ".age"
 REWRAPPED = ".rewrapped"
@@ -51,6 +55,9 @@ _RECORDED = 0o600
 _NOT_FOREIGN = (".", "rewrap.")
 """Beginnings of temporary files and locks."""
 
+_SYSTEMS_OWN = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
+"""What a system makes by itself at the top of a disk, and lets not everybody look into."""
+
 
 class FolderSpool:
     """Sealed packets as files, spread over folders by the last two digits of their ids.
@@ -66,16 +73,56 @@ class FolderSpool:
         self.folder = folder
         self.fetch = fetch
         self._beginning = f"{folder}{os.sep}"
-        self._known_folders: set[Path] = set()
         self._filling: FileSystemSync | None = None
+        self._owner = folder / _ownership.OWNER
+        self._claim: Callable[[], None] = self._be_there
+        self._seen: tuple[int, int] | None = None
 
     @property
     def place(self) -> str:
         """Where it is, for messages."""
         return str(self.folder)
 
-    def claim(self, outbox_id: str, *, newest: Callable[[], SealedPacket | None]) -> None:
-        """Nothing: a folder belongs to the data folder or the share that it is in; see :class:`Orphans`."""
+    def claim(self, outbox_id: str, *, recent: Recent) -> None:
+        """Belong to an outbox from now on, and be refused as long as the folder is another one; see :class:`Spool`.
+
+        The folder can be on a disk or a share of its own. While that is not mounted, its mount point is an empty folder:
+        packets would go below the disk, and all that are on it would seem to be missing.
+        """
+        self._claim = functools.partial(self._claim_now, outbox_id, recent)
+        # Said to whoever needs the folder: the rest of the outbox works without.
+        with contextlib.suppress(SpoolUnavailableError, OSError):
+            self.check()
+
+    def adopt(self, outbox_id: str) -> bool:
+        """Become an outbox's because a person says so, though none of its packets is here; return whether it was not.
+
+        Raises:
+            SpoolUnavailableError: The folder is another outbox's.
+        """
+        make_folder(self.folder, mode=0o700)
+        new = not self._owner.exists()
+        self._seen = None
+        self._claim_now(outbox_id, list)
+        return new
+
+    def disown(self) -> None:
+        """Be nobody's until an outbox claims the folder: its database is made anew from the packets."""
+        self._owner.unlink(missing_ok=True)
+
+    @property
+    def blank(self) -> bool:
+        """Whether no outbox has ever used the folder, as far as can be seen: so is the mount point of a disk that is away."""
+        return not self._owner.exists() and next(self.pages(1), None) is None
+
+    def check(self) -> None:
+        """Look whether the folder is there and the outbox's own; see :class:`Spool`."""
+        # One look at the note, as long as it is the one that was read.
+        with contextlib.suppress(OSError):
+            status = self._owner.stat()
+            if (status.st_dev, status.st_ino) == self._seen:
+                return
+        self._claim()
 
     def path(self, packet_id: str) -> Path:
         """Return where a packet's bytes are, or would be."""
@@ -94,7 +141,7 @@ class FolderSpool:
         try:
             return open(self._name(packet_id), "rb")  # noqa: PTH123 - as text; the caller closes it
         except FileNotFoundError:
-            self._expect()
+            self.check()
             if self.fetch is not None:
                 return self.fetch(packet_id, sha256)
             raise SpoolError(
@@ -120,7 +167,7 @@ class FolderSpool:
         try:
             status = os.stat(self._name(packet.packet_id))  # noqa: PTH116 - as text
         except FileNotFoundError:
-            self._expect()
+            self.check()
             if self.fetch is None:
                 self.open(packet.packet_id, packet.sha256).close()
             return None
@@ -182,7 +229,11 @@ class FolderSpool:
         Raises:
             SpoolError: They are missing or damaged.
         """
-        verify_bytes(packet, damaged=self._damaged(packet))
+        try:
+            verify_bytes(packet, damaged=self._damaged(packet))
+        except SpoolError:
+            self.check()  # a disk that went away while it was read has damaged nothing
+            raise
 
     def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         """Store a packet's bytes durably under a name that must be free.
@@ -192,7 +243,7 @@ class FolderSpool:
             FileExistsError: The spool has a file of this id already; it was left as it is.
             StationFullError: No room; nothing was stored.
         """
-        with _full_disk():
+        with self._storing():
             write_atomic(
                 self._place(packet_id),
                 sealed,
@@ -210,7 +261,7 @@ class FolderSpool:
             FileExistsError: The spool has a file of one of these ids already; it was left as it is.
             StationFullError: No room.
         """
-        with _full_disk():
+        with self._storing():
             write_many_atomic({self._place(packet_id): data for packet_id, data in sealed.items()}, mode=_NEW)
 
     def begin_filling(self) -> None:
@@ -227,7 +278,7 @@ class FolderSpool:
         Raises:
             StationFullError: No room.
         """
-        with _full_disk(_RESTORE_AGAIN):
+        with self._storing(_RESTORE_AGAIN):
             if self._filling is not None:
                 write_for_now(self.path(packet_id), sealed, mode=0o600)
             else:
@@ -241,7 +292,7 @@ class FolderSpool:
             OSError: The medium did not take all of it.
         """
         if self._filling is not None:
-            with _full_disk(_RESTORE_AGAIN):
+            with self._storing(_RESTORE_AGAIN):
                 self._filling.finish()
 
     def read(self, packet_id: str) -> bytes | None:
@@ -281,7 +332,7 @@ class FolderSpool:
 
     def clear_temporaries(self, before_ms: int) -> None:
         """Remove what writers that died before a moment left half written."""
-        for folder in self._folders():
+        for folder in (self.folder, *self._folders()):
             remove_leftovers(folder, older_than=0, now=before_ms / 1000)
 
     def pages(self, count: int) -> Iterator[list[str]]:
@@ -298,7 +349,7 @@ class FolderSpool:
     def foreign_files(self) -> Iterator[Path]:
         """Yield the files that are neither a packet's nor a temporary one."""
         for place in sorted(self.folder.iterdir()):
-            if place.name.startswith("."):
+            if place.name.startswith(".") or place.name in {_ownership.OWNER, *_SYSTEMS_OWN}:
                 continue
             for path in sorted(place.iterdir()) if place.is_dir() else [place]:
                 own = path == self.path(path.name.removesuffix(_SUFFIX)) and path.name.endswith(_SUFFIX)
@@ -311,12 +362,14 @@ class FolderSpool:
 
     def _folders(self) -> list[Path]:
         return sorted(
-            folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+            folder
+            for folder in self.folder.iterdir()
+            if folder.is_dir() and not folder.name.startswith(".") and folder.name not in _SYSTEMS_OWN
         )
 
     def free(self) -> int:
         """Return the bytes free on the folder's disk."""
-        self._expect()
+        self.check()
         return free_bytes(self.folder)
 
     def close(self) -> None:
@@ -345,7 +398,27 @@ class FolderSpool:
             "`ktpsync doctor --repair` brings a good copy from a backup, or from where it was delivered."
         )
 
-    def _expect(self) -> None:
+    def _claim_now(self, outbox_id: str, recent: Recent) -> None:
+        self._be_there()
+        wrong = _ownership.claim(
+            outbox_id,
+            recent,
+            used=self._seen is not None,
+            read=self._read_owner,
+            write=self._write_owner,
+            has=lambda one: not self.lacking([one]),
+        )
+        if wrong is not None:
+            raise SpoolUnavailableError(
+                f"The folder of the spool, {self.folder}, {wrong}. Nothing was stored, and no packet counts as lost. Is its "
+                "disk or share mounted, and the right one? If its disk is lost, put a new one in its place, and "
+                "`ktpsync doctor --repair --new-spool` brings the packets from where there are copies."
+            )
+        with contextlib.suppress(OSError):
+            status = self._owner.stat()
+            self._seen = (status.st_dev, status.st_ino)
+
+    def _be_there(self) -> None:
         """Refuse to take a folder whose disk or share is away for an empty one, or to make one in its place.
 
         Raises:
@@ -357,20 +430,33 @@ class FolderSpool:
                 "disk or share is connected."
             )
 
+    def _read_owner(self) -> bytes | None:
+        try:
+            return self._owner.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write_owner(self, note: bytes) -> None:
+        # A disk that is full or can only be read has what is there delivered all the same; the next look tries again.
+        # Readable for others: whoever looked first may have been another user, and the folder is closed to strangers.
+        with contextlib.suppress(OSError):
+            write_atomic(self._owner, note, mode=0o644, replace=False)
+
+    @contextlib.contextmanager
+    def _storing(self, told: str = _SUBMIT_AGAIN) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.check()
+            if error.errno in NO_SPACE:
+                raise StationFullError(told) from error
+            raise
+        # Not if the disk was pulled out meanwhile, and this went to the folder below.
+        self.check()
+
     def _place(self, packet_id: str) -> Path:
-        self._expect()
+        self.check()
         path = self.path(packet_id)
-        if path.parent not in self._known_folders:
+        if not os.path.isdir(f"{self._beginning}{packet_id[-2:]}"):  # noqa: PTH112 - as text
             make_folder(path.parent, mode=0o700)
-            self._known_folders.add(path.parent)
         return path
-
-
-@contextlib.contextmanager
-def _full_disk(told: str = _SUBMIT_AGAIN) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StationFullError(told) from error
-        raise

@@ -100,6 +100,12 @@ class Mending:
             self._spool.write(packet_id, sealed, sha256)
         self.tell(packet_id, sha256, source=source, who=who, why=why)
 
+    def tell_adopted(self, *, who: str, why: str) -> None:
+        """Write into the audit trail that the spool's folder is a new one, who says so and why."""
+        told = entry("spool-replaced", at_ms=self._clock.now_ms(), who=plain(who), why=plain(why))
+        with self._database.write() as connection:
+            self._audit.append(connection, [told])
+
     def tell(self, packet_id: str, sha256: str, *, source: str, who: str, why: str) -> None:
         """Write into the audit trail that a packet's bytes came back, from where, who wanted it and why."""
         told = entry(

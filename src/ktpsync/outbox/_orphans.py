@@ -66,6 +66,7 @@ class Orphans:
 
     def collect(self) -> int:
         """Remove them; see :meth:`Outbox.collect_orphans`."""
+        self._spool.check()
         self.check()
         self._note()
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
@@ -135,5 +136,6 @@ class Orphans:
 
 
 def forget_mark(spool: FolderSpool) -> None:
-    """Let the spool belong to a database that was made anew from its packets."""
+    """Let the spool belong to a database that is made anew from its packets."""
+    spool.disown()
     (spool.folder / _MARK).unlink(missing_ok=True)

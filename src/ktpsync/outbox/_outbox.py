@@ -117,7 +117,8 @@ class Outbox:
         self._central = Central(database, spool, self.audit, self._destinations, clock)
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._views = Views(database, spool, self._destinations, clock)
-        spool.claim(self.outbox_id, newest=self._views.newest)
+        if not recovering:  # whose the spool is, is decided when its records are there
+            spool.claim(self.outbox_id, recent=self._views.recent)
         self._orphans = Orphans(spool, self.audit, self._views, unrecorded, clock, outbox_id=self.outbox_id)
 
     @classmethod
@@ -426,13 +427,12 @@ class Outbox:
         return self._deliveries.unpark(destination, lease_ms=round(lease * 1000), now=self._now())
 
     def recall(self, destination: str) -> int:
-        """Let packets be tried now whose bytes were not at hand: the backup disk may be plugged in, the spool's storage back.
+        """Let packets be tried now whose bytes were not at hand: the backup disk may be plugged in, or the spool back.
 
         Returns:
             How many.
         """
-        away = not isinstance(self.spool, FolderSpool)
-        return self._deliveries.recall(destination, spool_too=away, now=self._now())
+        return self._deliveries.recall(destination, now=self._now())
 
     # --- destinations ---
 
@@ -547,7 +547,7 @@ class Outbox:
 
     def newest(self) -> SealedPacket | None:
         """Return the packet that was recorded last, of those in the spool."""
-        return self._views.newest()
+        return next(iter(self._views.recent()), None)
 
     def find(self, *, reference: str | None = None, person: bytes | None = None) -> list[PacketView]:
         """Return the packets with a reference, or of a person by keyed hash, oldest first."""
@@ -735,6 +735,25 @@ class Outbox:
         return Examiner(
             self._database, self.spool, self.audit, self._views, self._clock, orphans=self._orphans
         ).examine(read=read)
+
+    def adopt_spool(self, *, who: str, why: str) -> None:
+        """Take the spool's folder as it is, though it holds none of the outbox's packets: the former one is lost.
+
+        Until somebody decides that, such a folder is taken for the mount point of a disk that is away. The packets that
+        were in the former one are missing from now on, and can be put back.
+
+        Args:
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Raises:
+            SpoolUnavailableError: The folder is another outbox's.
+            FolderSpoolNeededError: The spool is in a storage service.
+            ConfigError: Nobody, or no reason, is named.
+        """
+        check_decision(who, why)
+        if self.folder.adopt(self.outbox_id):
+            self._mending().tell_adopted(who=who, why=why)
 
     def suspects(self, *, read: bool = False) -> Iterator[Suspect]:
         """Yield the packets whose bytes are damaged, missing or in quarantine, or wait for a person because they were.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,14 @@ class Quarantine:
         found = utc_from_ms(self._clock.now_ms()).isoformat(timespec="seconds")
         reason = json.dumps({"file": str(path), "reason": why, "found": found}).encode()
         write_atomic(target.with_name(f"{target.name}{_REASON}"), reason, replace=True)
-        path.rename(target)
+        try:
+            path.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # The spool is on a disk of its own.
+            write_atomic(target, path.read_bytes(), mode=0o600, replace=False)
+            path.unlink()
         fsync_folder(path.parent)
         fsync_folder(self.folder)
         return target

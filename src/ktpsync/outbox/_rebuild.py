@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.clock import utc_from_ms
-from ktpsync.errors import OutboxInUseError, PacketError
+from ktpsync.errors import OutboxInUseError, PacketError, SpoolUnavailableError
 from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
@@ -73,6 +73,7 @@ def rebuild(
     destinations: Sequence[DestinationSpec],
     clock: Clock,
     fill: Callable[[Outbox, Found], None] | None = None,
+    new_spool: bool = False,
 ) -> Rebuilt:
     """Set a damaged SQLite database aside and make it anew.
 
@@ -86,9 +87,11 @@ def rebuild(
         destinations: Where packets go.
         clock: The clock to ask.
         fill: Fills the new outbox with more than what is here, as from a backup.
+        new_spool: Whether the spool may be an empty folder that no outbox has used: because the former one is lost.
 
     Raises:
         OutboxInUseError: Another process works with the outbox; nothing was changed.
+        SpoolUnavailableError: The spool is such a folder, and may not be; nothing was changed.
         OutboxError: The records cannot be taken in; the damaged database is still in its place.
     """
     make_folder(database.parent, mode=0o700)
@@ -100,6 +103,11 @@ def rebuild(
         ) from None
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
+        if database.exists() and spool.blank and not new_spool:
+            raise SpoolUnavailableError(
+                f"The folder of the spool, {spool.folder}, is empty. Nothing was changed. Is its disk or share mounted? If "
+                "all that was in it is lost, give --new-spool as well."
+            )
         spool.recover_rewrapped()
         remains = stack.enter_context(Remains(database))
         gathering = _Gathering(spool, remains, Quarantine(spool, clock), clock)
@@ -117,12 +125,12 @@ def rebuild(
             packets = sum(1 for _ in outbox.packets())
         # Not before: a backup may have had nothing better. Not after: the new database collects files without a row.
         gathering.set_all_apart()
+        forget_mark(spool)
         aside = _set_aside(database, clock)
         for part in _PARTS:
             with contextlib.suppress(FileNotFoundError):
                 new.with_name(new.name + part).replace(database.with_name(database.name + part))
         fsync_folder(database.parent)
-        forget_mark(spool)
     return Rebuilt(
         aside=aside,
         packets=packets,

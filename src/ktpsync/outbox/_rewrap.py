@@ -117,6 +117,7 @@ class Rewrapping:
         See :meth:`Outbox.rewrap`.
         """
         report = RewrapReport()
+        self._spool.check()
         with self._alone():
             candidates = {"after": "", "mark": f'%"to":"{to}"%'}
             rows = self._database.paged(_CANDIDATES, candidates, page=_BATCH, after="packet_id")

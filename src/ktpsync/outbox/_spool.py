@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from ktpsync.outbox._ownership import Recent
     from ktpsync.packet import SealedPacket
 
 
@@ -29,13 +30,19 @@ class Spool(Protocol):
     @property
     def place(self) -> str: ...
 
-    def claim(self, outbox_id: str, *, newest: Callable[[], SealedPacket | None]) -> None:
-        """Belong to an outbox from now on.
+    def claim(self, outbox_id: str, *, recent: Recent) -> None:
+        """Belong to an outbox from now on; a place that is not its own is refused when it is used.
 
         Args:
             outbox_id: Its id.
-            newest: Asked where the place is nobody's yet: the newest packet that the outbox has in its spool, which
-                then must be there.
+            recent: Asked where the place is nobody's yet: one of these packets, if there are any, must be there.
+        """
+
+    def check(self) -> None:
+        """Look whether the place is there and the outbox's own.
+
+        Raises:
+            SpoolUnavailableError: It is not.
         """
 
     # --- one packet ---

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.errors import StationFullError, UnavailableError
+from ktpsync.errors import SpoolUnavailableError, StationFullError, UnavailableError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._copies import VERIFIED_COPIES
@@ -77,12 +77,14 @@ class StorageView:
         per_day: Sealed bytes a day, over the last week.
         days_left: Days until the reserve is reached at this pace; ``None`` if nothing was recorded, or nobody can tell.
         warnings: One sentence each.
+        away: Whether the spool's disk or share is not there now; then nothing is recorded, and packets wait.
     """
 
     free: int | None
     per_day: int
     days_left: float | None
     warnings: tuple[str, ...]
+    away: bool = False
 
 
 class Storage:
@@ -178,7 +180,13 @@ class Storage:
     def view(self) -> StorageView:
         """Return the room there is and for how long it lasts."""
         self.recount(now=True)
-        free = self._spool.free()
+        warnings = []
+        free = None
+        try:
+            free = self._spool.free()
+        except SpoolUnavailableError as error:
+            warnings.append(str(error))
+        away = bool(warnings)
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
             row = connection.execute(
@@ -192,7 +200,6 @@ class Storage:
         days = max((now_ms - row.first) / _DAY_MS, 1.0) if row.first is not None else 1.0
         per_day = int(int(row.size) / days)
         days_left = max(free - self._limits.reserve, 0) / per_day if per_day and free is not None else None
-        warnings = []
         if free is not None and free < self._limits.warn:
             warnings.append(
                 f"The disk of the spool has {free >> 20} MiB left: offload packets or free some room."
@@ -203,10 +210,13 @@ class Storage:
             )
         if oldest_ms is not None and (age := (now_ms - oldest_ms) / _DAY_MS) > self._limits.warn_age_days:
             warnings.append(f"The oldest packet has been waiting for {counted(round(age), 'day', 'days')}.")
-        return StorageView(free=free, per_day=per_day, days_left=days_left, warnings=tuple(warnings))
+        return StorageView(
+            free=free, per_day=per_day, days_left=days_left, warnings=tuple(warnings), away=away
+        )
 
     def purge(self, *, retention_ms: int, who: str) -> list[str]:
         """Drop the bytes that nobody needs any more; see :meth:`Outbox.purge`."""
+        self._spool.check()
         with self._database.read() as connection:
             # The centre's clock, as far as its feed has come: this station's own may be off by years.
             centre_ms = connection.execute(

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import itertools
-import json
 import os
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from ktpsync.errors import BackendError, ConflictError, NotFoundError, SpoolError, SpoolUnavailableError
 from ktpsync.files import TEMPORARY_SUFFIX, make_folder, remove_leftovers
+from ktpsync.outbox import _ownership
 from ktpsync.outbox._spool import check_digest, verify_bytes
 from ktpsync.packet import SealedPacket
 from ktpsync.plugins import digest_of
@@ -24,13 +24,13 @@ from ktpsync.plugins import digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ktpsync.outbox._ownership import Recent
     from ktpsync.plugins import StorageBackend
 
 R = TypeVar("R")
 
 _PREFIX: Final = "spool/"
 _SUFFIX: Final = ".age"
-_OWNER: Final = "spool-owner.json"
 _AT_ONCE: Final = 8
 """Requests at one time for a batch."""
 
@@ -72,12 +72,16 @@ class StorageSpool:
         """Where it is, for messages."""
         return self._place
 
-    def claim(self, outbox_id: str, *, newest: Callable[[], SealedPacket | None]) -> None:
+    def claim(self, outbox_id: str, *, recent: Recent) -> None:
         """Belong to an outbox from the first use on; see :class:`Spool`.
 
         A bucket or a prefix that was changed by mistake would otherwise take new packets and seem to have lost all others.
         """
-        self._claim = functools.partial(self._claim_now, outbox_id, newest)
+        self._claim = functools.partial(self._claim_now, outbox_id, recent)
+
+    def check(self) -> None:
+        """Look whether the place is the outbox's; asked once."""
+        self._claim()
 
     def packet(self, packet_id: str, sha256: str, size: int) -> SealedPacket:
         """Return a packet over its bytes here, copied and verified when it is opened."""
@@ -217,37 +221,35 @@ class StorageSpool:
             raise self._missing(packet_id)
         return self.fetch(packet_id, sha256)
 
-    def _claim_now(self, outbox_id: str, newest: Callable[[], SealedPacket | None]) -> None:
+    def _claim_now(self, outbox_id: str, recent: Recent) -> None:
         if self._claimed:
             return
-        with self._lock:
-            owner = self._owner()
-            if owner is None and self._is_there(newest()):
-                note = json.dumps({"outbox_id": outbox_id}).encode()
-                with contextlib.suppress(ConflictError), self._reached(_NOTHING_RECORDED):
-                    digest = hashlib.sha256(note).hexdigest()
-                    self._storage.put(_OWNER, io.BytesIO(note), size=len(note), sha256=digest)
-                owner = self._owner()
-            if owner != outbox_id:
-                whose = "belongs to another outbox" if owner else "does not hold this outbox's packets"
+        with self._lock, self._reached(_NOTHING_RECORDED):
+            wrong = _ownership.claim(
+                outbox_id,
+                recent,
+                read=self._owner,
+                write=self._write_owner,
+                has=lambda packet_id: self._storage.exists(_key(packet_id)),
+            )
+            if wrong is not None:
                 raise SpoolUnavailableError(
-                    f"The spool in {self._place} {whose}. {_NOTHING_RECORDED} Is [spool] in ktpsync.toml still the same "
+                    f"The spool in {self._place} {wrong}. {_NOTHING_RECORDED} Is [spool] in ktpsync.toml still the same "
                     "place as before?"
                 )
             self._claimed = True
 
-    def _is_there(self, packet: SealedPacket | None) -> bool:
-        with self._reached(_NOTHING_RECORDED):
-            return packet is None or self._storage.exists(_key(packet.packet_id))
-
-    def _owner(self) -> str | None:
+    def _owner(self) -> bytes | None:
         try:
-            with self._reached(_NOTHING_RECORDED), self._storage.open(_OWNER) as file:
-                return str(json.load(file)["outbox_id"])
+            with self._storage.open(_ownership.OWNER) as file:
+                return file.read()
         except NotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
-            return "nobody knows whom"
+
+    def _write_owner(self, note: bytes) -> None:
+        digest = hashlib.sha256(note).hexdigest()
+        with contextlib.suppress(ConflictError):
+            self._storage.put(_ownership.OWNER, io.BytesIO(note), size=len(note), sha256=digest)
 
     def _together(self, work: Callable[[str], R], packet_ids: Iterable[str]) -> list[R]:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ktpsync-spool") as pool:

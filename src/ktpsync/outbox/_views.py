@@ -112,14 +112,14 @@ class Views:
             row = connection.execute(query, {"packet_id": packet_id}).first()
         return None if row is None else (row.location, row.sha256)
 
-    def newest(self) -> SealedPacket | None:
-        """Return the packet that was recorded last, of those in the spool."""
+    def recent(self) -> list[SealedPacket]:
+        """Return the packets that were recorded last, of those in the spool, the newest first."""
         query = self._database.sql(
-            "SELECT packet_id, sha256, size FROM ktpsync_packet WHERE location = 'spool' ORDER BY packet_id DESC LIMIT 1"
+            "SELECT packet_id, sha256, size FROM ktpsync_packet WHERE location = 'spool' ORDER BY packet_id DESC LIMIT 10"
         )
         with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else self._spool.packet(row.packet_id, row.sha256, row.size)
+            rows = connection.execute(query).all()
+        return [self._spool.packet(row.packet_id, row.sha256, row.size) for row in rows]
 
     def find(self, *, reference: str | None, person: bytes | None) -> list[PacketView]:
         """Return the packets with a reference, or of a person, oldest first."""

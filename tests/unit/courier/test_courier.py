@@ -401,17 +401,24 @@ def test_a_backend_that_wants_to_end_the_program_fails_one_delivery(
     assert "SystemExit: a mistake in a plugin" == delivery(station, packet_id).reason
 
 
-def test_a_spool_whose_share_is_away_keeps_packets_waiting(station: Any, courier: Courier) -> None:
+@pytest.mark.parametrize("mount_point", [False, True])
+def test_a_spool_whose_share_is_away_keeps_packets_waiting(
+    station: Any, courier: Courier, *, mount_point: bool
+) -> None:
     """Nothing is taken for lost, and nothing is recorded into the mount point."""
     packet_id = station.submit().packet.packet_id
     away = station.spool.rename(station.spool.with_name("away"))
+    if mount_point:
+        station.spool.mkdir()
     assert (1, 0) == ((report := courier.drain()).returned, report.rejected)
     for _ in range(8):  # into folders that were used before, and into new ones
         with pytest.raises(SpoolUnavailableError, match="Nothing was stored"):
             station.submit()
-    assert not station.spool.exists()
+    assert mount_point == station.spool.exists()
+    if mount_point:
+        station.spool.rmdir()  # which is empty
     away.rename(station.spool)
-    station.clock.advance(600)
+    assert 1 == station.outbox.recall("central")
     courier.drain()
     assert DeliveryState.DELIVERED is delivery(station, packet_id).state
 

@@ -42,8 +42,9 @@ def submission(data: bytes) -> Submission:
 
 
 def files_in(folder: Path) -> set[str]:
-    """Return the names of all files in the spool, its mark aside."""
-    return {path.name for path in folder.rglob("*") if path.is_file() and path.name != ".trail.json"}
+    """Return the names of all files in the spool, its marks aside."""
+    marks = {".trail.json", "spool-owner.json"}
+    return {path.name for path in folder.rglob("*") if path.is_file() and path.name not in marks}
 
 
 def test_invariant_01_bytes_are_durable_before_the_row(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:

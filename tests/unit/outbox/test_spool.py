@@ -247,7 +247,7 @@ def test_of_many_that_claim_an_empty_place_one_gets_it(tmp_path: Path) -> None:
     """Machines of one outbox that start together agree; those of another are refused."""
     spools = [make("storage", tmp_path) for _ in range(8)]
     for number, spool in enumerate(spools):
-        spool.claim(f"outbox {number % 2}", newest=lambda: None)
+        spool.claim(f"outbox {number % 2}", recent=list)
 
     def write(spool: Spool) -> bool:
         try:

@@ -29,6 +29,9 @@ _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _KEPT: Final = 1024
 """Lines whose translation is kept."""
 
+_ENTRY: Final = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
+"""A message and its translation in a ``.po`` file."""
+
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?:;]) (?=\S)")
 
 
@@ -66,24 +69,16 @@ def translator(language: str) -> Translator:
 
 def messages(path: Path) -> dict[str, str]:
     """Return the catalogue in a gettext ``.po`` file: English to translation, both as templates."""
-    known: dict[str, str] = {}
-    texts: dict[str, str] = {}
-    field = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word, _, quoted = line.partition(" ")
-        if word == "msgid":
-            known[texts.get("msgid", "")] = texts.get("msgstr", "")
-            texts = {}
-        if word in {"msgid", "msgstr"}:
-            field, texts[word] = word, ""
-        elif line.startswith('"'):
-            quoted = line
-        else:
-            continue
-        texts[field] += json.loads(quoted)
-    known[texts.get("msgid", "")] = texts.get("msgstr", "")
+    entries = _ENTRY.finditer(path.read_text(encoding="utf-8"))
+    known = {_unquoted(entry[1]): _unquoted(entry[2]) for entry in entries}
     # The one without English is the head of the file.
-    return {english: words for english, words in known.items() if english}
+    known.pop("", None)
+    return known
+
+
+def _unquoted(lines: str) -> str:
+    text = lines.replace('"\n"', "").rstrip("\n")
+    return str(json.loads(text)) if "\\" in text else text[1:-1]
 
 
 def fields_of(template: str) -> tuple[str, ...]:
@@ -140,13 +135,14 @@ class Translator:
     """
 
     def __init__(self, known: Mapping[str, str]) -> None:
-        plain = {english: other for english, other in known.items() if not fields_of(english)}
-        self._exact = {_text(english): _text(other) for english, other in plain.items()}
-        self._templates = sorted(
-            (Template(english, other) for english, other in known.items() if english not in plain),
-            key=lambda template: template.specific,
-            reverse=True,
-        )
+        self._exact = {}
+        templates = []
+        for english, other in known.items():
+            if "{" in english and fields_of(english):
+                templates.append(Template(english, other))
+            else:
+                self._exact[_text(english)] = _text(other)
+        self._templates = sorted(templates, key=lambda template: template.specific, reverse=True)
         # The rest of a line is looked at from several of its beginnings.
         self._line = functools.lru_cache(_KEPT)(self._line_anew)
 
@@ -241,7 +237,7 @@ class Translator:
 
 def _text(template: str) -> str:
     """Return a template without values as the text that it is."""
-    return template.format()
+    return template.format() if "{" in template or "}" in template else template
 
 
 def _with_prefix(prefix: str, found: str | None) -> str | None:

@@ -39,7 +39,9 @@ Catch by what you want to do next, never by the text of a message::
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
     │   ├── UnavailableError        try again later; costs no attempt
-    │   │   ├── WrongDiskError      the disk is not plugged in, or it is another one
+    │   │   ├── WrongDiskError      another disk is in its place
+    │   │   │   ├── NotPluggedInError   the disk is not plugged in
+    │   │   │   └── DoubtfulDiskError   there is a disk, and which one cannot be told
     │   │   └── DiskFullError       the destination has no room at the moment
     │   ├── ThrottledError          try again after `retry_after` seconds
     │   ├── RejectedError           refused for good; a person must look
@@ -52,6 +54,7 @@ Catch by what you want to do next, never by the text of a message::
     ├── PluginError
     │   └── UnknownBackendError     no plugin offers this backend, or it was refused
     └── BackupError
+        ├── BackupInUseError        another process works with the same backup; try again
         ├── RepositoryError         not a repository, another one, or a newer format
         ├── DamagedBackupError      verification found damage; all of it is listed
         └── RestoreError            the target or the identity does not allow a restore
@@ -257,7 +260,15 @@ class UnavailableError(BackendError):
 
 
 class WrongDiskError(UnavailableError):
-    """The disk is not plugged in, or another disk is in its place."""
+    """Another disk is in the place of the right one."""
+
+
+class NotPluggedInError(WrongDiskError):
+    """The disk is not plugged in."""
+
+
+class DoubtfulDiskError(WrongDiskError):
+    """There is a disk, and whether it is the right one cannot be told: its marker cannot be read, or is there twice."""
 
 
 class DiskFullError(UnavailableError):
@@ -315,6 +326,10 @@ class UnknownBackendError(PluginError):
 
 class BackupError(KtpsyncError):
     """A backup could not be made, checked or restored."""
+
+
+class BackupInUseError(BackupError):
+    """Another process of this station works with the same backup now. Try again when it has ended."""
 
 
 class RepositoryError(BackupError):

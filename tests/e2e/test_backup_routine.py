@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import ktpsync
 from command_line import BAD_INPUT, DAMAGED, DONE, FAILED, PERSON, WAITING, invoke
-from ktpsync.backup import PacketFinder, Retention, Selection, damage_found
+from ktpsync.backup import PacketFinder, Retention, Selection, damage_found, no_backup_runs
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.clock import SystemClock
@@ -353,7 +353,7 @@ def test_a_folder_with_the_name_of_a_backup_is_not_taken_for_it(
 
     for command in (["verify", "usb-a"], ["backup", "list", "usb-a"]):
         refused = place.run(*command)
-        assert WAITING == refused.exit_code
+        assert PERSON == refused.exit_code
         assert "is expected. Plug in the right disk" in refused.stderr
     assert DONE == place.run("verify", "./usb-a").exit_code
     assert DONE == invoke("verify", "usb-a").exit_code
@@ -545,6 +545,82 @@ def test_an_unknown_place_to_repair_from_is_named(place: Place) -> None:
 
     assert 1 == answer.exit_code
     assert "there are: spool, usb-b" in answer.stderr
+
+
+# --- what a script learns ---
+
+
+def newer(place: Place) -> None:
+    """Let the repository on the disk be of a newer release."""
+    marker = place.folder / "usb-a/ktpsync-repository.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"version": 2}))
+
+
+def another(place: Place) -> None:
+    """Let another repository be on the same disk."""
+    marker = place.folder / "usb-a/ktpsync-repository.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"repository": str(uuid.uuid4())}))
+
+
+def another_disk(place: Place) -> None:
+    """Plug in another disk in the place of the right one."""
+    place.unplug("usb-a")
+    ktpsync.init_disk(place.folder / "usb-a", label="blue")
+
+
+def full(place: Place) -> None:
+    """Let the disk have less room than is kept in reserve."""
+    place.config.write_text(place.config.read_text().replace("reserve = 0", 'reserve = "900 TB"'))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "told"),
+    [
+        (lambda place: place.unplug("usb-a"), WAITING, "NotPluggedInError"),
+        (another_disk, PERSON, "WrongDiskError"),
+        (
+            lambda place: (place.folder / "usb-a/ktpsync-disk.json").write_text("?"),
+            PERSON,
+            "DoubtfulDiskError",
+        ),
+        (full, PERSON, "DiskFullError"),
+        (another, PERSON, "RepositoryError"),
+        (newer, PERSON, "RepositoryError"),
+        (
+            lambda place: (place.folder / "usb-a/ktpsync-repository.json").write_text("?"),
+            DAMAGED,
+            "DamagedBackupError",
+        ),
+    ],
+    ids=["away", "another disk", "doubtful disk", "full", "another repository", "newer", "damaged"],
+)
+def test_a_script_can_tell_why_there_is_no_backup(
+    place: Place, trouble: Callable[[Place], object], code: int, told: str
+) -> None:
+    """Whether to run it again later, or to call somebody, is in the exit code; what it is, in the error's class."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+    place.record(first=1)
+    trouble(place)
+
+    answer = place.run("backup", "usb-a", "--json")
+
+    error = json.loads(answer.stdout)["error"]
+    assert (code, code, told) == (answer.exit_code, error["exit"], error["class"])
+
+
+def test_a_script_can_tell_that_another_backup_is_running(place: Place) -> None:
+    """It is run again later."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+
+    with no_backup_runs(place.folder / "office/data/backups"):
+        answer = place.run("backup", "usb-a", "--json")
+
+    assert WAITING == answer.exit_code
+    assert "BackupInUseError" == json.loads(answer.stdout)["error"]["class"]
 
 
 # --- a full station ---

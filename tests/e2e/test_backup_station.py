@@ -283,7 +283,7 @@ def test_no_row_comes_before_the_bytes_that_it_names_are_durable(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as broken:
-        broken.setattr("ktpsync.outbox._folder_spool.FolderSpool.sync", refused)
+        broken.setattr("ktpsync.outbox._folder_spool.FolderSpool.finish_filling", refused)
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             station.restore(new)
     with open_outbox(new) as outbox:

@@ -13,7 +13,7 @@ from command_line import DAMAGED, DONE, WAITING, run
 from ktpsync import age, packet
 from ktpsync.backup import Depth, recipient_history
 from ktpsync.central import CentralSettings, running
-from ktpsync.errors import BackupError, NoMatchingIdentityError, RestoreError, UnknownDestinationError
+from ktpsync.errors import BackupInUseError, NoMatchingIdentityError, RestoreError, UnknownDestinationError
 from ktpsync.plugins import Receipt, StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
@@ -561,7 +561,7 @@ def test_not_while_a_backup_runs(station: Station) -> None:
     held = station.spooled()
 
     def meanwhile(_: object) -> None:
-        with pytest.raises(BackupError, match="is running"):
+        with pytest.raises(BackupInUseError, match="is running"):
             station.rewrap()
 
     station.record(2)

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from ktpsync import files
 from ktpsync.backup._documents import PackEntry, PackIndex, SnapshotRef, index_key, load
-from ktpsync.errors import BackupError
+from ktpsync.errors import BackupInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +107,7 @@ def no_backup_runs(folder: Path) -> Iterator[None]:
         folder: The folder of backup memories in the data directory.
 
     Raises:
-        BackupError: A backup is running.
+        BackupInUseError: A backup is running.
     """
     with contextlib.ExitStack() as stack:
         for path in sorted(folder.glob("*.lock")):
@@ -138,14 +138,14 @@ class BackupMemory:
         The system frees the lock when its holder dies.
 
         Raises:
-            BackupError: Another process is at work on it.
+            BackupInUseError: Another process is at work on it.
         """
         files.make_folder(self._folder, mode=0o700)
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(files.locked(self._lock, wait=False))
             except TimeoutError:
-                raise BackupError(
+                raise BackupInUseError(
                     "Another backup of this station to this repository is running. Wait until it has ended."
                 ) from None
             yield

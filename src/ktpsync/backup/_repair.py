@@ -60,7 +60,7 @@ def repair(
             this station's: no backup runs meanwhile.
 
     Raises:
-        BackupError: A backup of this station to this repository is running.
+        BackupInUseError: A backup of this station to this repository is running.
         BackendError: The storage failed.
     """
     if memory is not None:

@@ -98,7 +98,7 @@ def backup(
         progress: Called as packs are stored.
 
     Raises:
-        BackupError: Another backup of this station to this repository is running.
+        BackupInUseError: Another backup of this station to this repository is running.
         BackendError: The storage failed; what was committed before stays.
     """
     remembered = BackupMemory(memory, repository.uuid)

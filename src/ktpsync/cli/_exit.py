@@ -20,7 +20,7 @@ class Exit(IntEnum):
     """The command line itself is wrong."""
 
     WAITING = 3
-    """Some work is left for later, because a destination is out of reach or a limit applies. Run again."""
+    """Some work is left for later: something is out of reach, not plugged in, or in use. Run again."""
 
     PERSON = 4
     """A person must look: rejected packets, refused credentials, an overdue backup."""
@@ -44,12 +44,16 @@ def exit_code(error: errors.KtpsyncError) -> Exit:
             | errors.OutboxDamagedError()
         ):
             return Exit.DAMAGED
+        case errors.NotPluggedInError() | errors.BackupInUseError():
+            return Exit.WAITING
         case (
             errors.AuthError()
             | errors.RejectedError()
             | errors.ConflictError()
             | errors.QuotaError()
             | errors.RepositoryError()
+            | errors.WrongDiskError()
+            | errors.DiskFullError()
         ):
             return Exit.PERSON
         case errors.UnavailableError() | errors.ThrottledError() | errors.OutboxUnavailableError():

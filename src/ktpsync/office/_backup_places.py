@@ -15,10 +15,10 @@ from ktpsync.errors import (
     BackendError,
     BackupError,
     DiskFullError,
+    NotPluggedInError,
     RepositoryError,
     UnavailableError,
     UnknownDestinationError,
-    WrongDiskError,
 )
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._storage import storage_backend
@@ -153,7 +153,7 @@ class BackupPlaces:
         path = self._failure_file(name)
         if error is None:
             path.unlink(missing_ok=True)
-        elif not isinstance(error, WrongDiskError):
+        elif not isinstance(error, NotPluggedInError):
             files.make_folder(path.parent)
             document = {"at_ms": self._clock.now_ms(), "reason": str(error)}
             files.write_atomic(path, json.dumps(document).encode())

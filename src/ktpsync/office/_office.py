@@ -690,7 +690,7 @@ class Office:
             ConfigError: No recipients are configured.
             UnknownDestinationError: There is no backup of this name.
             OutboxError: Another process is rewrapping.
-            BackupError: A backup is running; nothing was changed.
+            BackupInUseError: A backup is running; nothing was changed.
         """
         from ktpsync.office._rotation import Rotation  # noqa: PLC0415 - rarely needed
 

@@ -12,6 +12,7 @@ from ktpsync import backup
 from ktpsync.errors import (
     BackendError,
     BackupError,
+    DoubtfulDiskError,
     SpoolError,
     SpoolUnavailableError,
     UnavailableError,
@@ -134,6 +135,8 @@ class Offload:
                 repository = stack.enter_context(self._places.opened(name))
                 if backup.goes_on(self._memory, repository):
                     proofs[name] = backup.PacketProof(repository, memory=self._memory)
+            except DoubtfulDiskError:
+                continue
             except UnavailableError:
                 dates = self._places.dates(name)
                 if dates and dates.lineage and dates.damaged_ms is None:

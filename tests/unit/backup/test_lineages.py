@@ -9,7 +9,7 @@ import pytest
 
 from ktpsync.backup import Retention, backup, backup_dates, heads, prune, verify
 from ktpsync.backup._run import SnapshotRun
-from ktpsync.errors import BackupError, RestoreError, UnavailableError
+from ktpsync.errors import BackupError, BackupInUseError, RestoreError, UnavailableError
 from ktpsync.keys import StationKey
 
 
@@ -130,7 +130,7 @@ def test_only_one_backup_of_a_station_runs_at_a_time(bench: Any) -> None:
     fill(bench, 1)
 
     def second(_progress: object) -> None:
-        with pytest.raises(BackupError, match="is running"):
+        with pytest.raises(BackupInUseError, match="is running"):
             bench.backup()
 
     assert bench.backup(progress=second).ok

@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import files
-from ktpsync.backends.disk._marker import NoMarkerError, read_marker_on_device
+from ktpsync.backends.disk._marker import read_marker_on_device
 from ktpsync.backends.disk._mounted import folders_marked
-from ktpsync.errors import UnavailableError, WrongDiskError
+from ktpsync.errors import DoubtfulDiskError, NotPluggedInError, UnavailableError, WrongDiskError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,18 +41,19 @@ class Binding:
         """Return the marked folder of the right disk, and the number of its device.
 
         Raises:
-            WrongDiskError: It is not plugged in, or another one is in its place.
+            NotPluggedInError: It is not plugged in.
+            WrongDiskError: Another one is in its place, or what is there cannot be told.
             UnavailableError: The station cannot note which disk it is.
         """
         with self._lock:
             wanted = self._wanted()
-            problem = None
+            problem: WrongDiskError | None = None
             for folder in dict.fromkeys((self._last, self._path)):
                 if folder is None:
                     continue
                 try:
                     marker, device = read_marker_on_device(folder)
-                except NoMarkerError as error:
+                except NotPluggedInError as error:
                     problem = problem or (error if wanted is None else self._not_plugged_in(folder, wanted))
                     continue
                 except WrongDiskError as error:
@@ -70,7 +71,7 @@ class Binding:
             if wanted is not None:
                 self._last = self._found(wanted, problem)
                 return self._last, read_marker_on_device(self._last)[1]
-            raise problem or WrongDiskError(f"{self._name}: no disk was ever seen. Plug it in.")
+            raise problem or NotPluggedInError(f"{self._name}: no disk was ever seen. Plug it in.")
 
     def _found(self, wanted: str, problem: WrongDiskError | None) -> Path:
         match folders_marked(wanted):
@@ -79,14 +80,14 @@ class Binding:
             case []:
                 raise problem or self._not_plugged_in(None, wanted)
             case folders:
-                raise WrongDiskError(
+                raise DoubtfulDiskError(
                     f"{self._name}: {len(folders)} disks carry the marker {wanted}: "
                     f"{', '.join(str(folder) for folder in folders)}. One is a copy of the other: unplug one."
                 )
 
-    def _not_plugged_in(self, folder: Path | None, wanted: str) -> WrongDiskError:
+    def _not_plugged_in(self, folder: Path | None, wanted: str) -> NotPluggedInError:
         seen = "" if folder is None else f" No marked disk at {folder}."
-        return WrongDiskError(
+        return NotPluggedInError(
             f"{self._name}: the disk {self._called(wanted)} is not plugged in.{seen} Plug in the right disk; `ktpsync disk "
             "list` shows those that are plugged in."
         )

@@ -13,7 +13,7 @@ from attrs import asdict, frozen
 
 from ktpsync import files
 from ktpsync.clock import SystemClock, utc_from_ms, utc_text
-from ktpsync.errors import UnavailableError, WrongDiskError
+from ktpsync.errors import DoubtfulDiskError, NotPluggedInError, UnavailableError
 
 if TYPE_CHECKING:
     from ktpsync.clock import Clock
@@ -50,7 +50,7 @@ def init_disk(path: Path | str, *, label: str = "", clock: Clock | None = None) 
         The disk's marker.
 
     Raises:
-        WrongDiskError: There is a marker that cannot be read.
+        DoubtfulDiskError: There is a marker that cannot be read.
         UnavailableError: The disk is not there or cannot be written.
     """
     path = Path(path)
@@ -77,7 +77,8 @@ def read_marker(path: Path) -> DiskMarker:
     """Return what the disk at a path says of itself.
 
     Raises:
-        WrongDiskError: There is no marker, or none that can be read: not a disk of ours, or none at all.
+        NotPluggedInError: There is no marker: no disk of ours, or none at all.
+        DoubtfulDiskError: There is one that cannot be read.
     """
     return read_marker_on_device(path)[0]
 
@@ -86,7 +87,8 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
     """Return what the disk at a path says of itself, and the number of the device that it was read from.
 
     Raises:
-        WrongDiskError: As :func:`read_marker`.
+        NotPluggedInError: As :func:`read_marker`.
+        DoubtfulDiskError: As :func:`read_marker`.
     """
     try:
         descriptor = os.open(path / MARKER_NAME, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -95,25 +97,21 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
-        raise NoMarkerError(
+        raise NotPluggedInError(
             f"No marked disk at {path}. Plug in the right disk; to use a new one, run `ktpsync disk init {path}`."
         ) from None
     except OSError as error:
-        raise WrongDiskError(
+        raise DoubtfulDiskError(
             f"The disk at {path} cannot be read: {error.strerror}. Plug it in again; if that does not help, replace it."
         ) from error
     except _UnknownKindError:
-        raise WrongDiskError(
+        raise DoubtfulDiskError(
             f"The marker {path / MARKER_NAME} is of a newer kind. Upgrade ktpsync."
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise WrongDiskError(
+        raise DoubtfulDiskError(
             f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it."
         ) from None
-
-
-class NoMarkerError(WrongDiskError):
-    """There is no marker at the path: nothing is plugged in, or a disk that was never marked."""
 
 
 class _UnknownKindError(Exception):

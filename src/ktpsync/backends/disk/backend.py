@@ -25,6 +25,7 @@ from ktpsync.errors import (
     CorruptError,
     DiskFullError,
     NotFoundError,
+    NotPluggedInError,
     UnavailableError,
     WrongDiskError,
 )
@@ -221,7 +222,7 @@ class DiskBackend(StorageBackend):
     def _still_there(self, file: BinaryIO, device: int, root: Path) -> None:
         """Notice that the disk was pulled out between looking and writing: the file is on what is below."""
         if os.fstat(file.fileno()).st_dev != device:
-            raise WrongDiskError(
+            raise NotPluggedInError(
                 f"{self._name}: the disk at {root} was pulled out. Nothing was written; plug it in again."
             )
 

@@ -84,11 +84,15 @@ class Formatter(click.HelpFormatter):
         return translated(text, self._language)
 
     def _row(self, text: str) -> str:
+        beginning = translator(self._language).beginning
+        whole = beginning(" ".join(text.split()))
+        if whole is not None:
+            return whole
         found = _FACTS.fullmatch(text)
         assert found is not None  # every text is one with or without facts
         head, facts = found[1], found[2] or ""
-        # Of a command the first sentence is shown, without its full stop or cut off.
-        words = translator(self._language).beginning(head.removesuffix(_CUT)) or head
+        # Of a command the first sentence is shown, cut off where it is long.
+        words = beginning(head.removesuffix(_CUT)) or head
         return words + _FACT_WORDS.sub(lambda fact: self._words(fact[1]), facts)
 
 

@@ -92,14 +92,7 @@ def told(tree: ast.Module, *, settings: bool = False) -> Iterator[str]:
     """
     silent = _silent(tree, settings=settings)
     made_of = _made_of(tree)
-    waiting: list[ast.AST] = []
-    for node in _loud(tree, silent):
-        if isinstance(node, ast.Call) and _shows(node):
-            waiting += [*node.args, *node.keywords]
-        elif isinstance(node, ast.Yield | ast.Return) and node.value is not None:
-            waiting += [part for part in _loud(node.value, silent) if _text(part) is not None]
-        elif (text := _text(node)) is not None and _SENTENCE.fullmatch(text) and WORDS.search(text):
-            waiting.append(node)
+    waiting = [part for node in _loud(tree, silent) for part in _parts(node, silent)]
     known: set[str] = set()
     while waiting:
         for node in _loud(waiting.pop(), silent):
@@ -109,6 +102,20 @@ def told(tree: ast.Module, *, settings: bool = False) -> Iterator[str]:
             elif (name := _name(node)) and name not in known:
                 known.add(name)
                 waiting += made_of.get(name, ())
+
+
+def _parts(node: ast.AST, silent: set[int]) -> list[ast.AST]:
+    """Return what of a node people are told, whatever else is."""
+    match node:
+        case ast.Call(args=args, keywords=keywords) if _shows(node):
+            return [*args, *keywords]
+        case ast.keyword(arg="help", value=value):
+            return [value]
+        case ast.Yield(value=ast.expr() as value) | ast.Return(value=ast.expr() as value):
+            return [part for part in _loud(value, silent) if _text(part) is not None]
+        case _:
+            text = _text(node) or ""
+            return [node] if _SENTENCE.fullmatch(text) and WORDS.search(text) else []
 
 
 def _silent(tree: ast.Module, *, settings: bool) -> set[int]:

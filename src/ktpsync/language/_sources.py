@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_TYPED: Final = re.compile(r"`[^`]*`|\b(pip install|keyring set) .*")
+_TYPED: Final = re.compile(r"`[^`]*`|\bktpsync \w+|\b(pip install|keyring set) .*")
 _PAIR: Final = re.compile(r"(?=\b([A-Za-z]{2,} [a-z]{2,}))")
 _SAME: Final = frozenset({"bearer token", "object lock"})
 """Words that are the same in every language."""
@@ -53,11 +53,10 @@ def untranslated(known: Mapping[str, str], folder: Path = SOURCE) -> dict[str, s
 def _left(template: str, translator: Translator) -> bool:
     """Whether a part of a message stays English. What is typed on a command line may."""
     shown = template.format_map({name: f"<{number}>" for number, name in enumerate(fields_of(template))})
-    # As the command line shows it; the help is shown in paragraphs.
-    words = translator.translate(shown)
-    if words == shown:
-        words = "\n".join(translator.translate(" ".join(part.split())) for part in shown.split("\n\n"))
-    return words == shown or bool(_pairs(shown) & _pairs(words) - _SAME)
+    paragraphs = [" ".join(part.split()) for part in shown.split("\n\n")]
+    # Messages, and the help, which is shown in paragraphs.
+    ways = (translator.translate(shown), "\n".join(map(translator.translate, paragraphs)))
+    return all(words == shown or _pairs(shown) & _pairs(words) - _SAME for words in ways)
 
 
 def _pairs(text: str) -> set[str]:

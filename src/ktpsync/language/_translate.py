@@ -159,13 +159,14 @@ class Translator:
         return "\n".join(lines)
 
     def beginning(self, text: str) -> str | None:
-        """Return a known text, or the first sentence, without its full stop, of the one text that begins so."""
+        """Return a known text, or the first sentence of the one text that begins so."""
         if text in self._exact:
             return self._exact[text]
         found = [other for english, other in self._exact.items() if english.startswith(text)]
         if len(set(found)) != 1:
             return None
-        return found[0].partition(". ")[0].removesuffix(".")
+        first, more, _ = found[0].partition(". ")
+        return f"{first}." if more else first
 
     def _line_anew(self, text: str) -> str | None:
         bullet = _BULLET.fullmatch(text)

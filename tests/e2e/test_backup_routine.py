@@ -682,17 +682,28 @@ def test_without_a_disk_at_hand_nothing_is_dropped(place: Place) -> None:
     assert 2 == spooled(place)
 
 
-def test_a_clone_of_the_disk_from_before_gives_no_room(place: Place) -> None:
-    """It has the disk's UUID, and not what was backed up since: nothing is dropped because it is there."""
+def outdated_clone(place: Place) -> list[str]:
+    """Back up to usb-a, clone it, and go on with it; return the ids of the two packets that the clone has not."""
     fill_up(place)
     place.record()
     place.office.backup("usb-a")
     shutil.copytree(place.folder / "usb-a", place.folder / "clone")
-    place.record(2, first=5)
+    ids = place.record(2, first=5)
     place.office.backup("usb-a")
+    return ids
+
+
+def plug_in_clone(place: Place) -> None:
+    """Put usb-a away, and its clone in its place."""
     place.unplug("usb-a")
     (place.folder / "usb-a").rmdir()
     (place.folder / "clone").rename(place.folder / "usb-a")
+
+
+def test_a_clone_of_the_disk_from_before_gives_no_room(place: Place) -> None:
+    """It has the disk's UUID, and not what was backed up since: nothing is dropped because it is there."""
+    outdated_clone(place)
+    plug_in_clone(place)
 
     assert 0 == place.office._backups.offload.run()
     assert 3 == spooled(place)
@@ -700,16 +711,9 @@ def test_a_clone_of_the_disk_from_before_gives_no_room(place: Place) -> None:
 
 def test_what_left_for_a_disk_comes_back_from_it_though_a_clone_was_used_meanwhile(place: Place) -> None:
     """Its copies were given up when the clone was backed up to; the bytes on it are as good as before."""
-    fill_up(place)
-    place.record()
-    place.office.backup("usb-a")
-    shutil.copytree(place.folder / "usb-a", place.folder / "clone")
-    ids = place.record(2, first=5)
-    place.office.backup("usb-a")
+    ids = outdated_clone(place)
     assert place.office._backups.offload.run() > 0
-    place.unplug("usb-a")
-    (place.folder / "usb-a").rmdir()
-    (place.folder / "clone").rename(place.folder / "usb-a")
+    plug_in_clone(place)
     assert "All packets are copied again" in place.office.backup("usb-a").warnings[0]
     shutil.rmtree(place.folder / "usb-a")
     (place.folder / "usb-a.away").rename(place.folder / "usb-a")
@@ -926,14 +930,19 @@ def test_a_disk_that_is_needed_for_room_is_named(place: Place, caplog: pytest.Lo
     assert "within 60 d before" in caplog.text
 
 
+def room_when_empty(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the station's disk be full as long as the spool holds a packet."""
+    monkeypatch.setattr(
+        "ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
+    )
+
+
 def test_a_submission_that_finds_no_room_makes_some(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recording goes on: packets that the plugged-in disk holds make way for the new one."""
     fill_up(place)
     place.record(3)
     place.watch().look("usb-a")
-    monkeypatch.setattr(
-        "ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
-    )
+    room_when_empty(place, monkeypatch)
 
     place.record(first=9)
 
@@ -947,9 +956,7 @@ def test_in_a_transaction_of_the_application_no_room_is_made_and_nobody_waits(
     fill_up(place)
     place.record()
     place.watch().look("usb-a")
-    monkeypatch.setattr(
-        "ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 0 if spooled(place) else 1 << 40
-    )
+    room_when_empty(place, monkeypatch)
 
     with place.office.outbox._database.engine.begin() as connection:
         connection.execute(sa.text("UPDATE ktpsync_destination SET epoch = epoch"))

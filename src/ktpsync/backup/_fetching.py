@@ -91,9 +91,8 @@ class PacketFetcher:
                 for name in self._unnamed(named) if broken else ():
                     self._begin(workers, name, self._rebuilt_index(name), None)
                 self._finish_all_but(0)
-            except BaseException:
+            finally:
                 self.stop()
-                raise
 
     def stop(self) -> None:
         """Begin nothing more: whoever interrupted this waits for no more than the packets that are being written."""

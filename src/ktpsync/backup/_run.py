@@ -179,9 +179,8 @@ class SnapshotRun:
             )
             try:
                 return self._one(sender, known, head, full=full, rework=rework)
-            except BaseException:
+            finally:
                 sender.stop()
-                raise
 
     def _one(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -73,16 +74,15 @@ def seal_state(
     Raises:
         KeyFormatError: A recipient is not one.
     """
-    with io.BufferedReader(_Pull(_gzipped(_lines(head, records))), _READ_SIZE) as plain:
-        sealed = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_MEMORY))  # noqa: SIM115 - the caller closes it
-        try:
-            age.encrypt_stream(plain, sealed, [age.parse_recipient(text) for text in recipients])
-            sealed.seek(0)
-            sha256, size = files.sha256_of(sealed)
-            sealed.seek(0)
-        except BaseException:
-            sealed.close()
-            raise
+    plain = io.BufferedReader(_Pull(_gzipped(_lines(head, records))), _READ_SIZE)
+    with plain, contextlib.ExitStack() as stack:
+        sealed = cast("BinaryIO", stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_MEMORY)))
+        age.encrypt_stream(plain, sealed, [age.parse_recipient(text) for text in recipients])
+        sealed.seek(0)
+        sha256, size = files.sha256_of(sealed)
+        sealed.seek(0)
+        # The caller closes it.
+        stack.pop_all()
     return SealedState(data=sealed, sha256=sha256, size=size)
 
 

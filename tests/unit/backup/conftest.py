@@ -94,6 +94,10 @@ class FolderSource:
         )
         return packet_id
 
+    def add_many(self, count: int, size: int, *, first: int = 0) -> list[str]:
+        """Store packets of random bytes, each of so many, and return their ids."""
+        return [self.add(size, seed=seed) for seed in range(first, first + count)]
+
     def change(self, packet_id: str, state: str) -> None:
         """Record that a packet is in another state."""
         self.changes.append({"packet": packet_id, "state": state})

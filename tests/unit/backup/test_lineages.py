@@ -15,8 +15,7 @@ from ktpsync.keys import StationKey
 
 def fill(bench: Any, count: int, *, first: int = 0) -> None:
     """Record packets."""
-    for seed in range(first, first + count):
-        bench.source.add(1_500, seed=seed)
+    bench.source.add_many(count, 1_500, first=first)
 
 
 def test_two_stations_share_one_repository(bench: Any) -> None:

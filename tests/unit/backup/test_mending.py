@@ -25,8 +25,7 @@ from ktpsync.errors import (
 def filled(bench: Any) -> Any:
     """Return a repository with two snapshots of two packs with two packets each."""
     for number in range(2):
-        for seed in range(4):
-            bench.source.add(1_500, seed=10 * number + seed)
+        bench.source.add_many(4, 1_500, first=10 * number)
         bench.backup(pack_size=4_000)
     return bench
 

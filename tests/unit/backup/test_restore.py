@@ -8,12 +8,15 @@ import io
 import os
 import random
 import threading
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
 from ktpsync.backup._fetching import PacketFetcher
 from ktpsync.errors import StationFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -30,6 +33,14 @@ def twice(bench: Any) -> Any:
     bench.source.add(100, seed=3)
     bench.backup()
     return bench
+
+
+def packed(bench: Any, count: int, *, pack_size: int) -> tuple[Any, Callable[[str, bytes], None]]:
+    """Back up small packets; return a place to restore them to, and what stores a packet there."""
+    bench.source.add_many(count, 1_000)
+    bench.backup(pack_size=pack_size)
+    target = bench.target()
+    return target, target.add_packet
 
 
 def test_of_a_packet_in_two_packs_the_newer_copy_comes_back(
@@ -74,11 +85,7 @@ def test_a_station_that_runs_full_in_the_middle_ends_the_restore_with_its_own_er
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing goes on in the background, no state is taken over, and the next try goes on from there."""
-    for seed in range(8):
-        bench.source.add(1_000, seed=seed)
-    bench.backup(pack_size=1)
-    target = bench.target()
-    add_packet = target.add_packet
+    target, add_packet = packed(bench, 8, pack_size=1)
 
     def full_at_third(packet_id: str, sealed: bytes) -> None:
         if len(target.added) >= 3:
@@ -114,7 +121,7 @@ def test_a_damaged_header_in_a_pack_without_its_index_costs_no_other_packet(
     bench: Any, monkeypatch: pytest.MonkeyPatch, *, unreadable: bool
 ) -> None:
     """What can still be found from header to header comes back, as with tar by hand."""
-    packets = [bench.source.add(9_728, seed=seed) for seed in range(3)]
+    packets = bench.source.add_many(3, 9_728)
     bench.backup()
     (index,) = bench.files("packs/*.index.json")
     index.unlink()
@@ -141,11 +148,8 @@ def test_a_restore_reads_no_more_than_two_packs_at_a_time(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each there is one packet in memory, however many there are; progress counts what is done."""
-    for seed in range(20):
-        bench.source.add(1_000, seed=seed)
-    bench.backup(pack_size=2_000)
-    target = bench.target()
-    add_packet, busy, most = target.add_packet, set[int](), list[int]()
+    target, add_packet = packed(bench, 20, pack_size=2_000)
+    busy, most = set[int](), list[int]()
 
     def counted(packet_id: str, sealed: bytes) -> None:
         busy.add(threading.get_ident())
@@ -167,11 +171,8 @@ def test_an_interrupted_restore_ends_with_the_packets_that_are_being_written(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who presses Ctrl-C does not wait for whole packs; the next try goes on from there."""
-    for seed in range(30):
-        bench.source.add(1_000, seed=seed)
-    bench.backup(pack_size=15_000)
-    target = bench.target()
-    add_packet, finish, stop = target.add_packet, PacketFetcher._finish_all_but, PacketFetcher.stop
+    target, add_packet = packed(bench, 30, pack_size=15_000)
+    finish, stop = PacketFetcher._finish_all_but, PacketFetcher.stop
     waited = threading.Event()
 
     def slow(packet_id: str, sealed: bytes) -> None:

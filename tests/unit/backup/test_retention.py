@@ -56,8 +56,7 @@ def run_prune(bench: Any, **options: Any) -> Any:
 def grown(bench: Any) -> Any:
     """Return a repository with three full snapshots, six packs of two packets each."""
     for number in range(3):
-        for seed in range(4):
-            bench.source.add(1_500, seed=10 * number + seed)
+        bench.source.add_many(4, 1_500, first=10 * number)
         bench.backup(full=True, pack_size=4_000)
     return bench
 

@@ -34,8 +34,7 @@ def test_backup_then_restore_gives_the_same_bytes_and_state(bench: Any) -> None:
 
 def test_a_second_backup_stores_only_what_is_new(bench: Any) -> None:
     """A delta names one pack and holds one change; the chain restores both."""
-    for seed in range(20):
-        bench.source.add(50_000, seed=seed)
+    bench.source.add_many(20, 50_000)
     bench.backup()
     bench.storage.puts.clear()
 
@@ -79,8 +78,7 @@ def test_a_change_of_state_alone_makes_a_snapshot(bench: Any) -> None:
 
 def test_a_long_backup_commits_snapshots_on_its_way(bench: Any) -> None:
     """What is complete counts: a first backup of days is of use before it has ended."""
-    for seed in range(10):
-        bench.source.add(1_000, seed=seed)
+    bench.source.add_many(10, 1_000)
 
     made = bench.backup(pack_size=2_000, snapshot_size=6_000)
 
@@ -118,7 +116,7 @@ def test_packs_are_named_in_order_whichever_is_ready_first(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pack whose packets are slow to read is overtaken; the manifest still lists the oldest packets first."""
-    packets = [bench.source.add(1_000, seed=seed) for seed in range(8)]
+    packets = bench.source.add_many(8, 1_000)
     overtaken = threading.Event()
 
     def first_is_slow(what: str, number: int) -> None:
@@ -172,8 +170,7 @@ def test_a_disk_that_fails_in_the_middle_ends_the_backup_with_its_own_error(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing goes on in the background, and the next run sends only what had not arrived."""
-    for seed in range(10):
-        bench.source.add(1_000, seed=seed)
+    bench.source.add_many(10, 1_000)
 
     def fail_at_third(what: str, number: int) -> None:
         if what == "put" and number >= 3:
@@ -197,8 +194,7 @@ def test_an_interrupted_backup_ends_with_the_pack_that_is_being_written(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who presses Ctrl-C does not wait for packs that were built meanwhile; the next run sends them."""
-    for seed in range(3):
-        bench.source.add(1_000, seed=seed)
+    bench.source.add_many(3, 1_000)
     uncopied, put, stop = bench.source.uncopied, bench.storage.put, PackSender.stop
     writing, stopped = threading.Event(), threading.Event()
 

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def filled(bench: Any) -> Any:
     """A repository with two snapshots of three packets each."""
-    for seed in range(6):
-        bench.source.add(2_000, seed=seed)
-        if seed % 3 == 2:
-            bench.backup()
+    for first in (0, 3):
+        bench.source.add_many(3, 2_000, first=first)
+        bench.backup()
     return bench
 
 

@@ -35,7 +35,6 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── OfficeClosedError       the office was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
     │   ├── SpoolUnavailableError   the storage or disk that the spool is on is away; nothing was stored
-    │   ├── FolderSpoolNeededError  not offered while the spool is in a storage service
     │   └── StationFullError        the station's disk has no room; nothing was stored
     ├── BackendError                (by what to do next)
     │   ├── UnavailableError        try again later; costs no attempt
@@ -241,10 +240,6 @@ class SpoolError(OutboxError):
 
 class SpoolUnavailableError(OutboxError):
     """The storage service or folder that the spool is in cannot be reached, is not mounted, or is another one. Nothing was stored."""
-
-
-class FolderSpoolNeededError(OutboxError):
-    """What was asked is offered for a spool in a folder, and this one is in a storage service. Nothing was changed."""
 
 
 class StationFullError(OutboxError):

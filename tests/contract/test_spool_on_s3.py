@@ -15,7 +15,7 @@ import ktpsync
 from ktpsync.backends.disk import init_disk
 from ktpsync.cli._status import _disk
 from ktpsync.config import load
-from ktpsync.errors import FolderSpoolNeededError, SpoolUnavailableError, UnavailableError
+from ktpsync.errors import SpoolUnavailableError, UnavailableError
 from ktpsync.office._check import check_places
 from ktpsync.outbox import DeliveryState
 from ktpsync.plugins import PluginRegistry
@@ -117,8 +117,6 @@ def test_one_records_and_the_other_delivers_and_backs_up(machines: Machines) -> 
         assert second.storage().free is None
         assert "in storage" in _disk(second.storage())
         assert first.test_keys([machines.identity])
-        with pytest.raises(FolderSpoolNeededError, match="storage service"):
-            first.rewrap([machines.identity], who="budi")
     assert [] == [path for root in (machines.first, machines.second) for path in root.parent.rglob("*.age")]
 
 

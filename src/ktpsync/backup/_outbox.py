@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ktpsync import files
-from ktpsync.outbox import DeliveryState, recovered
+from ktpsync.outbox import DeliveryState, FolderSpool, recovered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class OutboxTarget:
     """An empty outbox as the place that a restore fills.
 
     Args:
-        outbox: The outbox.
+        outbox: The outbox, with its spool in a folder.
         selection: Which packets; all if not given. The others are left out with their rows.
         found: What is in the spool already, where an outbox is made anew.
         opens: Says whether sealed bytes are those of a packet id, whole, as far as the identities at hand can tell.
@@ -37,7 +37,9 @@ class OutboxTarget:
         found: Found | None = None,
         opens: Callable[[str, bytes], bool] = lambda _packet_id, _sealed: False,
     ) -> None:
+        assert isinstance(outbox.spool, FolderSpool)
         self._outbox = outbox
+        self._spool = outbox.spool
         self._selected = selection or (lambda _packet_id: True)
         self._found = found
         self._opens = opens
@@ -47,7 +49,7 @@ class OutboxTarget:
 
     def plan(self, records: Iterable[Mapping[str, object]]) -> Callable[[str], bool]:
         """Want the bytes of every packet that was not purged."""
-        self._outbox.folder.begin_filling()
+        self._spool.begin_filling()
         for packet in _packets(records):
             packet_id = str(packet["packet_id"])
             if packet["location"] == _PURGED:
@@ -63,7 +65,7 @@ class OutboxTarget:
         made anew they stay if they are proven whole, and make way only once the backup's copy is.
         """
         try:
-            with self._outbox.folder.path(packet_id).open("rb") as file:
+            with self._spool.path(packet_id).open("rb") as file:
                 # Memory goes on to show what the medium did not take.
                 files.drop_page_cache(file)
                 here = hashlib.file_digest(file, "sha256").hexdigest()
@@ -84,7 +86,7 @@ class OutboxTarget:
         if self._found.recorded(packet_id, sha256):
             return True
         try:
-            return self._opens(packet_id, self._outbox.folder.path(packet_id).read_bytes())
+            return self._opens(packet_id, self._spool.path(packet_id).read_bytes())
         except OSError:
             return False
 
@@ -96,7 +98,7 @@ class OutboxTarget:
         if self._found is not None and packet_id in self._differing:
             self._found.set_apart(packet_id, "it differs from the backup's whole copy, which took its place")
             self._differing.discard(packet_id)
-        self._outbox.folder.fill(packet_id, sealed)
+        self._spool.fill(packet_id, sealed)
 
     def import_state(self, records: Iterable[Mapping[str, object]]) -> Sequence[str]:
         """Write the rows, and make new ones for packets that the state does not know.
@@ -105,7 +107,7 @@ class OutboxTarget:
         without a row such packets would be collected as garbage.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktpsync-restore") as syncer:
-            durable = syncer.submit(self._outbox.folder.finish_filling)
+            durable = syncer.submit(self._spool.finish_filling)
             lacking = self._import(records, durable)
             durable.result()
         return lacking
@@ -121,7 +123,7 @@ class OutboxTarget:
         if next(self._outbox.packets(), None) is None:
             self._outbox.import_state(self._completed(records, durable))
         for packet in self._outbox.packets():
-            if packet.location != _PURGED and not self._outbox.folder.path(packet.packet_id).exists():
+            if packet.location != _PURGED and not self._spool.path(packet.packet_id).exists():
                 lacking[packet.packet_id] = None
         return tuple(lacking)
 
@@ -138,7 +140,7 @@ class OutboxTarget:
             if not self._selected(packet_id):
                 continue
             known.add(packet_id)
-            here = packet["location"] != _PURGED and self._outbox.folder.path(packet_id).exists()
+            here = packet["location"] != _PURGED and self._spool.path(packet_id).exists()
             yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
         for record in self._unknown(known) if self._found is None else self._found.records():
             (packet,) = _packets([record])
@@ -148,7 +150,7 @@ class OutboxTarget:
         durable.result()
 
     def _unknown(self, known: Collection[str]) -> Iterator[Mapping[str, object]]:
-        for path in sorted(self._outbox.folder.folder.glob("*/*.age")):
+        for path in sorted(self._spool.folder.glob("*/*.age")):
             if path.stem in known:
                 continue
             with path.open("rb") as file:
@@ -166,7 +168,7 @@ class OutboxTarget:
         if digest is not None and packet_id not in self._differing:
             facts |= {
                 "sha256": digest.hex(),
-                "size": self._outbox.folder.path(packet_id).stat().st_size,
+                "size": self._spool.path(packet_id).stat().st_size,
             }
         return facts
 

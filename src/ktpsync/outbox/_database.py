@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 
 from ktpsync.errors import ConfigError
-from ktpsync.files import UseLock
+from ktpsync.files import UseLock, locked
 from ktpsync.outbox._direct import DirectConnections, DirectTransaction
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._forks import ForkedEngine
@@ -212,6 +212,30 @@ class Database:
                 reading = connection
             with reading.begin():
                 yield reading
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Keep every other process from work of the same name, until the block or this process ends.
+
+        On a database server they may be on other machines.
+
+        Raises:
+            TimeoutError: Another one is at it.
+        """
+        if self.kind == "sqlite":
+            with locked(Path(str(self.engine.url.database) + ".alone"), wait=False):
+                yield
+            return
+        bound = {"name": name}
+        with TranslatedErrors(), self.engine.connect() as connection:
+            own = connection.execution_options(isolation_level="AUTOCOMMIT")
+            taken = "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"
+            if not own.execute(sa.text(taken), bound).scalar_one():
+                raise TimeoutError(name)
+            try:
+                yield
+            finally:
+                own.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), bound)
 
     def paged(
         self, statement: str, values: Mapping[str, object], *, page: int = 1000, **after: str

@@ -83,7 +83,13 @@ class FolderSpool:
         """Where it is, for messages."""
         return str(self.folder)
 
-    def claim(self, outbox_id: str, *, recent: Recent) -> None:
+    def claim(
+        self,
+        outbox_id: str,
+        *,
+        recent: Recent,
+        locate: Callable[[str], tuple[str, str] | None],  # noqa: ARG002 - the interface
+    ) -> None:
         """Belong to an outbox from now on, and be refused as long as the folder is another one; see :class:`Spool`.
 
         The folder can be on a disk or a share of its own. While that is not mounted, its mount point is an empty folder:

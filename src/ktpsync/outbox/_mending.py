@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -11,19 +9,18 @@ from attrs import frozen
 from ktpsync.errors import SpoolError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._examine import wrong_with
-from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._states import DAMAGED
 from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
-    from ktpsync.outbox._folder_spool import FolderSpool
+    from ktpsync.outbox._mender import Mender
+    from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._views import Views
 
 
@@ -48,17 +45,25 @@ class Mending:
     """Mends the spool of one outbox."""
 
     def __init__(
-        self, database: Database, spool: FolderSpool, audit: AuditTrail, views: Views, clock: Clock
+        self,
+        database: Database,
+        spool: Spool,
+        audit: AuditTrail,
+        views: Views,
+        clock: Clock,
+        *,
+        mender: Mender,
     ) -> None:
         self._database = database
         self._spool = spool
+        self._mender = mender
         self._audit = audit
         self._views = views
         self._clock = clock
-        self._quarantine = Quarantine(spool, clock)
 
     def suspects(self, *, read: bool) -> Iterator[Suspect]:
         """Yield what is to be mended; see :meth:`Outbox.suspects`."""
+        self._spool.check()
         waiting = {view.packet_id for view in self._views.rejected(None) if view.code == DAMAGED}
         for view in self._views.packets():
             if view.location != "spool":
@@ -67,17 +72,13 @@ class Mending:
             if wrong is not None or view.packet_id in waiting:
                 why = "" if wrong is None else wrong[0]
                 yield Suspect(packet_id=view.packet_id, sha256=view.sha256, why=why)
-        for packet_id in self._quarantine.packet_ids():
+        for packet_id in self._mender.quarantined():
             if self._views.locate(packet_id) is None:
                 yield Suspect(packet_id=packet_id, sha256=None, why="quarantined")
 
     def from_quarantine(self, packet_id: str, sha256: str) -> bytes | None:
         """Return a packet's bytes from quarantine, if whole ones were put there."""
-        for path in self._quarantine.copies(packet_id):
-            sealed = _whole(path, sha256)
-            if sealed is not None:
-                return sealed
-        return None
+        return self._mender.from_quarantine(packet_id, sha256)
 
     def put_back(
         self, packet_id: str, sealed: bytes, located: tuple[str, str], *, source: str, who: str, why: str
@@ -89,16 +90,9 @@ class Mending:
                 f"The bytes of packet {packet_id} are {location} and not to be in the spool. Nothing was changed."
             )
         check_digest(packet_id, sealed, sha256)
-        path = self._spool.path(packet_id)
-        if _whole(path, sha256) is not None:
-            return
-        # Another process may be faster, here and below: its bytes have the same digest.
-        with contextlib.suppress(FileNotFoundError):
-            path.stat()
-            self._quarantine.put(path, f"it is damaged; a good copy from {source} took its place")
-        with contextlib.suppress(FileExistsError):
-            self._spool.write(packet_id, sealed, sha256)
-        self.tell(packet_id, sha256, source=source, who=who, why=why)
+        kept = f"it is damaged; a good copy from {source} took its place"
+        if self._mender.replace(packet_id, sealed, sha256, why=kept):
+            self.tell(packet_id, sha256, source=source, who=who, why=why)
 
     def tell_adopted(self, *, who: str, why: str) -> None:
         """Write into the audit trail that the spool's folder is a new one, who says so and why."""
@@ -119,12 +113,3 @@ class Mending:
         )
         with self._database.write() as connection:
             self._audit.append(connection, [told])
-
-
-def _whole(path: Path, sha256: str) -> bytes | None:
-    """Return the bytes of a file if they can be read and have this digest."""
-    try:
-        sealed = path.read_bytes()
-    except OSError:
-        return None
-    return sealed if hashlib.sha256(sealed).hexdigest() == sha256 else None

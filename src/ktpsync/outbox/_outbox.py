@@ -9,7 +9,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
-from ktpsync.errors import FolderSpoolNeededError, LeaseLostError, OutboxError
+from ktpsync.errors import LeaseLostError, OutboxError
 from ktpsync.files import make_folder
 from ktpsync.outbox._audit import AuditTrail, check_decision
 from ktpsync.outbox._breaker import BreakerPolicy
@@ -27,6 +27,8 @@ from ktpsync.outbox._mending import Mending
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
 from ktpsync.outbox._rewrap import Rewrapping, ever_rewrapped
+from ktpsync.outbox._rewrap_folder import FolderSwitch
+from ktpsync.outbox._spool_kinds import mender_of, switch_of
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
@@ -118,7 +120,7 @@ class Outbox:
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._views = Views(database, spool, self._destinations, clock)
         if not recovering:  # whose the spool is, is decided when its records are there
-            spool.claim(self.outbox_id, recent=self._views.recent)
+            spool.claim(self.outbox_id, recent=self._views.recent, locate=self._views.locate)
         self._orphans = Orphans(spool, self.audit, self._views, unrecorded, clock, outbox_id=self.outbox_id)
 
     @classmethod
@@ -172,7 +174,7 @@ class Outbox:
             for spec in destinations:
                 opened._destinations.register(spec)
             if isinstance(opened.spool, FolderSpool):
-                opened._rewrapping().recover()
+                FolderSwitch(store, opened.spool).recover()
         except BaseException:
             store.close()
             if not isinstance(spool, Path):
@@ -737,22 +739,21 @@ class Outbox:
         ).examine(read=read)
 
     def adopt_spool(self, *, who: str, why: str) -> None:
-        """Take the spool's folder as it is, though it holds none of the outbox's packets: the former one is lost.
+        """Take the spool's folder or storage as it is, though it holds none of the outbox's packets: the former one is lost.
 
-        Until somebody decides that, such a folder is taken for the mount point of a disk that is away. The packets that
-        were in the former one are missing from now on, and can be put back.
+        Until somebody decides that, such a folder is taken for the mount point of a disk that is away, and such storage for
+        another place by mistake. The packets that were in the former one are missing from now on, and can be put back.
 
         Args:
             who: Who decides this; kept in the audit trail.
             why: Why; kept in the audit trail.
 
         Raises:
-            SpoolUnavailableError: The folder is another outbox's.
-            FolderSpoolNeededError: The spool is in a storage service.
+            SpoolUnavailableError: The place is another outbox's.
             ConfigError: Nobody, or no reason, is named.
         """
         check_decision(who, why)
-        if self.folder.adopt(self.outbox_id):
+        if self.spool.adopt(self.outbox_id):
             self._mending().tell_adopted(who=who, why=why)
 
     def suspects(self, *, read: bool = False) -> Iterator[Suspect]:
@@ -796,25 +797,13 @@ class Outbox:
 
     # --- inside ---
 
-    @property
-    def folder(self) -> FolderSpool:
-        """The spool, where it is a folder.
-
-        Raises:
-            FolderSpoolNeededError: It is in a storage service.
-        """
-        if isinstance(self.spool, FolderSpool):
-            return self.spool
-        raise FolderSpoolNeededError(
-            f"This is not offered while the spool is in a storage service ({self.spool.place}). Nothing was changed. See "
-            "the guide on sharing an outbox for what to do instead."
-        )
-
     def _rewrapping(self) -> Rewrapping:
-        return Rewrapping(self._database, self.folder, self.audit, self._clock)
+        switch = switch_of(self._database, self.spool, self._clock, outbox_id=self.outbox_id)
+        return Rewrapping(self._database, self.spool, switch, self.audit, self._clock)
 
     def _mending(self) -> Mending:
-        return Mending(self._database, self.folder, self.audit, self._views, self._clock)
+        mender = mender_of(self._database, self.spool, self._clock)
+        return Mending(self._database, self.spool, self.audit, self._views, self._clock, mender=mender)
 
     def listen(self, event: Event) -> None:
         """Set an event whenever this process puts something in that couriers may take."""

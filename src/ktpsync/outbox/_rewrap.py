@@ -11,31 +11,26 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
-from ktpsync import files
-from ktpsync.errors import OutboxError, SpoolError
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._central import STILL_WANTED
-from ktpsync.outbox._folder_spool import FORMER, REWRAPPED
+from ktpsync.outbox._switch import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._database import Database
-    from ktpsync.outbox._folder_spool import FolderSpool
-    from ktpsync.outbox._values import AuditEntry
+    from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._switch import Switch
 
     Wrap = Callable[[bytes], bytes | None]
 
 _EVENT: Final = "rewrapped"
-_LOCK: Final = "rewrap.lock"
-_RUNNING: Final = "rewrap.running"
 _BATCH: Final = 16
 """Packets that change in one transaction: those who record wait for no longer than it takes."""
 
@@ -57,14 +52,22 @@ _REPLACE = """
 UPDATE ktpsync_packet SET sha256 = :new, size = :size
 WHERE packet_id = :packet_id AND sha256 = :old AND location = 'spool'
 """
-_RESIZE = "UPDATE ktpsync_delivery SET size = :size WHERE packet_id = :packet_id AND state = 'open'"
+_COLUMNS = (
+    "id, packet_id, dest, state, urgent, due_ms, fence, owner, attempts, failures, failing_ms, last_failure_ms, code, "
+    "reason, receipt, settled_ms, verified_ms"
+)
+_OPEN = f"SELECT {_COLUMNS} FROM ktpsync_delivery WHERE packet_id = :packet_id AND state = 'open'"
+_TAKE_OUT = "DELETE FROM ktpsync_delivery WHERE packet_id = :packet_id AND state = 'open'"
+_PUT_IN = (
+    f"INSERT INTO ktpsync_delivery ({_COLUMNS}, size) "
+    f"VALUES ({', '.join(f':{name}' for name in _COLUMNS.split(', '))}, :size)"
+)
 _COPY_AGAIN = """
 UPDATE ktpsync_delivery SET state = 'open', size = :size, receipt = NULL, settled_ms = NULL, verified_ms = NULL
 WHERE packet_id = :packet_id AND state = 'delivered'
   AND dest IN (SELECT t.dest FROM ktpsync_destination t WHERE t.kind = 'copy')
 """
 _ANY = "SELECT 1 FROM ktpsync_audit WHERE event = 'rewrapped' LIMIT 1"
-_DIGEST = "SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id"
 _OFFLOADED = "SELECT COUNT(*) FROM ktpsync_packet WHERE location = 'offloaded'"
 
 
@@ -92,22 +95,15 @@ class RewrapReport:
         return not (self.moving or self.damaged or self.offloaded)
 
 
-@frozen(kw_only=True)
-class _Change:
-    """New bytes for one packet, durable beside the old ones."""
-
-    packet_id: str
-    old: str
-    new: str
-    size: int
-
-
 class Rewrapping:
     """Rewraps the packets of one outbox."""
 
-    def __init__(self, database: Database, spool: FolderSpool, audit: AuditTrail, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, spool: Spool, switch: Switch, audit: AuditTrail, clock: Clock
+    ) -> None:
         self._database = database
         self._spool = spool
+        self._switch = switch
         self._audit = audit
         self._clock = clock
 
@@ -118,82 +114,38 @@ class Rewrapping:
         """
         report = RewrapReport()
         self._spool.check()
-        with self._alone():
+        with self._switch.alone():
             candidates = {"after": "", "mark": f'%"to":"{to}"%'}
             rows = self._database.paged(_CANDIDATES, candidates, page=_BATCH, after="packet_id")
             while batch := list(itertools.islice(rows, _BATCH)):
-                self._apply(self._stage(batch, wrap, report), to, who, report)
+                self._apply(self._changes(batch, wrap, report), to, who, report)
         with self._database.read() as connection:
             report.offloaded = connection.execute(self._database.sql(_OFFLOADED)).scalar_one()
         return report
 
-    def recover(self) -> None:
-        """Put right what a crash in the middle of a change left. Does nothing while somebody else is at it."""
-        if self._running.exists():
-            with contextlib.suppress(OutboxError), self._alone():
-                pass
-
-    @property
-    def _running(self) -> Path:
-        return self._spool.folder / _RUNNING
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(files.locked(self._spool.folder / _LOCK, wait=False))
-            except TimeoutError:
-                raise OutboxError(
-                    "Another process is rewrapping the packets of this outbox. Wait until it has ended."
-                ) from None
-            if self._running.exists():
-                self._put_right()
-            files.write_atomic(self._running, b"")
-            yield
-            self._running.unlink()
-
-    def _put_right(self) -> None:
-        for former in sorted(self._spool.folder.glob(f"*/*{FORMER}")):
-            path = former.with_suffix(".age")
-            with self._database.read() as connection:
-                known = connection.execute(
-                    self._database.sql(_DIGEST), {"packet_id": former.stem}
-                ).scalar_one_or_none()
-            if known is not None and known == _sha256(former):
-                former.replace(path)
-            elif known is not None and path.exists() and known == _sha256(path):
-                former.unlink()
-            # Where the row is of neither, or gone, nothing tells which is the good copy: both stay.
-            files.fsync_folder(path.parent)
-        for left in self._spool.folder.glob(f"*/*{REWRAPPED}"):
-            left.unlink()
-
-    def _stage(
+    def _changes(
         self, rows: Sequence[Row[tuple[str, str, int]]], wrap: Wrap, report: RewrapReport
-    ) -> list[_Change]:
-        """Write new bytes beside the old ones, durably, under names that nobody looks for."""
-        changes: list[_Change] = []
-        staged: dict[Path, bytes] = {}
-        for row in rows:
-            if self._moves(row.packet_id):
-                report.moving.append(row.packet_id)
-                continue
-            packet = self._spool.packet(row.packet_id, row.sha256, row.size)
-            try:
-                self._spool.verify(packet)
-                old = self._spool.path(row.packet_id).read_bytes()
-            except (SpoolError, OSError) as error:
-                report.damaged.append(str(error))
+    ) -> list[Change]:
+        """Make new bytes, and put them beside the old ones."""
+        moving = [row.packet_id for row in rows if self._moves(row.packet_id)]
+        report.moving += moving
+        packets = [
+            self._spool.packet(row.packet_id, row.sha256, row.size)
+            for row in rows
+            if row.packet_id not in moving
+        ]
+        changes: list[Change] = []
+        for packet, old in zip(packets, self._switch.read(packets), strict=True):
+            if isinstance(old, str):
+                report.damaged.append(old)
                 continue
             new = wrap(old)
             if new is None:
-                report.closed.append(row.packet_id)
+                report.closed.append(packet.packet_id)
                 continue
-            staged[self._spool.path(row.packet_id).with_suffix(REWRAPPED)] = new
             digest = hashlib.sha256(new).hexdigest()
-            changes.append(_Change(packet_id=row.packet_id, old=row.sha256, new=digest, size=len(new)))
-        if staged:
-            files.write_many_atomic(staged, mode=0o600)
+            changes.append(Change(packet_id=packet.packet_id, old=packet.sha256, new=digest, sealed=new))
+        self._switch.stage(changes)
         return changes
 
     def _moves(self, packet_id: str) -> bool:
@@ -204,51 +156,43 @@ class Rewrapping:
         found = connection.execute(self._database.sql(_MOVED), {"packet_id": packet_id}).first()
         return found is not None
 
-    def _apply(self, changes: Sequence[_Change], to: str, who: str, report: RewrapReport) -> None:
-        """Change rows and names together: nobody can claim a packet between the two."""
-        switched: list[Path] = []
-        told: list[AuditEntry] = []
+    def _apply(self, changes: Sequence[Change], to: str, who: str, report: RewrapReport) -> None:
+        """Change rows and bytes together: nobody can claim a packet between the two."""
         try:
             with self._database.write() as connection:
-                for change in changes:
-                    if not self._rewrite(connection, change):
-                        report.moving.append(change.packet_id)
-                        self._spool.path(change.packet_id).with_suffix(REWRAPPED).unlink()
-                        continue
-                    told.append(
-                        entry(
-                            _EVENT,
-                            at_ms=self._clock.now_ms(),
-                            packet_id=change.packet_id,
-                            who=who,
-                            before=change.old,
-                            after=change.new,
-                            to=to,
-                        )
+                switched = [change for change in changes if self._rewrite(connection, change)]
+                told = [
+                    entry(
+                        _EVENT,
+                        at_ms=self._clock.now_ms(),
+                        packet_id=change.packet_id,
+                        who=who,
+                        before=change.old,
+                        after=change.new,
+                        to=to,
                     )
-                    path = self._spool.path(change.packet_id)
-                    switched.append(path)
-                    path.rename(path.with_suffix(FORMER))
-                    path.with_suffix(REWRAPPED).rename(path)
-                for folder in {path.parent for path in switched}:
-                    files.fsync_folder(folder)
+                    for change in switched
+                ]
+                self._switch.switch(switched)
                 self._audit.append(connection, told)
         except BaseException:
             # Whether it was committed, the database alone knows; if it cannot be asked now, the next one to come asks.
             with contextlib.suppress(Exception):
-                self._put_right()
+                self._switch.put_right(changes)
             raise
-        for path in switched:
-            path.with_suffix(FORMER).unlink()
+        kept = [change for change in changes if change not in switched]
+        report.moving += [change.packet_id for change in kept]
+        self._switch.unstage(kept)
+        self._switch.end(switched)
         report.rewrapped += len(switched)
 
-    def _rewrite(self, connection: Connection, change: _Change) -> bool:
+    def _rewrite(self, connection: Connection, change: Change) -> bool:
         sql = self._database.sql
-        bound = {
+        bound: dict[str, str | int] = {
             "packet_id": change.packet_id,
             "old": change.old,
             "new": change.new,
-            "size": change.size,
+            "size": len(change.sealed),
         }
         # Whoever is just claiming it is waited for, and seen; whoever comes later waits or goes past it.
         connection.execute(sql(_HOLD), bound)
@@ -256,17 +200,24 @@ class Rewrapping:
             return False
         if connection.execute(sql(_REPLACE), bound).rowcount == 0:
             return False
-        connection.execute(sql(_RESIZE), bound)
+        self._put_in_anew(connection, bound)
         connection.execute(sql(_COPY_AGAIN), bound)
         return True
+
+    def _put_in_anew(self, connection: Connection, bound: Mapping[str, str | int]) -> None:
+        """Give the packet's open deliveries new rows.
+
+        A claim on a database server that began before this commit reads digests as they were before it. It would be given
+        a row that was changed, with the former digest; one that is gone it passes by.
+        """
+        sql = self._database.sql
+        rows = connection.execute(sql(_OPEN), bound).mappings().all()
+        if rows:
+            connection.execute(sql(_TAKE_OUT), bound)
+            connection.execute(sql(_PUT_IN), [{**row, "size": bound["size"]} for row in rows])
 
 
 def ever_rewrapped(database: Database) -> bool:
     """Return whether any packet was rewrapped; see :meth:`Outbox.rewrapped`."""
     with database.read() as connection:
         return connection.execute(database.sql(_ANY)).first() is not None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,12 +30,26 @@ class Spool(Protocol):
     @property
     def place(self) -> str: ...
 
-    def claim(self, outbox_id: str, *, recent: Recent) -> None:
+    def claim(
+        self,
+        outbox_id: str,
+        *,
+        recent: Recent,
+        locate: Callable[[str], tuple[str, str] | None],
+    ) -> None:
         """Belong to an outbox from now on; a place that is not its own is refused when it is used.
 
         Args:
             outbox_id: Its id.
             recent: Asked where the place is nobody's yet: one of these packets, if there are any, must be there.
+            locate: Says where a packet's bytes are and their digest, by its row; ``None`` for an unknown packet.
+        """
+
+    def adopt(self, outbox_id: str) -> bool:
+        """Become an outbox's because a person says so, though none of its packets is here; return whether it was not.
+
+        Raises:
+            SpoolUnavailableError: The place is another outbox's.
         """
 
     def check(self) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import itertools
 import os
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ktpsync.errors import BackendError, ConflictError, NotFoundError, SpoolError, SpoolUnavailableError
+from ktpsync.errors import ConflictError, NotFoundError, SpoolError, SpoolUnavailableError
 from ktpsync.files import TEMPORARY_SUFFIX, make_folder, remove_leftovers
 from ktpsync.outbox import _ownership
 from ktpsync.outbox._spool import check_digest, verify_bytes
+from ktpsync.outbox._spool_objects import SpoolObjects, keys_of, plain_key
 from ktpsync.packet import SealedPacket
 from ktpsync.plugins import digest_of
 
@@ -26,13 +25,6 @@ if TYPE_CHECKING:
 
     from ktpsync.outbox._ownership import Recent
     from ktpsync.plugins import StorageBackend
-
-R = TypeVar("R")
-
-_PREFIX: Final = "spool/"
-_SUFFIX: Final = ".age"
-_AT_ONCE: Final = 8
-"""Requests at one time for a batch."""
 
 _NOTHING_RECORDED: Final = "Nothing was recorded."
 
@@ -59,25 +51,39 @@ class StorageSpool:
         fetch: Callable[[str, str], BinaryIO] | None = None,
     ) -> None:
         make_folder(folder, mode=0o700)
-        self._storage = storage
+        self.objects = SpoolObjects(storage, place)
         self._folder = folder
-        self._place = place
         self.fetch = fetch
         self._claim: Callable[[], None] = lambda: None
+        self._locate: Callable[[str], tuple[str, str] | None] = lambda _packet_id: None
         self._claimed = False
         self._lock = threading.Lock()
 
     @property
     def place(self) -> str:
         """Where it is, for messages."""
-        return self._place
+        return self.objects.place
 
-    def claim(self, outbox_id: str, *, recent: Recent) -> None:
+    def claim(
+        self,
+        outbox_id: str,
+        *,
+        recent: Recent,
+        locate: Callable[[str], tuple[str, str] | None],
+    ) -> None:
         """Belong to an outbox from the first use on; see :class:`Spool`.
 
         A bucket or a prefix that was changed by mistake would otherwise take new packets and seem to have lost all others.
         """
         self._claim = functools.partial(self._claim_now, outbox_id, recent)
+        self._locate = locate
+
+    def adopt(self, outbox_id: str) -> bool:
+        """Become an outbox's because a person says so; see :class:`Spool`."""
+        new = self._owner() is None
+        self._claimed = False
+        self._claim_now(outbox_id, list)
+        return new
 
     def check(self) -> None:
         """Look whether the place is the outbox's; asked once."""
@@ -110,16 +116,17 @@ class StorageSpool:
 
     def glance(self, packet: SealedPacket) -> bool:
         """Return whether a packet's bytes are here; see :class:`Spool`."""
-        try:
-            with self._reached():
-                size = self._storage.stat(_key(packet.packet_id)).size
-        except NotFoundError:
-            if self.fetch is None:
-                raise self._missing(packet.packet_id) from None
-            return False
-        if size != packet.size:
+        other_size = False
+        for key in keys_of(packet.packet_id, packet.sha256):
+            with contextlib.suppress(NotFoundError):
+                if self.objects.size(key) == packet.size:
+                    return True
+                other_size = True
+        if other_size:
             raise self._damaged(packet.packet_id)
-        return True
+        if self.fetch is None:
+            raise self._missing(packet.packet_id)
+        return False
 
     def verify(self, packet: SealedPacket) -> None:
         """Read a packet's bytes and compare them with its digest; see :class:`Spool`."""
@@ -127,11 +134,7 @@ class StorageSpool:
 
     def read(self, packet_id: str) -> bytes | None:
         """Return the bytes here under a packet's id, unverified; ``None`` if there are none."""
-        try:
-            with self._reached(), self._storage.open(_key(packet_id)) as file:
-                return file.read()
-        except NotFoundError:
-            return None
+        return self.objects.unverified(packet_id)
 
     def write(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         """Store a packet's bytes; the storage has them verified when this returns. See :class:`Spool`."""
@@ -141,8 +144,8 @@ class StorageSpool:
     def _put(self, packet_id: str, sealed: bytes, sha256: str) -> None:
         self._claim()
         try:
-            with self._reached("Nothing was recorded; submit again when it can be used."):
-                self._storage.put(_key(packet_id), io.BytesIO(sealed), size=len(sealed), sha256=sha256)
+            advice = "Nothing was recorded; submit again when it can be used."
+            self.objects.put(plain_key(packet_id), sealed, sha256=sha256, advice=advice)
         except ConflictError as error:
             raise FileExistsError(str(error)) from error
 
@@ -153,13 +156,14 @@ class StorageSpool:
         """Nothing: no object without a row is removed anyway."""
 
     def discard(self, packet_id: str) -> None:
-        """Remove a packet's object."""
-        with self._reached():
-            self._storage.delete(_key(packet_id))
+        """Remove a packet's objects."""
+        self.objects.delete(plain_key(packet_id))
+        for key in self.objects.of(packet_id):
+            self.objects.delete(key)
 
     def write_many(self, sealed: Mapping[str, bytes]) -> None:
         """Store several packets' bytes, some at a time; see :class:`Spool`."""
-        self._together(
+        self.objects.together(
             lambda packet_id: self._put(
                 packet_id, sealed[packet_id], hashlib.sha256(sealed[packet_id]).hexdigest()
             ),
@@ -169,20 +173,22 @@ class StorageSpool:
     def lacking(self, packet_ids: Iterable[str]) -> list[str]:
         """Return those of these packets whose bytes are not here."""
         wanted = list(packet_ids)
-        with self._reached():
-            there = self._together(lambda packet_id: self._storage.exists(_key(packet_id)), wanted)
+        there = self.objects.together(self._is_here, wanted)
         return [packet_id for packet_id, found in zip(wanted, there, strict=True) if not found]
+
+    def _is_here(self, packet_id: str) -> bool:
+        return self.objects.exists(plain_key(packet_id)) or bool(self.objects.of(packet_id))
 
     def pages(self, count: int) -> Iterator[list[str]]:
         """Yield the ids of all packets that have an object here, so many at a time."""
-        ids = (packet_id for packet_id, _ in self._objects())
+        ids = (packet_id for packet_id, _ in self.objects.packets())
         while page := list(itertools.islice(ids, count)):
             yield page
 
     def old_files(self, before_ms: int) -> Iterator[str]:
         """Yield the ids of packets whose objects were stored before a moment."""
-        for packet_id, modified_ms in self._objects():
-            if modified_ms < before_ms:
+        for packet_id, infos in self.objects.packets():
+            if all(info.modified.timestamp() * 1000 < before_ms for info in infos):
                 yield packet_id
 
     def clear_temporaries(self, before_ms: int) -> None:
@@ -194,92 +200,80 @@ class StorageSpool:
 
     def close(self) -> None:
         """Close the storage."""
-        self._storage.close()
-
-    def _objects(self) -> Iterator[tuple[str, float]]:
-        with self._reached():
-            for info in self._storage.list(_PREFIX):
-                packet_id = info.key.rpartition("/")[2].removesuffix(_SUFFIX)
-                if info.key == _key(packet_id):
-                    yield packet_id, info.modified.timestamp() * 1000
+        self.objects.close()
 
     def _copy(self, packet_id: str, sha256: str, size: int, into: BinaryIO) -> None:
         """Fill a file with a packet's verified bytes and go back to its start."""
-        with self._opened(packet_id, sha256) as source, self._reached():
-            found = digest_of(source, into)
-        if found != (size, sha256):
+        damaged = False
+        for key in keys_of(packet_id, sha256):
+            with contextlib.suppress(NotFoundError), self.objects.open(key) as source:
+                if self._is_whole(source, sha256, size, into):
+                    return
+                damaged = True
+        self._explain(packet_id, sha256)
+        if damaged:
             raise self._damaged(packet_id)
-        into.seek(0)
-
-    def _opened(self, packet_id: str, sha256: str) -> BinaryIO:
-        try:
-            with self._reached():
-                return self._storage.open(_key(packet_id))
-        except NotFoundError:
-            self._claim()  # in another place than before, everything would seem to be missing
+        self._claim()  # in another place than before, everything would seem to be missing
         if self.fetch is None:
             raise self._missing(packet_id)
-        return self.fetch(packet_id, sha256)
+        with self.fetch(packet_id, sha256) as source:
+            if not self._is_whole(source, sha256, size, into):
+                raise self._damaged(packet_id)
+
+    def _is_whole(self, source: BinaryIO, sha256: str, size: int, into: BinaryIO) -> bool:
+        into.seek(0)
+        into.truncate()
+        with self.objects.reached():
+            found = digest_of(source, into)
+        into.seek(0)
+        return found == (size, sha256)
+
+    def _explain(self, packet_id: str, sha256: str) -> None:
+        """Tell bytes that are not here any more from those that are damaged.
+
+        Raises:
+            SpoolUnavailableError: The packet was given a new header since the caller has learned its digest.
+        """
+        located = self._locate(packet_id)
+        if located is not None and located[1] != sha256:
+            raise SpoolUnavailableError(
+                f"Packet {packet_id} was given a new header a moment ago, by `ktpsync rewrap` on this or another machine. "
+                "Nothing is damaged; try again when it has ended."
+            )
 
     def _claim_now(self, outbox_id: str, recent: Recent) -> None:
         if self._claimed:
             return
-        with self._lock, self._reached(_NOTHING_RECORDED):
+        with self._lock:
             wrong = _ownership.claim(
                 outbox_id,
                 recent,
                 read=self._owner,
                 write=self._write_owner,
-                has=lambda packet_id: self._storage.exists(_key(packet_id)),
+                has=self._is_here,
             )
             if wrong is not None:
                 raise SpoolUnavailableError(
-                    f"The spool in {self._place} {wrong}. {_NOTHING_RECORDED} Is [spool] in ktpsync.toml still the same "
+                    f"The spool in {self.place} {wrong}. {_NOTHING_RECORDED} Is [spool] in ktpsync.toml still the same "
                     "place as before?"
                 )
             self._claimed = True
 
     def _owner(self) -> bytes | None:
-        try:
-            with self._storage.open(_ownership.OWNER) as file:
-                return file.read()
-        except NotFoundError:
-            return None
+        return self.objects.read(_ownership.OWNER, advice=_NOTHING_RECORDED)
 
     def _write_owner(self, note: bytes) -> None:
-        digest = hashlib.sha256(note).hexdigest()
         with contextlib.suppress(ConflictError):
-            self._storage.put(_ownership.OWNER, io.BytesIO(note), size=len(note), sha256=digest)
-
-    def _together(self, work: Callable[[str], R], packet_ids: Iterable[str]) -> list[R]:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ktpsync-spool") as pool:
-            return list(pool.map(work, packet_ids))
-
-    @contextlib.contextmanager
-    def _reached(self, advice: str = "") -> Iterator[None]:
-        """Tell the spool's trouble from a destination's or a backup's."""
-        try:
-            yield
-        except (ConflictError, NotFoundError):
-            raise
-        except BackendError as error:
-            raise SpoolUnavailableError(
-                f"The spool in {self._place} cannot be used now: {error} {advice}".rstrip()
-            ) from error
+            self.objects.put(_ownership.OWNER, note, advice=_NOTHING_RECORDED)
 
     def _missing(self, packet_id: str) -> SpoolError:
         return SpoolError(
-            f"The sealed bytes of packet {packet_id} are not in the spool in {self._place}. Put a good copy back there under "
-            f"the key {_key(packet_id)}, such as from a backup with `ktpsync extract`, then `ktpsync requeue` the packet."
+            f"The sealed bytes of packet {packet_id} are not in the spool in {self.place}. `ktpsync doctor --repair` "
+            "brings a good copy from a backup, or from where it was delivered."
         )
 
     def _damaged(self, packet_id: str) -> SpoolError:
         return SpoolError(
-            f"The sealed bytes of packet {packet_id} are damaged in the spool in {self._place}. They were left as they "
-            f"are. Replace {_key(packet_id)} there with a good copy, such as from a backup with `ktpsync extract`, then "
-            "`ktpsync requeue` the packet."
+            f"The sealed bytes of packet {packet_id} are damaged in the spool in {self.place}. They were left as they "
+            "are. `ktpsync doctor --repair` brings a good copy from a backup, or from where it was delivered."
         )
-
-
-def _key(packet_id: str) -> str:
-    return f"{_PREFIX}{packet_id[-2:]}/{packet_id}{_SUFFIX}"

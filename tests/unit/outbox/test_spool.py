@@ -15,7 +15,6 @@ import pytest
 from ktpsync.backends.disk import init_disk
 from ktpsync.errors import (
     DigestError,
-    FolderSpoolNeededError,
     SpoolError,
     SpoolUnavailableError,
     UnavailableError,
@@ -247,7 +246,7 @@ def test_of_many_that_claim_an_empty_place_one_gets_it(tmp_path: Path) -> None:
     """Machines of one outbox that start together agree; those of another are refused."""
     spools = [make("storage", tmp_path) for _ in range(8)]
     for number, spool in enumerate(spools):
-        spool.claim(f"outbox {number % 2}", recent=list)
+        spool.claim(f"outbox {number % 2}", recent=list, locate=lambda _packet_id: None)
 
     def write(spool: Spool) -> bool:
         try:
@@ -259,16 +258,6 @@ def test_of_many_that_claim_an_empty_place_one_gets_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(write, spools))
     assert got in ([True, False] * 4, [False, True] * 4)
-
-
-def test_what_needs_a_folder_says_so(tmp_path: Path) -> None:
-    """What is not offered with a spool in storage changes nothing and has an error of its own."""
-    with outbox_in(tmp_path, "one", make("storage", tmp_path)) as outbox:
-        outbox.submit(SEALED, packet_id=new_packet_id(), sha256=SHA256)
-        with pytest.raises(FolderSpoolNeededError, match="storage service"):
-            outbox.rewrap(lambda sealed: sealed, to="others", who="budi")
-        with pytest.raises(FolderSpoolNeededError, match="Nothing was changed"):
-            list(outbox.suspects())
 
 
 def test_storage_is_tidied_of_what_was_purged_only(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ import ktpsync
 from ktpsync.backends.disk import init_disk
 from ktpsync.cli._status import _disk
 from ktpsync.config import load
-from ktpsync.errors import SpoolUnavailableError, UnavailableError
+from ktpsync.errors import NoMatchingIdentityError, SpoolUnavailableError, UnavailableError
 from ktpsync.office._check import check_places
 from ktpsync.outbox import DeliveryState
-from ktpsync.plugins import PluginRegistry
+from ktpsync.plugins import PluginRegistry, Receipt
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -178,12 +179,96 @@ def test_a_missing_and_a_damaged_object(machines: Machines) -> None:
         found = {view.packet_id: view for view in office.rejected()}
         assert {missing: "damaged", damaged: "damaged"} == {name: view.code for name, view in found.items()}
         assert "not in the spool" in str(found[missing].reason)
-        assert f"Replace spool/{damaged[-2:]}/{damaged}.age" in str(found[damaged].reason)
+        assert "`ktpsync doctor --repair` brings a good copy" in str(found[damaged].reason)
         for packet_id in (missing, damaged):
             key = machines.key(packet_id)
             machines.client.put_object(Bucket=machines.bucket, Key=key, Body=objects[key])
             office.requeue(packet_id, "centre", who="budi", why="the object is back")
         assert 2 == office.sync().delivered
+
+
+def test_good_copies_are_brought_back(machines: Machines) -> None:
+    """From a backup, under a key that is whole; the damaged bytes are kept, the trail tells, and another machine delivers."""
+    with ktpsync.Office.open(machines.first) as first, ktpsync.Office.open(machines.second) as second:
+        stored = [first.submit(make_enrollment(seed, size=2000)) for seed in range(3)]
+        missing, damaged, _ = (one.packet_id for one in stored)
+        first.backup("usb")
+        before = machines.objects()
+        machines.client.delete_object(Bucket=machines.bucket, Key=machines.key(missing))
+        machines.client.put_object(Bucket=machines.bucket, Key=machines.key(damaged), Body=b"not these bytes")
+        assert 2 == len(second.outbox.examine().problems)
+        assert 1 == second.sync().delivered
+
+        report = first.mend(read=True, who="budi", why="the storage lost them")
+
+        assert {missing: ("missing", "usb"), damaged: ("damaged", "usb")} == {
+            packet.packet_id: (packet.problem, packet.source) for packet in report.packets
+        }
+        assert report.ok
+        assert sorted(before.values()) == sorted(machines.objects().values())
+        (kept,) = machines.client.list_objects_v2(
+            Bucket=machines.bucket, Prefix=f"office/spool-quarantine/{damaged[-2:]}/{damaged}", MaxKeys=1
+        )["Contents"]
+        body = machines.client.get_object(Bucket=machines.bucket, Key=kept["Key"])["Body"]
+        assert b"not these bytes" == body.read()
+        told = [entry for entry in first.outbox.audit.entries() if entry.event == "mended"]
+        assert {(missing, "budi"), (damaged, "budi")} == {(entry.packet_id, entry.who) for entry in told}
+        assert () == second.outbox.examine(read=True).problems
+        assert 2 == second.sync().delivered
+        assert {one.packet_id: one.sha256 for one in stored} == machines.delivered()
+
+
+def give_to(config: Path, identity: ktpsync.age.Identity) -> None:
+    """Name another recipient in an office's configuration."""
+    (config.parent / "recipients.txt").write_text(f"{identity.recipient}\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_keys_are_rotated(machines: Machines) -> None:
+    """One machine gives all packets in the bucket new headers; the other one, which has been open, delivers them."""
+    new = ktpsync.age.generate_identity()
+    with ktpsync.Office.open(machines.second) as second:
+        with ktpsync.Office.open(machines.first) as first:
+            stored = [first.submit(make_enrollment(seed, size=2000)) for seed in range(20)]
+            first.backup("usb")
+        give_to(machines.first, new)
+        with ktpsync.Office.open(machines.first) as first:
+            report = first.rewrap([machines.identity], who="budi")
+            assert (20, True) == (report.spool.rewrapped, report.done)
+            assert first.verify("usb").ok
+        rows = {view.packet_id: view.sha256 for view in second.outbox.packets()}
+        objects = machines.objects()
+        assert {one.packet_id for one in stored} == rows.keys()
+        assert sorted(rows.values()) == sorted(hashlib.sha256(data).hexdigest() for data in objects.values())
+        assert () == second.outbox.examine(read=True).problems
+        assert 20 == second.sync().delivered
+        assert rows == machines.delivered()
+    for data in objects.values():
+        assert ktpsync.age.decrypt(data, [new])
+        with pytest.raises(NoMatchingIdentityError):
+            ktpsync.age.decrypt(data, [machines.identity])
+
+
+def test_what_another_machine_is_carrying_keeps_its_object(machines: Machines) -> None:
+    """A packet that is leased there keeps its object and its header, until it has arrived."""
+    new = ktpsync.age.generate_identity()
+    with ktpsync.Office.open(machines.second) as second:
+        carried, waiting = (second.submit(make_enrollment(seed, size=2000)) for seed in range(2))
+        (lease,) = second.outbox.claim("centre", 1, 60)
+        assert carried.packet_id == lease.packet.packet_id
+        give_to(machines.first, new)
+        with ktpsync.Office.open(machines.first) as first:
+            report = first.rewrap([machines.identity], who="budi")
+            assert ([carried.packet_id], 1) == (report.spool.moving, report.spool.rewrapped)
+            with second.outbox.spool.at_hand(lease.packet) as here, here.open() as file:
+                assert carried.sha256 == hashlib.sha256(file.read()).hexdigest()
+            second.outbox.settle(
+                lease, Receipt.of(carried.packet, sha256=carried.sha256, stored_at=datetime.now(UTC))
+            )
+            assert 1 == first.rewrap([machines.identity], who="budi").spool.rewrapped
+        with pytest.raises(SpoolUnavailableError, match="was given a new header a moment ago"):
+            second.outbox.spool.packet(waiting.packet_id, waiting.sha256, waiting.size).open()
+        assert 1 == second.sync().delivered
 
 
 @pytest.mark.slow

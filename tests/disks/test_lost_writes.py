@@ -50,16 +50,18 @@ def test_a_write_that_failed_is_noticed_though_another_program_was_told_first(
 ) -> None:
     """The system tells each open file once: the restore's own must be open before. Run again, it writes again."""
     with Outbox.open(tmp_path / "outbox.db", worn_out / "spool") as outbox:
+        spool = outbox.spool
+        assert isinstance(spool, FolderSpool)
         target = OutboxTarget(outbox)
         target.plan([])
-        outbox.folder.fill(PACKET, SEALED)
+        spool.fill(PACKET, SEALED)
         another = subprocess.run(["sync", "-f", worn_out], check=False, capture_output=True, text=True)
         assert "error syncing" in another.stderr
 
         with pytest.raises(StationFullError):
-            outbox.folder.finish_filling()
+            spool.finish_filling()
 
-        assert SEALED == outbox.folder.path(PACKET).read_bytes()
+        assert SEALED == spool.path(PACKET).read_bytes()
         again = OutboxTarget(outbox)
         again.plan([])
         assert not again.holds(PACKET, hashlib.sha256(SEALED).hexdigest())

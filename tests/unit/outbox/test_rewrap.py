@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ktpsync.errors import OutboxError
 from ktpsync.outbox import DeliveryState, Rejected, StorageSpool
+from ktpsync.outbox._deliveries import _CLAIM
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
 if TYPE_CHECKING:
@@ -338,6 +339,39 @@ def test_claimed_while_it_is_rewrapped(station: Any) -> None:
     assert (0, [packet.packet_id]) == (report.rewrapped, report.moving)
     assert b"old|enrollment" == spooled(station, packet.packet_id)
     assert [] == leftovers(station)
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+def test_a_claim_that_began_before_the_change(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that sees the rows as they were before never gives the new delivery with the former digest."""
+    packet = station.submit(b"old|enrollment").packet
+    waits = "due_ms <= {now} AND (SELECT pg_advisory_xact_lock(4711)) IS NOT NULL\n  ORDER"
+    monkeypatch.setattr(
+        "ktpsync.outbox._deliveries._CLAIM", _CLAIM.replace("due_ms <= {now}\n  ORDER", waits)
+    )
+    courier = station.reopen()
+    claimed: list[Any] = []
+    thread = threading.Thread(target=lambda: claimed.extend(courier.claim("central", 1, 60)))
+    with station.outbox._database.write() as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4711)")
+        thread.start()
+        wait_for_a_waiting_claim(station)
+        assert 1 == rewrap(station).rewrapped
+    thread.join()
+
+    assert [] == [lease.packet.sha256 for lease in claimed if lease.packet.sha256 == packet.sha256]
+    leases = claimed or courier.claim("central", 1, 60)
+    assert [b"a longer, new header|enrollment"] == [spooled(station, one.packet.packet_id) for one in leases]
+    assert packet.sha256 not in {lease.packet.sha256 for lease in leases}
+
+
+def wait_for_a_waiting_claim(station: Any) -> None:
+    """Return once another connection waits for the advisory lock."""
+    query = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while True:
+        with station.outbox._database.read() as connection:
+            if connection.exec_driver_sql(query).scalar_one():
+                return
 
 
 def test_couriers_at_work_meanwhile(station: Any) -> None:

@@ -73,7 +73,7 @@ def test_damaged_files_go_into_quarantine_on_another_disk(new_disk: Any, tmp_pat
     spool = new_disk("tmpfs", folder=tmp_path).mount_point
     with Outbox.open(tmp_path / "outbox.db", spool, limits=Limits(reserve=0)) as outbox:
         packet_id = submit(outbox)
-        outbox.folder.path(packet_id).write_bytes(b"damaged")
+        outbox.spool.path(packet_id).write_bytes(b"damaged")
         outbox.put_back(packet_id, SEALED, source="usb-a", who="budi", why="it was damaged")
         assert () == outbox.examine(read=True).problems
     (apart,) = (tmp_path / "usb.quarantine").glob("*.age")

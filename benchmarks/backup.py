@@ -6,9 +6,10 @@ file system where the program itself does not sync. Programs that are not instal
     python benchmarks/backup.py                       # 2,000 files of 300 kB, then 3 more: 6 GB a round
     python benchmarks/backup.py --scale 1000 300000   # cost against the number of small packets
     python benchmarks/backup.py --pauses              # how long a backup keeps recording waiting
+    python benchmarks/backup.py --purge               # what it costs that a purge reads each packet back from the backup
 """
 
-# ruff: noqa: PLC0415 - what a measured process imports is part of what is measured
+# ruff: noqa: PLC0415, SLF001 - what a measured process imports is part of what is measured; the service's own purge is run
 
 from __future__ import annotations
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 import ktpsync
+import ktpsync.files
 
 T = TypeVar("T")
 PEERS = ("restic", "borg", "rclone")
@@ -369,6 +371,63 @@ def keep_recording(base: Path, size: int) -> None:
     print(json.dumps([alone, [seconds for at, seconds in took if at >= 3]]), flush=True)
 
 
+def purging(base: Path, count: int, size: int) -> None:
+    """Purge groups of packets in turns: as it is, without a look at the backup, and only read the same bytes back."""
+    from datetime import UTC, datetime, timedelta
+
+    from ktpsync.plugins import Receipt, StatusChange, StatusPage
+
+    set_up(base)
+    record(base, count, size, seed=1)
+    now = datetime.now(UTC)
+    ways: dict[str, list[tuple[float, float]]] = {}
+    with ktpsync.Office.open(base) as office:
+        outbox, offload = office.outbox, office._backups.offload
+        office.backup("bench")
+        office.verify("bench")
+        while leases := outbox.claim("central", 500, 600):
+            for lease in leases:
+                outbox.settle(lease, Receipt.of(lease.packet, sha256=lease.packet.sha256, stored_at=now))
+        ids = [view.packet_id for view in outbox.packets()]
+        groups = [ids[start : start + 250] for start in range(0, count, 250)]
+        packs = sorted((base / "ktpsync" / "packs").glob("*.tar"))
+
+        def read_back() -> None:
+            for pack in packs:
+                with pack.open("rb") as file:
+                    ktpsync.files.drop_page_cache(file)
+                    hashlib.file_digest(file, "sha256")
+
+        def measure(name: str, run: Callable[[], object], packets: int) -> None:
+            wall, cpu = time.perf_counter(), time.process_time()
+            run()
+            took = (time.perf_counter() - wall) / packets, (time.process_time() - cpu) / packets
+            ways.setdefault(name, []).append(took)
+
+        for number, group in enumerate(groups):
+            said = [
+                StatusChange(packet_id=one, status="CARD_ISSUED", changed_at=now - timedelta(days=1))
+                for one in group
+            ]
+            outbox.apply_statuses("central", StatusPage(changes=said, cursor=str(number), more=False))
+            if number % 2:
+                unseen = {"who": "bench", "prove": lambda _: True}
+                measure(
+                    "a purge that looks at no backup",
+                    lambda o=unseen: outbox.purge(timedelta(0), **o),
+                    len(group),
+                )  # type: ignore[misc]
+            else:
+                measure("a purge", lambda: offload.purge(0, who="bench"), len(group))
+            assert office.status(group[-1]).packet.location == "purged"
+        for _ in range(3):
+            measure("to read and hash all packs once", read_back, count)
+    print(f"{count} packets of {size} bytes, per packet in us:           wall   processor")
+    for name, took in ways.items():
+        wall, cpu = (statistics.median(values) * 1e6 for values in zip(*took, strict=True))
+        print(f"  {name:<45} {wall:10.0f} {cpu:10.0f}")
+
+
 def used(folder: Path) -> int:
     """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -396,12 +455,15 @@ def main() -> None:
     )
     parser.add_argument("--picture", type=Path, help="with --scale: draw what was measured, as SVG")
     parser.add_argument("--pauses", action="store_true", help="how long a backup keeps recording waiting")
+    parser.add_argument("--purge", action="store_true", help="what proving packets costs a purge")
     parser.add_argument("--record", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.record:
         keep_recording(Path(arguments.record[0]), int(arguments.record[1]))
     elif arguments.pauses:
         in_folder(arguments.folder, lambda base: pauses(base, arguments.count, arguments.size))
+    elif arguments.purge:
+        in_folder(arguments.folder, lambda base: purging(base, arguments.count, arguments.size))
     elif arguments.scale:
         costs = in_folder(
             arguments.folder, lambda base: scale(base, arguments.scale, min(arguments.size, 1_000))

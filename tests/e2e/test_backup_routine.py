@@ -834,7 +834,7 @@ def test_a_copy_that_was_damaged_after_its_verification_frees_nothing(
 
     assert (True, False) == tuple(place.office.outbox.spool.path(i).exists() for i in (bad, good))
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert f"packet {bad} stays in the spool" in told
+    assert f"packet {bad} is not dropped" in told
     assert "`ktpsync verify usb-a --repair-from spool`" in told
     status = place.run("status")
     assert PERSON == status.exit_code

@@ -213,7 +213,9 @@ def test_what_left_the_spool_is_rewrapped_in_the_backup(station: Station) -> Non
     station.office.backup("usb-a")
     station.office.verify("usb-a")
     station.settle(purged, status="CARD_PRINTED")
-    assert sorted(purged) == sorted(station.office.outbox.purge(timedelta(0), who="test"))
+    assert sorted(purged) == sorted(
+        station.office.outbox.purge(timedelta(0), who="test", prove=lambda _: True)
+    )
     station.change_recipients()
 
     report = station.rewrap()
@@ -328,7 +330,7 @@ def test_what_was_kept_is_rewrapped_when_it_has_left_the_spool(station: Station)
     station.office.backup("usb-a")
     station.office.verify("usb-a")
     station.settle([moving, resting], status="CARD_PRINTED")
-    assert 2 == len(station.office.outbox.purge(timedelta(0), who="test"))
+    assert 2 == len(station.office.outbox.purge(timedelta(0), who="test", prove=lambda _: True))
 
     report = station.rewrap()
 
@@ -401,7 +403,7 @@ def test_in_portions(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
         station.office.backup("usb-a")
         station.office.verify("usb-a")
         station.settle(ids, status="CARD_PRINTED")
-        purged += station.office.outbox.purge(timedelta(0), who="test")
+        purged += station.office.outbox.purge(timedelta(0), who="test", prove=lambda _: True)
     station.change_recipients()
     monkeypatch.setattr(
         rewrapping.rewrap_repository,
@@ -446,7 +448,7 @@ def test_a_crash_leaves_a_backup_that_restores(
     station.office.backup("usb-a")
     station.office.verify("usb-a")
     station.settle(purged, status="CARD_PRINTED")
-    station.office.outbox.purge(timedelta(0), who="test")
+    station.office.outbox.purge(timedelta(0), who="test", prove=lambda _: True)
     resting = station.record(2)
     station.office.backup("usb-a")
     station.change_recipients()
@@ -488,7 +490,7 @@ def test_a_damaged_pack_stays_until_it_is_mended(station: Station) -> None:
     station.office.backup("usb-a")
     station.office.verify("usb-a")
     station.settle(damaged, status="CARD_PRINTED")
-    station.office.outbox.purge(timedelta(0), who="test")
+    station.office.outbox.purge(timedelta(0), who="test", prove=lambda _: True)
     station.record(2)
     station.office.backup("usb-a")
     first = min((station.folder / "usb-a").rglob("packs/*.tar"))

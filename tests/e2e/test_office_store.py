@@ -109,6 +109,35 @@ def test_the_service_purges_after_the_retention_time(tmp_path: Path) -> None:
         assert [] == office._upkeep.run()
 
 
+def test_the_service_purges_only_what_a_backup_gives_back_now(tmp_path: Path) -> None:
+    """A copy that has rotted since its verification, or whose disk is away, keeps the packet; a new copy lets it go."""
+    with office_with(tmp_path, 'retention = "30 d"') as office:
+        bad, good, last = (office.submit(small(seed)).packet_id for seed in range(3))
+        office.sync()
+        office.backup("usb-a")
+        office.verify("usb-a")
+        old = datetime.now(UTC) - timedelta(days=31)
+        changes = [StatusChange(packet_id=one, status="CARD_ISSUED", changed_at=old) for one in (bad, good)]
+        changes += [StatusChange(packet_id=last, status="PROCESSING", changed_at=datetime.now(UTC))]
+        office.outbox.apply_statuses("usb-a", StatusPage(changes=changes, cursor="1", more=False))
+        (pack,) = (tmp_path / "usb-a" / "packs").glob("*.tar")
+        sealed = office.outbox.spool.path(bad).read_bytes()
+        pack.write_bytes(pack.read_bytes().replace(sealed[-20:], bytes(20)))
+
+        away = (tmp_path / "usb-a").rename(tmp_path / "away")
+        assert [] == office._upkeep.run()
+        away.rename(tmp_path / "usb-a")
+        assert [good] == office._upkeep.run()
+        assert ["spool", "purged"] == [office.status(one).packet.location for one in (bad, good)]
+
+        office._finished_by_service("usb-a", office.backup("usb-a"))
+        assert "spool" == office.status(bad).packet.location
+        office.verify("usb-a")
+        office._finished_by_service("usb-a", office.backup("usb-a"))
+        assert "purged" == office.status(bad).packet.location
+        assert [last] == [path.stem for path in office.data.spool.glob("*/*.age")]
+
+
 def test_on_a_database_server_packets_leave_and_come_back_as_safely(
     tmp_path: Path, new_postgresql: Callable[[], str]
 ) -> None:

@@ -59,7 +59,8 @@ class OfficeSettings:
         max_backlog_age: Age of the oldest packet waiting for a required destination above which recording is
             refused. Default: no limit.
         retention: Time after the centre's final word after which the service drops a packet's bytes from the spool,
-            if every required destination and a verified backup have them. Default: they are kept.
+            if every required destination has them, and a verified backup that is at hand gives them back. Default:
+            they are kept.
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
         offload_copies: Verified backups that must hold a packet before it is dropped. One of them is read at that

@@ -116,7 +116,7 @@ class Office:
             destination=self._destinations.backend,
         )
         self.outbox.spool.fetch = self._backups.offload.fetch
-        self._upkeep = Upkeep(self.outbox, settings.office.retention)
+        self._upkeep = Upkeep(self.outbox, self._backups.offload, settings.office.retention)
         self._intake = Intake(
             settings,
             outbox=self.outbox,
@@ -267,7 +267,7 @@ class Office:
         watch = BackupWatch(
             self._backups,
             clock=self._clock,
-            finished=self._finished,
+            finished=self._finished_by_service,
             overdue=self._registry.notify.backup_overdue,
         )
         tasks = [
@@ -786,6 +786,10 @@ class Office:
             if not isinstance(result, KtpsyncError) and result.created:
                 stored = result.packet
                 self._registry.notify.packet_submitted(stored.packet_id, stored.sha256, stored.size)
+
+    def _finished_by_service(self, name: str, report: SnapshotReport) -> None:
+        self._finished(name, report)
+        self._upkeep.purge()  # its disk may be there for these minutes only
 
     def _finished(self, name: str, report: SnapshotReport) -> None:
         for snapshot in report.snapshots:

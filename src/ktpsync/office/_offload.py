@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ktpsync import backup
@@ -116,11 +117,34 @@ class Offload:
             return self._outbox.offload(
                 wanted,
                 who=_WHO,
-                prove=lambda packet: self._prove(packet, proofs, away, since_ms),
+                prove=lambda packet: self._prove(
+                    packet, proofs, self._settings.offload_copies, away, since_ms
+                ),
                 repositories=[proof.lineage for proof in proofs.values()],
                 away=away,
                 since_ms=since_ms,
                 copies=self._settings.offload_copies,
+            )
+
+    def purge(self, retention: float, *, who: str) -> list[str]:
+        """Drop the bytes that nobody needs any more, of packets that a backup at hand gives back whole now.
+
+        Args:
+            retention: Seconds for which the centre's final word must have stood.
+            who: Who asked for it.
+
+        Returns:
+            The ids of the packets.
+        """
+        with contextlib.ExitStack() as stack:
+            proofs, _ = self._proofs(stack)
+            if not proofs:
+                return []
+            return self._outbox.purge(
+                timedelta(seconds=retention),
+                who=who,
+                prove=lambda packet: self._prove(packet, proofs, 1),
+                repositories=[proof.lineage for proof in proofs.values()],
             )
 
     def _proofs(self, stack: contextlib.ExitStack) -> tuple[dict[str, PacketProof], list[str]]:
@@ -146,7 +170,12 @@ class Offload:
         return proofs, away
 
     def _prove(
-        self, packet: SealedPacket, proofs: dict[str, PacketProof], away: Collection[str], since_ms: int
+        self,
+        packet: SealedPacket,
+        proofs: dict[str, PacketProof],
+        copies: int,
+        away: Collection[str] = (),
+        since_ms: int = 0,
     ) -> bool:
         """Return whether as many backups as are asked for have a packet whole: those that are away had it lately.
 
@@ -156,7 +185,7 @@ class Offload:
         verified = self._outbox.verified_copies(packet.packet_id)
         now_ms = self._clock.now_ms()
         kept = sum(since_ms <= verified.get(lineage, -1) <= now_ms for lineage in away)
-        needed = max(self._settings.offload_copies - kept, 1)
+        needed = max(copies - kept, 1)
         whole = 0
         for name, proof in list(proofs.items()):
             if proof.lineage not in verified:
@@ -175,7 +204,7 @@ class Offload:
                 self._tell_damage(name, proof, packet.packet_id, damage)
             if whole == needed:
                 return True
-        if not proofs or len(proofs) + len(away) < self._settings.offload_copies:
+        if not proofs or len(proofs) + len(away) < copies:
             raise UnavailableError("Too few backups are at hand to drop packets from the spool.")
         return False
 
@@ -183,7 +212,7 @@ class Offload:
         self._outbox.lose_copies(proof.lineage, [packet_id], why=damage)
         backup.damage_found(self._memory, proof.repository, self._clock.now_ms())
         log.error(
-            "packet %s stays in the spool: its copy on %s was verified before and is damaged now. The next backup to it "
+            "packet %s is not dropped: its copy on %s was verified before and is damaged now. The next backup to it "
             "copies the packet again; `ktpsync verify %s --repair-from spool` mends the disk and says what else is "
             "damaged. (%s)",
             packet_id,

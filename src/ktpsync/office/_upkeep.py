@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import courier
 
 if TYPE_CHECKING:
+    from ktpsync.office._offload import Offload
     from ktpsync.outbox import Outbox
 
 _WHO: Final = "service"
@@ -19,19 +19,23 @@ class Upkeep:
 
     Args:
         outbox: Whose.
+        offload: Proves that backups have what is purged.
         retention: Seconds after the centre's final word; ``None`` keeps everything.
     """
 
-    def __init__(self, outbox: Outbox, retention: float | None) -> None:
+    def __init__(self, outbox: Outbox, offload: Offload, retention: float | None) -> None:
         self._outbox = outbox
+        self._offload = offload
         self._retention = retention
 
     def run(self) -> list[str]:
         """Do it once; return the ids of the packets that were purged."""
         self._outbox.collect_orphans()
-        if self._retention is None:
-            return []
-        return self._outbox.purge(timedelta(seconds=self._retention), who=_WHO)
+        return self.purge()
+
+    def purge(self) -> list[str]:
+        """Purge what backups at hand have; return the ids of the packets."""
+        return [] if self._retention is None else self._offload.purge(self._retention, who=_WHO)
 
     def task(self) -> courier.Task:
         """Return it as a task of the service."""

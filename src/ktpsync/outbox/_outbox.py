@@ -267,16 +267,33 @@ class Outbox:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
         return self._storage.view()
 
-    def purge(self, retention: timedelta, *, who: str) -> list[str]:
+    def purge(
+        self,
+        retention: timedelta,
+        *,
+        who: str,
+        prove: Callable[[SealedPacket], bool],
+        repositories: Collection[str] | None = None,
+    ) -> list[str]:
         """Drop the bytes of packets that nobody needs any more; their rows and history stay.
 
         That is: every required destination holds a receipt, the centre's status is final and older than the
-        retention time by the centre's own clock, and a verified backup has them.
+        retention time by the centre's own clock, and a verified backup has them and still gives them back.
+
+        Args:
+            retention: How long the centre's final word must have stood.
+            who: Who asked for it.
+            prove: As for :meth:`offload`: says of a packet whether a backup gives its bytes back whole, now.
+            repositories: UUIDs of those that can be read now. All that are known, if not given.
 
         Returns:
             The ids of the packets.
+
+        Raises:
+            SpoolUnavailableError: The spool's disk or share is away; nothing was purged.
         """
-        return self._storage.purge(retention_ms=round(retention.total_seconds() * 1000), who=who)
+        retention_ms = round(retention.total_seconds() * 1000)
+        return self._storage.purge(retention_ms=retention_ms, who=who, prove=prove, repositories=repositories)
 
     def offload(
         self,

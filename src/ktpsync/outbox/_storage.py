@@ -32,9 +32,9 @@ _DAY_MS = 86_400_000
 _WEEK_MS = 7 * _DAY_MS
 
 _PURGEABLE = f"""
-SELECT p.packet_id, p.status_ms FROM ktpsync_packet p
+SELECT p.packet_id, p.sha256, p.size, p.status_ms FROM ktpsync_packet p
 WHERE p.status = :status AND p.location = :location AND p.status_ms <= :before
-  AND (p.status_ms, p.packet_id) > (:after_ms, :after_id) AND EXISTS (SELECT 1 {VERIFIED_COPIES})
+  AND (p.status_ms, p.packet_id) > (:after_ms, :after_id) AND EXISTS (SELECT 1 {VERIFIED_COPIES} {{read}})
   AND EXISTS (SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
     WHERE d.packet_id = p.packet_id AND t.kind = 'courier' AND d.state = 'delivered')
   AND NOT EXISTS (SELECT 1 FROM ktpsync_destination t WHERE t.kind = 'courier' AND t.required = 1
@@ -214,7 +214,14 @@ class Storage:
             free=free, per_day=per_day, days_left=days_left, warnings=tuple(warnings), away=away
         )
 
-    def purge(self, *, retention_ms: int, who: str) -> list[str]:
+    def purge(
+        self,
+        *,
+        retention_ms: int,
+        who: str,
+        prove: Callable[[SealedPacket], bool],
+        repositories: Collection[str] | None = None,
+    ) -> list[str]:
         """Drop the bytes that nobody needs any more; see :meth:`Outbox.purge`."""
         self._spool.check()
         with self._database.read() as connection:
@@ -224,29 +231,38 @@ class Storage:
             ).scalar()
         if centre_ms is None:
             return []
-        before = min(centre_ms, self._clock.now_ms()) - retention_ms
+        page: dict[str, object] = {
+            "before": min(centre_ms, self._clock.now_ms()) - retention_ms,
+            "count": _PAGE,
+        }
+        if repositories is None:
+            statement = self._database.sql(_PURGEABLE.format(read=""))
+        else:
+            statement = self._database.among(_PURGEABLE.format(read=_READ), "at_hand")
+            page["at_hand"] = [COPY_PREFIX + repository for repository in repositories]
         return [
             packet_id
             for status in sorted(FINAL_STATUSES)
             for location in ("spool", "offloaded")
-            for packet_id in self._purge(status, location, before, who)
+            for packet_id in self._purge(
+                statement, page | {"status": status, "location": location}, who, prove
+            )
         ]
 
-    def _purge(self, status: str, location: str, before: int, who: str) -> Iterator[str]:
-        bound: dict[str, str | int] = {"status": status, "location": location, "before": before}
-        bound |= {"count": _PAGE, "after_ms": -1, "after_id": ""}
+    def _purge(
+        self, statement: TextClause, page: dict[str, object], who: str, prove: Callable[[SealedPacket], bool]
+    ) -> Iterator[str]:
+        page |= {"after_ms": -1, "after_id": ""}
         while True:
-            with self._database.write() as connection:
-                statement = self._database.sql(_PURGEABLE)
-                rows = connection.execute(statement, bound).all()
-                ids = [row.packet_id for row in self._undisturbed(connection, statement, bound, rows)]
-                told = self._move(connection, ids, "purged", who)
-                self._audit.append(connection, [*told, *self._cancel_open(connection, ids, who)])
-            self._drop(ids)
-            yield from ids
-            if len(rows) < _PAGE:
+            with self._database.read() as connection:
+                rows = connection.execute(statement, page).all()
+            # In the order in which they were made they lie in the packs of a backup, too.
+            in_packs = sorted(rows, key=lambda row: row.packet_id)
+            proven, goes_on = self._proven(in_packs, None, prove)
+            yield from self._drop_proven(statement, page, proven, "purged", who)
+            if not goes_on or len(rows) < _PAGE:
                 return
-            bound |= {"after_ms": rows[-1].status_ms, "after_id": rows[-1].packet_id}
+            page |= {"after_ms": rows[-1].status_ms, "after_id": rows[-1].packet_id}
 
     def offload(
         self,
@@ -267,35 +283,47 @@ class Storage:
             page = bound | {"after": after}
             with self._database.read() as connection:
                 rows = connection.execute(statement, page).all()
-            # Reading a disk takes its time: no transaction is open meanwhile.
             proven, goes_on = self._proven(rows, wanted - freed, prove)
-            freed += self._offload_proven(statement, page, proven, who)
+            dropped = self._drop_proven(statement, page, proven, "offloaded", who)
+            freed += sum(dropped.values())
             if not goes_on or len(rows) < _PROVEN_AT_ONCE:
                 break
             after = rows[-1].packet_id
         return freed
 
     def _proven(
-        self, rows: Sequence[Row[tuple[object, ...]]], wanted: int, prove: Callable[[SealedPacket], bool]
+        self,
+        rows: Sequence[Row[tuple[object, ...]]],
+        wanted: int | None,
+        prove: Callable[[SealedPacket], bool],
     ) -> tuple[dict[str, str], bool]:
-        """Return the digests of the packets that are proven, until these are enough, and whether more can be."""
+        """Return the digests of the packets that are proven, until these are enough, and whether more can be.
+
+        What takes its time is done here, while no transaction is open.
+        """
         proven: dict[str, str] = {}
         for row in rows:
-            if wanted <= 0:
+            if wanted is not None and wanted <= 0:
                 break
             try:
                 if prove(self._spool.packet(row.packet_id, row.sha256, row.size)):
                     proven[row.packet_id] = row.sha256
-                    wanted -= row.size
+                    wanted = None if wanted is None else wanted - row.size
             except UnavailableError:
                 return proven, False
         return proven, True
 
-    def _offload_proven(
-        self, statement: TextClause, page: Mapping[str, object], proven: Mapping[str, str], who: str
-    ) -> int:
+    def _drop_proven(
+        self,
+        statement: TextClause,
+        page: Mapping[str, object],
+        proven: Mapping[str, str],
+        location: str,
+        who: str,
+    ) -> dict[str, int]:
+        """Drop those of the proven packets that the statement still selects; return their sizes by id."""
         if not proven:
-            return 0
+            return {}
         with self._database.write() as connection:
             rows = [
                 row
@@ -304,9 +332,14 @@ class Storage:
             ]
             rows = self._undisturbed(connection, statement, page, rows)
             ids = [row.packet_id for row in rows]
-            self._audit.append(connection, self._move(connection, ids, "offloaded", who))
-        self._drop(ids)
-        return sum(row.size for row in rows)
+            told = self._move(connection, ids, location, who)
+            if location == "purged":
+                told += self._cancel_open(connection, ids, who)
+            self._audit.append(connection, told)
+        # After the commit: a crash before leaves files that the collector finds, never a row without its bytes.
+        for packet_id in ids:
+            self._spool.discard(packet_id)
+        return {row.packet_id: row.size for row in rows}
 
     def _undisturbed(
         self,
@@ -361,11 +394,6 @@ class Storage:
             for packet_id in ids
             for dest in connection.execute(statement, {"packet_id": packet_id, "now": at_ms}).scalars()
         ]
-
-    def _drop(self, ids: Sequence[str]) -> None:
-        # After the commit: a crash before leaves files that the collector finds, never a row without its bytes.
-        for packet_id in ids:
-            self._spool.discard(packet_id)
 
 
 def _first_id_ms(ms: int) -> str:

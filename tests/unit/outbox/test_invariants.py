@@ -380,7 +380,7 @@ def test_invariant_08_bytes_are_purged_only_when_nobody_needs_them(station: Any)
     station.clock.advance(400 * 86_400)
 
     def purged() -> list[str]:
-        return list(outbox.purge(timedelta(days=30), who="nightly"))
+        return list(outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True))
 
     assert [] == purged()
     settle_all(station, "central")
@@ -401,6 +401,76 @@ def test_invariant_08_bytes_are_purged_only_when_nobody_needs_them(station: Any)
     assert () == outbox.audit.verify().problems
 
 
+def finished(station: Any, count: int) -> list[Any]:
+    """Record packets that all rules let go of: delivered, with a final status, and once verified in a backup."""
+    packets = [station.submit(b"packet %d" % number).packet for number in range(count)]
+    station.outbox.register_copy_target("r")
+    station.outbox.mark_copied("r", {p.packet_id: p.sha256 for p in packets}, "s", verified_ms=1)
+    settle_all(station, "central")
+    for packet in packets:
+        say(station, "CARD_ISSUED", 1, packet.packet_id)
+    say(station, "PROCESSING", 90, station.submit(b"another").packet.packet_id)
+    station.clock.advance(400 * 86_400)
+    return packets
+
+
+def test_invariant_08_only_what_a_backup_gives_back_at_that_moment_is_purged(station: Any) -> None:
+    """An old verification is not enough: each packet's copy is looked at just before, in the order of the packs."""
+    packets = finished(station, 4)
+    asked = []
+
+    def prove(packet: Any) -> bool:
+        asked.append(packet.packet_id)
+        return packet.packet_id != packets[1].packet_id
+
+    purged = station.outbox.purge(timedelta(days=30), who="nightly", prove=prove)
+
+    ids = [packet.packet_id for packet in packets]
+    assert sorted(ids) == asked
+    assert {ids[0], ids[2], ids[3]} == set(purged)
+    assert ["purged", "spool", "purged", "purged"] == [
+        station.outbox.status(packet_id).packet.location for packet_id in ids
+    ]
+    assert station.outbox.spool.path(ids[1]).exists()
+    assert () == station.outbox.audit.verify().problems
+
+
+def test_invariant_08_a_disk_that_goes_away_meanwhile_ends_the_purge(station: Any) -> None:
+    """What was proven before goes; the rest stays, as does all of which no backup at hand has a copy."""
+    packets = finished(station, 4)
+    asked = []
+
+    def prove(packet: Any) -> bool:
+        asked.append(packet.packet_id)
+        if len(asked) == 2:
+            raise UnavailableError("gone")
+        return True
+
+    def purge(repository: str) -> Any:
+        return station.outbox.purge(timedelta(days=30), who="nightly", prove=prove, repositories=[repository])
+
+    assert ([], []) == (purge("another"), asked)
+    assert [packets[0].packet_id] == purge("r")
+    assert [packet.packet_id for packet in packets[1:]] == purge("r")
+
+
+def test_invariant_08_bytes_that_change_after_the_proof_are_not_purged(station: Any) -> None:
+    """A packet that is to be sent again, or was rewrapped, between the look at the disk and the drop stays."""
+    again, rewrapped = finished(station, 2)
+
+    def prove(packet: Any) -> bool:
+        if packet == again:
+            station.outbox.requeue(packet.packet_id, "central", who="siti", why="asked for")
+        else:
+            assert station.outbox.rewrap(lambda old: old + b"!", to="others", who="siti").rewrapped
+            new = station.outbox.status(packet.packet_id).packet.sha256
+            station.outbox.mark_copied("r", {packet.packet_id: new}, "s", verified_ms=2)
+        return True
+
+    assert [] == station.outbox.purge(timedelta(days=30), who="nightly", prove=prove)
+    assert all(station.outbox.spool.path(packet.packet_id).exists() for packet in (again, rewrapped))
+
+
 def test_invariant_08_what_is_being_sent_again_is_not_purged_meanwhile(station: Any) -> None:
     """Somebody's decision that is not committed yet, on another machine, is neither overtaken nor waited for."""
     if isinstance(station.database, Path):
@@ -416,11 +486,11 @@ def test_invariant_08_what_is_being_sent_again_is_not_purged_meanwhile(station: 
     engine = app_engine(station)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE ktpsync_delivery SET state = 'open' WHERE dest = 'central'")
-        assert [] == outbox.purge(timedelta(days=30), who="nightly")
+        assert [] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
         assert 0 == outbox.offload(1, who="nightly", prove=lambda _: True)
         connection.rollback()
     engine.dispose()
-    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly")
+    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
 
 
 def test_invariant_08_retention_is_counted_on_the_centres_clock(station: Any) -> None:
@@ -432,9 +502,9 @@ def test_invariant_08_retention_is_counted_on_the_centres_clock(station: Any) ->
     outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=1)
     say(station, "CARD_ISSUED", 1, packet.packet_id)
     station.clock.advance(20 * 365 * 86_400)
-    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+    assert [] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
     say(station, "CARD_ISSUED", 40, station.submit().packet.packet_id)
-    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly")
+    assert [packet.packet_id] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
 
 
 def test_invariant_08_each_required_destination_counts(station: Any) -> None:
@@ -447,9 +517,9 @@ def test_invariant_08_each_required_destination_counts(station: Any) -> None:
     say(station, "CARD_ISSUED", 1, packet.packet_id)
     say(station, "CARD_ISSUED", 400, station.submit().packet.packet_id)
     station.clock.advance(500 * 86_400)
-    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+    assert [] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
     outbox.handled(packet.packet_id, "central", who="siti", why="by courier")
-    assert [] == outbox.purge(timedelta(days=30), who="nightly")
+    assert [] == outbox.purge(timedelta(days=30), who="nightly", prove=lambda _: True)
 
 
 def test_invariant_09_no_personal_data_in_the_database(station: Any) -> None:

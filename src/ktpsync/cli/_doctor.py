@@ -137,10 +137,12 @@ def _repair(output: Output, config: Path, *, read: bool, new_spool: bool, who: s
 
 
 def _mended(mended: MendedPacket) -> str:
-    done = f"Packet {mended.packet_id} {_PROBLEMS[mended.problem]}"
+    told = _PROBLEMS[mended.problem]
     if mended.source is not None:
-        done += f": a good copy from {mended.source} is in its place now"
-    return f"{done}; it goes on to {', '.join(mended.requeued)}." if mended.requeued else f"{done}."
+        told = f"{told}: a good copy from {mended.source} is in its place now"
+    if mended.requeued:
+        return f"Packet {mended.packet_id} {told}; it goes on to {', '.join(mended.requeued)}."
+    return f"Packet {mended.packet_id} {told}."
 
 
 def _rebuild(

@@ -128,10 +128,11 @@ def _check(output: Output, name: str, config: Path) -> Exit:
 
 
 def _say(output: Output, check: PlaceCheck) -> None:
-    output.say(f"{check.place} ({check.backend}): {'well' if check.health else 'not well'}")
     if check.health is None:
+        output.say(f"{check.place} ({check.backend}): not well")
         output.say(f"  {check.error}")
         return
+    output.say(f"{check.place} ({check.backend}): well")
     output.say(f"  {check.health.summary}")
     for fact, value in check.health.details.items():
         output.say(f"  {fact}: {value}")

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+OF_SYSTEM: Final = (
+    "No such file or directory",
+    "Permission denied",
+    "Operation not permitted",
+    "Not a directory",
+    "Is a directory",
+    "Directory not empty",
+    "File exists",
+    "File too large",
+    "File name too long",
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+    "Too many open files",
+    "Device or resource busy",
+    "Transport endpoint is not connected",
+    "Stale file handle",
+    "Connection refused",
+    "Address already in use",
+)
+"""The system's own words, here so that the catalogues have them."""
+
 _TYPED: Final = re.compile(r"`[^`]*`|\bktpsync \w+|\b(pip install|keyring set) .*")
 _PAIR: Final = re.compile(r"(?=\b([A-Za-z]{2,} [a-z]{2,}))")
 _SAME: Final = frozenset({"bearer token", "object lock"})

@@ -24,7 +24,7 @@ LOCALE: Final = Path(__file__).with_name("locale")
 
 _PREFIX: Final = re.compile(r"([^\s:]+(?::[^\s:]+)*|[A-Z]:\\[^:]*|/[^:]*): (.+)", re.DOTALL)
 _PACKET: Final = re.compile(r"packet ([0-9a-f-]{36}): (.+)", re.DOTALL)
-_BULLET: Final = re.compile(r"(\s*- )(.*)")
+_BULLET: Final = re.compile(r"(\s*- |\s+)(\S.*)")
 _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _KEPT: Final = 1024
 """Lines whose translation is kept."""
@@ -99,6 +99,7 @@ class Template:
         self._other = other
         literals = [literal for literal, _, _, _ in string.Formatter().parse(english)]
         self.anchor = max(literals, key=len)
+        self.has_lines = "\n" in english
         # What a message begins with says more than what it ends with.
         self.specific = (bool(literals[0]), len(self.anchor), sum(map(len, literals)))
 
@@ -143,6 +144,7 @@ class Translator:
             else:
                 self._exact[_text(english)] = _text(other)
         self._templates = sorted(templates, key=lambda template: template.specific, reverse=True)
+        self._of_lines = [template for template in self._templates if template.has_lines]
         # The rest of a line is looked at from several of its beginnings.
         self._line = functools.lru_cache(_KEPT)(self._line_anew)
 
@@ -170,8 +172,8 @@ class Translator:
 
     def _line_anew(self, text: str) -> str | None:
         bullet = _BULLET.fullmatch(text)
-        if bullet is not None:
-            return _with_prefix(bullet[1], self._line(bullet[2]))
+        if bullet is not None and (rest := self._line(bullet[2])) is not None:
+            return bullet[1] + rest
         whole = self._whole(text)
         if whole is not None:
             return whole
@@ -180,8 +182,8 @@ class Translator:
             return amounts
         packet = _PACKET.fullmatch(text)
         if packet is not None:
-            noun = self._exact.get("packet", "packet")
-            return _with_prefix(f"{noun} {packet[1]}: ", self._line(packet[2]))
+            rest = self._line(packet[2])
+            return None if rest is None else f"{self._exact.get('packet', 'packet')} {packet[1]}: {rest}"
         prefix = _PREFIX.fullmatch(text)
         if prefix is not None:
             rest = self._line(prefix[2])
@@ -191,22 +193,26 @@ class Translator:
 
     def _amounts(self, text: str) -> str | None:
         """Translate the nouns of ``3 packets``, of ``2 h 05 min`` and of ``2 / 3 packets``."""
+        if text.endswith("."):
+            found = self._amounts(text[:-1])
+            return None if found is None else f"{found}."
         part, slash, rest = text.partition(" / ")
         if slash:
             others = self._amounts(rest)
             return None if others is None else f"{self._amounts(part) or part} / {others}"
-        found = [(count[1], count[2]) for count in _COUNT.finditer(text)]
-        if " ".join(f"{number} {noun}" for number, noun in found) != text or not found:
+        counts = [(count[1], count[2]) for count in _COUNT.finditer(text)]
+        if " ".join(f"{number} {noun}" for number, noun in counts) != text or not counts:
             return None
-        if any(noun not in self._exact for _, noun in found):
+        if any(noun not in self._exact for _, noun in counts):
             return None
-        return " ".join(f"{number} {self._exact[noun]}" for number, noun in found)
+        return " ".join(f"{number} {self._exact[noun]}" for number, noun in counts)
 
     def _whole(self, text: str) -> str | None:
         exact = self._exact.get(text)
         if exact is not None:
             return exact
-        for template in self._templates:
+        # One of a single line would take what stands between two of them for a value.
+        for template in self._of_lines if "\n" in text else self._templates:
             values = template.values(text)
             if values is not None:
                 return template.filled({name: self._value(value) for name, value in values.items()})
@@ -239,7 +245,3 @@ class Translator:
 def _text(template: str) -> str:
     """Return a template without values as the text that it is."""
     return template.format() if "{" in template or "}" in template else template
-
-
-def _with_prefix(prefix: str, found: str | None) -> str | None:
-    return None if found is None else prefix + found

@@ -79,11 +79,12 @@ class Lines:
             if value == NO_LIMIT and key != "concurrency":
                 settings[key] = ""
             elif value != AS_CONFIGURED:
-                given[key] = int(value) if value.isascii() and value.isdigit() else value
-        read = read_settings(LineSettings, given, where=f"destination {name}:")
+                number = key != "window" and value.isascii() and value.isdigit()
+                given[key] = int(value) if number else value
+        read = read_settings(LineSettings, given, where=f"[destinations.{name}]")
         if read.rate == 0 or (read.concurrency is not None and read.concurrency < 1):
             raise ConfigError(
-                f"destination {name}: nothing would ever be sent. To stop it, use `ktpsync destination pause`; "
+                f"[destinations.{name}]: nothing would ever be sent. To stop it, use `ktpsync destination pause`; "
                 f"for no limit of the rate, give {NO_LIMIT!r}."
             )
         settings |= {key: str(value) for key, value in asdict(read).items() if value is not None}

@@ -27,6 +27,13 @@ KNOWN = {
     "{path} has problems:\n{lines}": "{path} bermasalah:\n{lines}",
     "this setting is missing": "pengaturan ini belum ada",
     "{name} and {name} again": "{name} dan {name} lagi",
+    "{name}: the disk {called} is away. Plug it in.": "{name}: diska {called} tidak terpasang. Pasang diskanya.",
+    "None of {name} is there:": "{name} tidak ada:",
+    "out of reach: {value}": "tidak terjangkau: {value}",
+    "{name}: {disk} is full.": "{name}: {disk} penuh.",
+    "the file {path}": "berkas {path}",
+    "the file {path} cannot be read": "berkas {path} tidak terbaca",
+    "disk": "diska",
 }
 
 
@@ -55,6 +62,19 @@ KNOWN = {
         ("a and a again", "a dan a lagi"),
         ("a and b again", "a and b again"),
         ("nothing of this is known", "nothing of this is known"),
+        # Of several lines each is a message of its own, and a value does not go from one to the other.
+        (
+            "None of 'usb' is there:\n  - a: the disk x is away. Plug it in.\n  - b: the disk y is away. Plug it in.",
+            (
+                "'usb' tidak ada:\n  - a: diska x tidak terpasang. Pasang diskanya.\n"
+                "  - b: diska y tidak terpasang. Pasang diskanya."
+            ),
+        ),
+        ("  - unknown\n  1 disk", "  - unknown\n  1 diska"),
+        # What a message begins with counts more than how long its other parts are.
+        ("out of reach: usb-a: the disk is full.", "tidak terjangkau: usb-a: the disk penuh."),
+        ("the file /a cannot be read", "berkas /a tidak terbaca"),
+        ("a.toml: 3 packets.", "a.toml: 3 paket."),
         # A destination may be called like a word.
         ("packets refuses connections. The centre is down.", "packets menolak sambungan. Pusat mati."),
         ("", ""),

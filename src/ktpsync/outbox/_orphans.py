@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._spool import Spool
+    from ktpsync.outbox._tidying import Tidying
     from ktpsync.outbox._unrecorded import Unrecorded
     from ktpsync.outbox._views import Views
 
@@ -43,6 +44,7 @@ class Orphans:
         views: Says which packets it knows.
         unrecorded: Removes bytes without a row.
         clock: The clock to ask.
+        tidying: Removes what an interrupted rewrap or repair has left in storage; ``None`` for a folder.
         outbox_id: The outbox that the database is of.
     """
 
@@ -54,9 +56,11 @@ class Orphans:
         unrecorded: Unrecorded,
         clock: Clock,
         *,
+        tidying: Tidying | None,
         outbox_id: str,
     ) -> None:
         self._spool = spool
+        self._tidying = tidying
         self._folder = spool if isinstance(spool, FolderSpool) else None
         self._audit = audit
         self._views = views
@@ -71,7 +75,7 @@ class Orphans:
         self._note()
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
         self._spool.clear_temporaries(before_ms)
-        removed = 0
+        removed = 0 if self._tidying is None else self._tidying.all(before_ms=before_ms)
         old_files = self._spool.old_files(before_ms)
         while packet_ids := list(itertools.islice(old_files, _PAGE)):
             needed = self._views.spooled(packet_ids)

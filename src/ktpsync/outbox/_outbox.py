@@ -28,7 +28,7 @@ from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
 from ktpsync.outbox._rewrap import Rewrapping, ever_rewrapped
 from ktpsync.outbox._rewrap_folder import FolderSwitch
-from ktpsync.outbox._spool_kinds import mender_of, switch_of
+from ktpsync.outbox._spool_kinds import mender_of, switch_of, tidying_of
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
@@ -121,7 +121,15 @@ class Outbox:
         self._views = Views(database, spool, self._destinations, clock)
         if not recovering:  # whose the spool is, is decided when its records are there
             spool.claim(self.outbox_id, recent=self._views.recent, locate=self._views.locate)
-        self._orphans = Orphans(spool, self.audit, self._views, unrecorded, clock, outbox_id=self.outbox_id)
+        self._orphans = Orphans(
+            spool,
+            self.audit,
+            self._views,
+            unrecorded,
+            clock,
+            tidying=tidying_of(database, spool, clock),
+            outbox_id=self.outbox_id,
+        )
 
     @classmethod
     def open(

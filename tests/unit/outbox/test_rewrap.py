@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from ktpsync.errors import OutboxError
 from ktpsync.outbox import DeliveryState, Rejected, StorageSpool
 from ktpsync.outbox._deliveries import _CLAIM
+from ktpsync.outbox._rewrap_storage import StorageSwitch
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
 if TYPE_CHECKING:
@@ -246,6 +247,106 @@ def test_a_crash_at_any_step_loses_nothing(station: Any, step: str, monkeypatch:
     assert [] == leftovers(station)
     assert again.rewrap(wrap, to="new", who="budi").done
     assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+
+
+STORAGE_STEPS = {
+    "staged": ("ktpsync.outbox._rewrap.Rewrapping._apply", False),
+    "rows switched": ("ktpsync.outbox._rewrap_storage.StorageSwitch.switch", False),
+    "before commit": ("ktpsync.outbox._audit.AuditTrail.append", False),
+    "after commit": ("ktpsync.outbox._rewrap_storage.StorageSwitch.end", True),
+    "one of two removed": ("ktpsync.outbox._spool_objects.SpoolObjects.delete", True),
+}
+
+
+@on_storage
+@pytest.mark.parametrize("tidied_by", ["the service", "the next rewrap"])
+@pytest.mark.parametrize("step", STORAGE_STEPS)
+def test_a_crash_at_any_step_loses_nothing_in_storage(
+    station: Any, step: str, tidied_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row names whole bytes all the time; what is left over besides goes, and nothing before they were read again."""
+    packets = [station.submit(b"old|enrollment %d" % number).packet for number in range(2)]
+    crashing, committed = STORAGE_STEPS[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(crashing, crash)
+        patch.setattr("ktpsync.outbox._rewrap_storage.StorageSwitch.put_right", lambda *_: None)
+        with pytest.raises(Crash):
+            rewrap(station)
+
+    again = station.reopen()
+
+    header = b"a longer, new header" if committed else b"old"
+    contents = {packet.packet_id: spooled(station, packet.packet_id) for packet in packets}
+    assert [header + b"|enrollment 0", header + b"|enrollment 1"] == list(contents.values())
+    assert 2 == len(leftovers(station))
+    if tidied_by == "the service":
+        again.collect_orphans()
+        assert 2 == len(leftovers(station))
+        station.clock.ms = round(datetime.now(UTC).timestamp() * 1000) + 2 * 86_400_000
+        assert 2 == again.collect_orphans()
+        assert [] == leftovers(station)
+        assert contents == {packet_id: spooled(station, packet_id) for packet_id in contents}
+    assert again.rewrap(wrap, to="new", who="budi").done
+    assert [] == leftovers(station)
+    assert b"a longer, new header|enrollment 1" == spooled(station, packets[1].packet_id)
+    assert () == again.examine(read=True).problems
+
+
+@on_storage
+def test_what_is_left_over_stays_while_the_row_names_nothing_whole(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a packet whose new bytes were damaged, the former ones are not removed."""
+    packet = station.submit(b"old|enrollment").packet
+    with monkeypatch.context() as patch:
+        patch.setattr("ktpsync.outbox._rewrap_storage.StorageSwitch.end", crash)
+        with pytest.raises(Crash):
+            rewrap(station)
+    (new,) = station.spool.rglob(f"{packet.packet_id}.*.age")
+    new.write_bytes(b"damaged")
+
+    assert not rewrap(station).damaged  # it has its new header already
+
+    assert 1 == len(leftovers(station))
+    assert b"old|enrollment" == station.outbox.spool.read(packet.packet_id)
+    assert "damaged" in station.outbox.examine(read=True).problems[0]
+
+
+@on_storage
+def test_damaged_bytes_beside_whole_ones_are_kept_apart(station: Any) -> None:
+    """What is tidied away and is nothing that a rewrap has made goes into quarantine."""
+    packet = station.submit(b"old|enrollment").packet
+    (path,) = station.spool.rglob(f"{packet.packet_id}.age")
+    path.with_name(f"{packet.packet_id}.{packet.sha256}.age").write_bytes(path.read_bytes())
+    path.write_bytes(b"damaged")
+
+    rewrap(station)
+
+    assert [] == leftovers(station)
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+    (kept,) = station.spool.rglob("spool-quarantine/*/*.age")
+    assert b"damaged" == kept.read_bytes()
+
+
+@on_storage
+def test_new_bytes_that_were_tidied_away_are_stored_again(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who took them for leftovers, because this process seemed dead, does no harm."""
+    packet = station.submit(b"old|enrollment").packet
+    tidying = station.reopen()._orphans._tidying
+    stage = StorageSwitch.stage
+
+    def stage_and_lose(switch: Any, changes: Any) -> None:
+        stage(switch, changes)
+        assert 1 == tidying.packets([packet.packet_id])
+
+    monkeypatch.setattr("ktpsync.outbox._rewrap_storage.StorageSwitch.stage", stage_and_lose)
+
+    assert 1 == rewrap(station).rewrapped
+
+    assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+    assert [] == leftovers(station)
 
 
 @on_folder

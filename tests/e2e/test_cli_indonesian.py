@@ -101,7 +101,7 @@ def test_a_day_without_an_english_sentence(office: Path, untold: list[str]) -> N
     said("disk", "list")
     next(Path("captured/1/biometrics").iterdir()).unlink()
     refused = said("submit", "captured")
-    assert "memiliki 1 masalah; perbaiki lalu kirim lagi:" in refused
+    assert "memiliki 1 masalah; perbaiki lalu simpan lagi:" in refused
     assert "Berkas yang disebut tidak ada." in refused
     assert "1 dari 3 bermasalah; tidak ada yang direkam" in refused
     assert "tersimpan" in said("submit", "captured", "--skip-bad")

@@ -46,7 +46,8 @@ OF_CLICK: Final = (
     "File {path} is not readable.",
     "Path {path} is not readable.",
     "{value} is not one of {choices}.",
-    "{value} is not a valid {kind}.",
+    "{value} is not a valid integer.",
+    "{value} is not a valid integer range.",
     "{value} is not in the range {range}.",
 )
 """Click's own words, here so that the catalogues have them."""

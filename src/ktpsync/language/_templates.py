@@ -44,6 +44,8 @@ def template_of(node: ast.JoinedStr) -> str:
 
 def _name(value: ast.expr) -> str:
     match value:
+        case ast.Attribute(value=ast.Name(id=name), attr="value"):  # of an enumeration
+            return _WORD.sub("", name).strip("_").lower()
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return _WORD.sub("", name).strip("_").lower()
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):

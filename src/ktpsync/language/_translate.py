@@ -29,6 +29,9 @@ _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _KEPT: Final = 1024
 """Lines whose translation is kept."""
 
+_STATES: Final = frozenset({"location", "standing", "state"})
+"""Values that are words of ktpsync's own."""
+
 _ENTRY: Final = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 """A message and its translation in a ``.po`` file."""
 
@@ -215,12 +218,14 @@ class Translator:
         for template in self._of_lines if "\n" in text else self._templates:
             values = template.values(text)
             if values is not None:
-                return template.filled({name: self._value(value) for name, value in values.items()})
+                return template.filled({name: self._value(name, value) for name, value in values.items()})
         return None
 
-    def _value(self, value: str) -> str:
-        # One word may be a name that somebody gave.
-        return self.translate(value) if " " in value.strip() else value
+    def _value(self, name: str, value: str) -> str:
+        if " " in value.strip():
+            return self.translate(value)
+        # Any other word may be a name that somebody gave.
+        return self._exact.get(value, value) if name in _STATES else value
 
     def _sentences(self, text: str) -> str | None:
         """Translate a row of sentences: the longest beginning that is known, then the rest."""

@@ -126,7 +126,7 @@ def test_errors_and_problems_are_translated() -> None:
     with pytest.raises(ValidationError) as caught:
         records.validate(bad)
     told = translated(caught.value, "id").split("\n")
-    assert "Data perekaman ini memiliki 1 masalah; perbaiki lalu kirim lagi:" == told[0]
+    assert "Data perekaman ini memiliki 1 masalah; perbaiki lalu simpan lagi:" == told[0]
     assert "  - biodata.full_name: Nama kosong. [name.empty]" in told
     assert "biodata.full_name: Nama kosong. [name.empty]" == translated(caught.value.problems[0], "id")
 

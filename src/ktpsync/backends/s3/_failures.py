@@ -36,6 +36,7 @@ from ktpsync.errors import (
 )
 from ktpsync.plain import anonymous
 from ktpsync.plugins import error_for_status, retry_after
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +201,8 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
     said, bucket = f"{place.name}: {what}: the storage answered {code or status}", place.bucket
     skew = _skew_seconds(error, place.clock)
     if code in _CLOCK or (400 <= status <= 403 and abs(skew) > _SKEW_SECONDS):  # noqa: PLR2004 - "you are not welcome"
-        by = f" by {abs(skew) / 60:.0f} minutes ({'behind' if skew > 0 else 'ahead'})" if skew else ""
+        minutes = counted(round(abs(skew) / 60), "minute", "minutes")
+        by = "" if not skew else f" by {minutes} (behind)" if skew > 0 else f" by {minutes} (ahead)"
         return UnavailableError(
             f"{said}. This machine's clock is wrong{by}. Set it, and delivery goes on by itself."
         )

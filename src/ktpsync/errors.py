@@ -32,7 +32,7 @@ Catch by what you want to do next, never by the text of a message::
     │   ├── OutboxDamagedError      the database is damaged; `ktpsync doctor --rebuild` makes it anew
     │   ├── OutboxInUseError        another process works with the outbox
     │   ├── OutboxUnavailableError  the database does not answer now; try again
-    │   ├── OfficeClosedError       the office was closed before it was used
+    │   ├── ClosedError             the office, or its outbox, was closed before it was used
     │   ├── SpoolError              the sealed bytes of a packet are missing or damaged
     │   ├── SpoolUnavailableError   the storage or disk that the spool is on is away; nothing was stored
     │   └── StationFullError        the station's disk has no room; nothing was stored
@@ -230,8 +230,8 @@ class OutboxUnavailableError(OutboxError):
     """The outbox's database does not answer now, or another program keeps it locked. Try again."""
 
 
-class OfficeClosedError(OutboxError):
-    """The office was closed before. Nothing was stored; a mistake of the program, not of a person."""
+class ClosedError(OutboxError):
+    """The office, or its outbox, was closed before. Nothing was stored; a mistake of the program, not of a person."""
 
 
 class SpoolError(OutboxError):

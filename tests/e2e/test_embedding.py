@@ -13,7 +13,7 @@ import sqlalchemy.exc
 import sqlalchemy.orm
 
 import ktpsync
-from ktpsync.errors import ConfigError, NikError, OfficeClosedError, OutboxUnavailableError
+from ktpsync.errors import ClosedError, ConfigError, NikError, OutboxUnavailableError
 from ktpsync.outbox import Outbox
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.testing import make_enrollment
@@ -149,7 +149,7 @@ with ktpsync.Office.open(config) as office:
     if child == 0:
         try:
             closed.submit(small(1))
-        except ktpsync.errors.OfficeClosedError:
+        except ktpsync.errors.ClosedError:
             print("closed", flush=True)
     else:
         assert os.waitpid(child, 0)[1] == 0
@@ -167,7 +167,7 @@ def test_closed_office(config: Path) -> None:
     office.close()
     office.close()
     for use in (lambda: office.submit(make_enrollment(2, size=3000)), office.attention, office.sync):
-        with pytest.raises(OfficeClosedError, match="was closed"):
+        with pytest.raises(ClosedError, match="was closed"):
             use()
     assert f"Office('{config}')" == repr(office)
     with pytest.raises(AttributeError, match="no attribute 'submitt'"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from ktpsync import config as configuration
 from ktpsync import courier, records
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ConfigError, KtpsyncError, OfficeClosedError
+from ktpsync.errors import ClosedError, ConfigError, KtpsyncError
 from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations, destination_specs
@@ -149,7 +149,7 @@ class Office:
     def close(self) -> None:
         """Close connections and the outbox, after plugins were told what happened. A second time it does nothing.
 
-        Later calls raise :class:`~ktpsync.errors.OfficeClosedError`.
+        Later calls raise :class:`~ktpsync.errors.ClosedError`.
         """
         with self._opening:
             self._closed = True
@@ -749,7 +749,7 @@ class Office:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             with self._opening:
                 if self._closed:
-                    raise OfficeClosedError(
+                    raise ClosedError(
                         f"The office of {self._settings.path} was closed. Keep it open for as long as the program runs, "
                         "or open it again."
                     )

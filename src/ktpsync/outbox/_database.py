@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 
-from ktpsync.errors import ConfigError
+from ktpsync.errors import ClosedError, ConfigError
 from ktpsync.files import UseLock, locked
 from ktpsync.outbox._direct import DirectConnections, DirectTransaction
 from ktpsync.outbox._failures import TranslatedErrors
@@ -74,7 +74,9 @@ class Database:
         self.address = url.render_as_string(hide_password=True)
         self._direct = DirectConnections(self.engine)
         self._forks = ForkedEngine(self.engine, self.address, self._direct)
-        self._forks.check()
+        self.check: Callable[[], None] = self._forks.check
+        """Refuses to work in a process that was forked at the wrong moment, and after :meth:`close`."""
+        self.check()
         self._statements: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
         self._named: dict[str, Callable[[Iterable[Any]], Any]] = {}
@@ -174,7 +176,7 @@ class Database:
             StationFullError: The database's disk has no room; nothing was changed.
             OutboxDamagedError: The database is damaged.
         """
-        self._forks.check()
+        self.check()
         with TranslatedErrors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
@@ -189,7 +191,7 @@ class Database:
         """
         if self.kind != "sqlite":
             return self.write()
-        self._forks.check()
+        self.check()
         return DirectTransaction(self._direct)
 
     @contextlib.contextmanager
@@ -202,7 +204,7 @@ class Database:
         Raises:
             OutboxDamagedError: The database is damaged.
         """
-        self._forks.check()
+        self.check()
         with TranslatedErrors(), self.engine.connect() as connection:
             if self.kind == "sqlite":
                 reading = connection.execution_options(ktpsync_begin="BEGIN")
@@ -222,6 +224,7 @@ class Database:
         Raises:
             TimeoutError: Another one is at it.
         """
+        self.check()
         if self.kind == "sqlite":
             with locked(Path(str(self.engine.url.database) + ".alone"), wait=False):
                 yield
@@ -281,11 +284,18 @@ class Database:
             )
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, for good: whoever rebuilds the database believes to be alone from now on."""
+        self.check = self._refuse
         self._direct.let_go()
         self.engine.dispose()
         if self._use is not None:
             self._use.release()
+
+    def _refuse(self) -> None:
+        raise ClosedError(
+            f"The outbox in {self.address} was closed. Nothing was stored. Keep it open for as long as it is used, or "
+            "open it again."
+        )
 
 
 def use_lock(database: Path) -> Path:

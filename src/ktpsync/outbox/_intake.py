@@ -98,6 +98,7 @@ class Intake:
 
     def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
         """Store one packet; see :meth:`Outbox.submit`."""
+        self._database.check()
         parse_packet_id(submission.packet_id)
         self._storage.admit(len(submission.sealed))
         self._write(submission)
@@ -110,6 +111,7 @@ class Intake:
         self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
     ) -> list[Submitted | OutboxError | PacketError]:
         """Store several packets with one commit; see :meth:`Outbox.submit_many`."""
+        self._database.check()
         results: dict[int, Submitted | OutboxError | PacketError] = {}
         good: dict[int, Submission] = {}
         for number, submission in enumerate(submissions):

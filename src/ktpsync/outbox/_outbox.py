@@ -191,7 +191,10 @@ class Outbox:
         return opened
 
     def close(self) -> None:
-        """Close the database and the spool. Leases that are held end by themselves."""
+        """Close the database and the spool. Leases that are held end by themselves.
+
+        Later calls raise :class:`~ktpsync.errors.ClosedError`; a second time it does nothing.
+        """
         self._database.close()
         self.spool.close()
 
@@ -357,6 +360,7 @@ class Outbox:
             StationFullError: The database's disk has no room.
             OSError: The spool's disk did not take the new bytes; what was done before stays.
         """
+        self._database.check()
         return self._rewrapping().all(wrap, to=to, who=who)
 
     def rewrapped(self) -> bool:
@@ -778,6 +782,7 @@ class Outbox:
             ConfigError: Nobody, or no reason, is named.
         """
         check_decision(who, why)
+        self._database.check()
         if self.spool.adopt(self.outbox_id):
             self._mending().tell_adopted(who=who, why=why)
 

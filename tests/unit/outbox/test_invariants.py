@@ -16,6 +16,7 @@ from attrs import evolve
 
 from ktpsync import files
 from ktpsync.errors import (
+    ClosedError,
     ConfigError,
     LeaseLostError,
     OutboxDamagedError,
@@ -763,3 +764,39 @@ def test_invariant_12_pruning_keeps_the_chain_provable(station: Any) -> None:
         connection.execute(sa.text("DELETE FROM ktpsync_audit WHERE event = 'audit-pruned'"))
     engine.dispose()
     assert audit.verify().problems
+
+
+def test_a_closed_outbox_does_nothing_more(station: Any) -> None:
+    """Whoever makes the database anew believes to be alone: no call opens it again, and no file is left of a submission."""
+    packet = station.submit().packet
+    (lease,) = station.claim()
+    outbox = station.outbox
+    engine = app_engine(station)
+    outbox.close()
+    outbox.close()
+    before = sorted(station.spool.rglob("*"))
+    with engine.connect() as connection:
+        for use in (
+            lambda: station.submit(b"late"),
+            lambda: station.submit(b"late", connection=connection),
+            lambda: outbox.submit_many([submission(b"x")]),
+            station.claim,
+            lambda: outbox.settle(lease, station.receipt(packet)),
+            lambda: outbox.renew([lease], 60),
+            lambda: outbox.status(packet.packet_id),
+            lambda: list(outbox.packets()),
+            outbox.storage,
+            outbox.summary,
+            outbox.examine,
+            outbox.collect_orphans,
+            lambda: outbox.purge(timedelta(0), who="w", prove=lambda _: True),
+            lambda: outbox.rewrap(lambda sealed: sealed, to="x", who="w"),
+            lambda: list(outbox.export()),
+            lambda: outbox.put_back(packet.packet_id, b"sealed", source="x", who="w", why="w"),
+            lambda: outbox.pause("central", reason="x"),
+            outbox.audit.verify,
+        ):
+            with pytest.raises(ClosedError, match="was closed"):
+                use()
+    engine.dispose()
+    assert before == sorted(station.spool.rglob("*"))

@@ -110,7 +110,7 @@ def test_it_tells_the_storage_what_boto3_tells(
     key = "Dinas Dukcapil/büro~3578+1/?a=b&c#d%20/packet.age"
     body = Body(data=CONTENT, sha256=hashlib.sha256(CONTENT).hexdigest(), md5=lambda: "")
     with make(settings) as backend:
-        client, direct, place = backend._client, backend._direct, {"Bucket": "bucket-1", "Key": key}
+        (client, direct), place = backend._line(), {"Bucket": "bucket-1", "Key": key}
         assert direct.head(key) is None
         with pytest.raises(client.exceptions.ClientError, match="404"):
             client.head_object(**place)
@@ -233,7 +233,7 @@ def test_a_refusal_spares_the_bytes() -> None:
         pytest.raises(ThrottledError) as caught,
         backend._translated("a"),
     ):
-        backend._direct.put("a", body, {}, ask=True)
+        backend._line()[1].put("a", body, {}, ask=True)
 
     assert 7 == caught.value.retry_after
     assert [b""] == bodies

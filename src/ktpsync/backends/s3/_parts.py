@@ -84,13 +84,22 @@ class PartsUpload:
         bucket: Where.
         key: The full key.
         options: What the object is stored with, such as metadata and retention.
+        condition: What must be true of what is there.
     """
 
-    def __init__(self, client: S3Client, bucket: str, key: str, options: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        options: Mapping[str, object],
+        condition: Mapping[str, str],
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._key = key
         self._options = options
+        self._condition = condition
 
     def send(self, source: Source) -> bool:
         """Send an object and make it visible.
@@ -137,7 +146,7 @@ class PartsUpload:
                 Key=self._key,
                 UploadId=upload,
                 MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # checked by boto3
-                IfNoneMatch="*",
+                **self._condition,  # type: ignore[arg-type]  # checked by boto3
             )
         except ClientError as error:
             self._abort(upload)

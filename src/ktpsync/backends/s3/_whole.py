@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -55,6 +55,7 @@ def send_whole(
     place: Place,
     key: str,
     endpoint: Endpoint,
+    condition: Mapping[str, str],
     digest_wanted: bool,
 ) -> bool:
     """Store a small object with one request.
@@ -66,25 +67,25 @@ def send_whole(
         place: Where.
         key: The full key.
         endpoint: What the endpoint does.
+        condition: What must be true of what is there, where the endpoint heeds it.
         digest_wanted: Whether the service wants a digest, whatever it does with it, as with object lock.
 
     Returns:
         Whether the answer proves that the storage holds these bytes.
 
     Raises:
-        ThereAlreadyError: The object is there, and the endpoint does not replace it.
+        ThereAlreadyError: The condition is not true.
         WrongSourceError: The bytes are not those announced; none was sent.
         ClientError: The storage refused.
         BotoCoreError: The line broke.
         UnavailableError: Something else than S3 answered.
     """
-    checked = endpoint.checks_sha256 or endpoint.checks_md5
     if endpoint.checks_sha256:
         options["ChecksumSHA256"] = _base64(body.sha256)
     elif endpoint.checks_md5 or digest_wanted:
         options["ContentMD5"] = _base64(body.md5())
     if endpoint.conditional_put:
-        options["IfNoneMatch"] = "*"
+        options |= condition
     try:
         answer = _answer(direct, key, body, options, ask=endpoint.conditional_put)
     except ClientError as error:
@@ -94,7 +95,13 @@ def send_whole(
     etag = etag_of(answer)
     if not etag:
         raise not_storage(place, key)
-    return checked or etag == body.md5()
+    if endpoint.checks_sha256:
+        # Who checks it may also tell it.
+        announced = options["ChecksumSHA256"]
+        return answer.get("ChecksumSHA256", announced) == announced
+    if endpoint.checks_md5 and not endpoint.etag_is_md5:
+        return True
+    return etag == body.md5()
 
 
 def _answer(

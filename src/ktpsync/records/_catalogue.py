@@ -142,7 +142,7 @@ _BIODATA: Final = {
     ),
     "region.code-missing": _warning(
         "The district's code is missing; machines compare addresses by it.",
-        "Kode kecamatan belum ada; alamat dibandingkan mesin menurut kode ini.",
+        "Kode kecamatan belum ada; komputer membandingkan alamat menurut kode ini.",
     ),
     "region.code-unknown": _warning(
         "This code is not in today's list of regions.", "Kode ini tidak ada dalam daftar wilayah saat ini."
@@ -215,11 +215,11 @@ _BIOMETRICS: Final = {
     ),
     "sample.damaged": _error(
         "The sample's header is damaged; copy or capture it again.",
-        "Kepala berkas sampel rusak; salin atau rekam ulang.",
+        "Header berkas sampel rusak; salin atau rekam ulang.",
     ),
     "sample.longer": _error(
         "The sample has {count} bytes after the end that it states.",
-        "Sampel memiliki {count} bita setelah akhir yang dinyatakannya.",
+        "Sampel memiliki {count} byte setelah akhir yang dinyatakannya.",
     ),
     "sample.content-differs": _error(
         "The picture in the record is not in the format that the record states.",
@@ -231,7 +231,7 @@ _BIOMETRICS: Final = {
     ),
     "sample.edition-unread": _warning(
         "The record is of an edition whose header is not read here ({edition}); it is kept unchecked.",
-        "Kepala rekaman edisi ini tidak dibaca di sini ({edition}); disimpan tanpa diperiksa.",
+        "Header rekaman edisi ini tidak dibaca di sini ({edition}); disimpan tanpa diperiksa.",
     ),
     "sample.position-differs": _error(
         "The record says that it is another one: {found}. Put it in its place or capture it again.",

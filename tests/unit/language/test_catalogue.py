@@ -80,6 +80,20 @@ def test_each_message_finds_its_own_translation(catalogue: dict[str, str]) -> No
         assert other.format_map(values) == translate(english.format_map(values)), english
 
 
+def test_the_words_of_the_field_are_used(catalogue: dict[str, str]) -> None:
+    """One word for one thing: what the guide's table of terms says not to write stands in no translation."""
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "languages.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[3] for line in page.partition("## Terms")[2].splitlines() if line.startswith("|")]
+    avoided = [word.strip() for cell in rows[2:] for word in cell.partition(", which")[0].split(", ")]
+    assert len(avoided) > 20
+    found = re.compile(rf"\b({'|'.join(avoided)})\b", re.IGNORECASE)
+    for english, other in catalogue.items():
+        told = re.sub(
+            r"`[^`]*`|\{\w+\}|--[\w-]+|\[[\w.-]+\]|status pendaftaran", "", other, flags=re.IGNORECASE
+        )
+        assert found.search(told) is None, english
+
+
 def test_the_clerks_guide_shows_messages_that_there_are() -> None:
     """A message in the guide is found by its reader on the screen, word for word."""
     page = Path(__file__).parents[3] / "docs" / "how-to" / "petugas.md"

@@ -54,3 +54,14 @@ def test_a_missing_bucket_is_told(
     assert code == 4
     assert "not-there" in told
     assert str(s3_settings["secret_key"]) not in told
+
+
+def test_a_missing_bucket_is_told_in_indonesian(
+    s3_settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong and what to do, in the reader's language, whatever server says it."""
+    monkeypatch.setenv("KTPSYNC_LANG", "id")
+    code, told = check(tmp_path, {**s3_settings, "bucket": "not-there"}, monkeypatch)
+
+    assert (4, "[destinations.offsite] (s3): bermasalah") == (code, told.splitlines()[0])
+    assert "penyimpanan menjawab 404: tidak ada bucket 'not-there'. Buat bucket itu atau perbaiki" in told

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import sqlite3
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,17 +150,30 @@ def test_troubles_with_disks_and_keys(office: Path, untold: list[str]) -> None:
         assert WAITING == run(*command).code
         assert "Tidak ada diska bertanda di " in said(*command)
     said("disk", "init", "../usb-a", "--label", "biru")
-    assert "Pasang diska yang benar" in said("backup", "usb-a")
+    wrong = said("backup", "usb-a")
+    assert "adalah biru, padahal yang diharapkan merah (" in wrong
+    assert "Pasang diska yang benar; untuk melanjutkan dengan diska ini" in wrong
     shutil.rmtree("../usb-a")
     shutil.move("../away", "../usb-a")
 
+    opened = said("verify", "usb-a", "--open", "../other.txt")
+    assert "tidak dapat dibuka: Tidak ada kunci privat yang cocok" in opened
     pack = next(Path("../usb-a").rglob("*.tar"))
     pack.write_bytes(pack.read_bytes().replace(b"age-encryption", b"age-encrypt!on"))
     damaged = said("verify", "usb-a")
     assert "masalah, " in damaged
     assert "rusak." in damaged
 
-    said("restore", "../usb-a", "--into", "../new", "--identity", "../other.txt")
+    other_key = said("restore", "../usb-a", "--into", "../new", "--identity", "../other.txt")
+    assert "Tidak ada kunci privat yang dapat membuka snapshot " in other_key
+    assert "tidak menyegel apa pun untuk kunci privat ini" in said(
+        "keys", "test", "--identity", "../other.txt"
+    )
+    Path("junk.txt").write_text("not a key\n")
+    Path("junk.txt").chmod(0o600)
+    assert "junk.txt memiliki baris yang bukan kunci privat." in said(
+        "keys", "test", "--identity", "junk.txt"
+    )
     assert "sudah berisi kantor" in said(
         "restore", "../usb-a", "--into", ".", "--identity", "../recovery.txt"
     )
@@ -212,6 +227,111 @@ def test_troubles_with_the_station(office: Path, monkeypatch: pytest.MonkeyPatch
     Path("data/outbox.db").write_bytes(b"not a database" * 1000)
     assert "Basis data antrean rusak" in said("status")
     # The parser's and SQLite's own words stay theirs.
+    assert [] == untold
+
+
+def test_a_disk_is_full_and_disks_take_turns(office: Path, untold: list[str]) -> None:
+    """How much room is missing, and for each of several disks why it cannot be used."""
+    said("submit", "captured")
+    config = Path("ktpsync.toml")
+    text = config.read_text()
+    config.write_text(text.replace("path = '../usb-a'", "path = '../usb-a'\nreserve = '900 TB'"))
+    full = said("backup", "usb-a")
+    assert re.search(
+        r"usb-a: diska 'merah' di .* penuh: .* kosong, .* diperlukan, dan .* dicadangkan\.", full
+    )
+    config.write_text(
+        f"{text}rotate = 'usb'\n[backups.usb-b]\nbackend = 'disk'\npath = '../usb-b'\nrotate = 'usb'\n"
+    )
+    shutil.move("../usb-a", "../away")
+    lines = said("backup", "usb").splitlines()
+    assert "ktpsync: Tidak satu pun cadangan yang bergantian sebagai 'usb' terpasang:" in lines
+    assert 2 == sum("Pasang diska yang benar; " in line for line in lines)
+    assert [] == untold
+
+
+def test_a_packet_is_damaged(office: Path, untold: list[str]) -> None:
+    """Which one it is, what is left as it was, and from where the good copy came."""
+    said("submit", "captured")
+    said("backup", "usb-a")
+    (damaged, lost, _) = sorted(Path("data").rglob("*.age"))
+    for path in (damaged, lost):
+        path.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    lost.unlink()
+    found = said("doctor", "--read")
+    assert f"Isi tersegel paket {damaged.stem} di antrean rusak." in found
+    assert f"Isi tersegel paket {lost.stem} tidak ada di antrean." in found
+    mended = said("doctor", "--repair", "--read", "--who", "ana")
+    assert f"Paket {damaged.stem} rusak: kini sudah diganti dengan salinan yang baik dari usb-a" in mended
+    assert f"Paket {lost.stem} hilang: kini sudah diganti dengan salinan yang baik dari usb-a" in mended
+    assert [] == untold
+
+
+def test_the_database_is_newer(office: Path, untold: list[str]) -> None:
+    """A program that was put back to an older release changes nothing and says so."""
+    assert DONE == run("status").code
+    with contextlib.closing(sqlite3.connect("data/outbox.db")) as database, database:
+        database.execute("UPDATE ktpsync_version SET version_num = '9999'")
+    newer = said("status")
+    assert "memakai skema 9999, sedangkan rilis ini hanya mengenal sampai " in newer
+    assert "Tidak ada yang diubah; pasang kembali ktpsync yang lebih baru." in newer
+    assert [] == untold
+
+
+def test_mistakes_in_the_settings(office: Path, untold: list[str]) -> None:
+    """Each of them is told in Indonesian, of a plugin that ktpsync brings as of the office."""
+    config = Path("ktpsync.toml")
+    config.write_text(
+        "[office]\ndata = 'data'\nrecipient_file = 'recipients.txt'\nreserve = 'much'\n"
+        "[destinations.a]\nbackend = 'disc'\n[destinations.b]\nbackend = 'disk'\n"
+        "[destinations.c]\nbackend = 's3'\nbucket = 'b'\naccess_key = 'a'\n"
+        "[destinations.d]\nbackend = 'http'\nurl = 'ftp://x'\ntoken = {env = 'KTPSYNC_NOT_SET'}\n"
+        "[destinations.e]\nbackend = 'http'\nurl = 'https://x/'\ntoken = {file = 'missing'}\nwindow = '9'\n"
+        "[backups.f]\nbackend = 'http'\nurl = 'https://x/'\n"
+    )
+    wrong = said("config", "check")
+    for words in (
+        "[office] recipient_file: pengaturan ini tidak dikenal; mungkin maksudnya 'recipients_file'",
+        "[office] reserve: seharusnya ukuran seperti 500 kB, 64 MiB atau 2 GB",
+        "[destinations.a] backend: Tidak ada plugin yang menawarkan backend 'disc'. Mungkin maksudnya 'disk'.",
+        "[destinations.b]: diska memerlukan lokasi",
+        "[destinations.c]: access_key dan secret_key harus bersama",
+        "[destinations.d] token: variabel lingkungan KTPSYNC_NOT_SET belum diatur",
+        "/missing tidak dapat dibaca: berkas atau folder tidak ada",
+        "[destinations.e] window: '9' bukan jam kirim; tulis seperti 18:00-06:30.",
+        '[backups.f] backend: cadangan memerlukan penyimpanan seperti "disk" atau "s3"; \'http\' bukan',
+    ):
+        assert words in wrong
+    assert [] == [words for words in untold if " problems" not in words]
+
+
+def test_files_that_are_no_records(office: Path, untold: list[str]) -> None:
+    """What is not JSON, not CSV, of another version, or not there."""
+    Path("bad").mkdir()
+    document = Path("bad/enrollment.json")
+    for text, words in (
+        (
+            "{",
+            "bad: Data perekaman bukan JSON dalam UTF-8 yang dapat dibaca (baris 1, kolom 2); ekspor lagi.",
+        ),
+        ("{}", "bad: JSON ini tidak memuat kolom 'schema'; rilis ini membaca ktpsync.enrollment/1."),
+        ('{"schema": "x"}', "bad: JSON ini menyebut 'x'; rilis ini membaca ktpsync.enrollment/1."),
+        (
+            '{"schema": "ktpsync.enrollment/99"}',
+            "bad: Data perekaman memakai format versi 99; rilis ini membaca",
+        ),
+    ):
+        document.write_text(text)
+        assert words in said("submit", "bad")
+    for content, words in (
+        (b"", "Baris pertama table.csv tidak memuat kolom; tulis nama kolom di sana."),
+        (b"reference\n", "table.csv tidak memuat baris di bawah baris pertama."),
+        (b"\xff\xfe", "table.csv bukan dalam UTF-8; simpan lagi sebagai 'CSV UTF-8'."),
+    ):
+        Path("table.csv").write_bytes(content)
+        assert words in said("submit", "table.csv")
+    assert "ktpsync.toml bukan folder dan bukan berkas CSV." in said("submit", "ktpsync.toml")
     assert [] == untold
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ktpsync
 from ktpsync import age, packet
 from ktpsync.backends.disk import init_disk
 from ktpsync.backends.disk.backend import DiskBackend, DiskSettings
@@ -494,3 +495,32 @@ def test_snapshots_are_consistent_while_people_record_and_couriers_deliver(
         assert_consistent(new)
     assert sorted(counts) == counts
     assert counts[0] >= 3
+
+
+@pytest.mark.parametrize(
+    "name", ["Désa 役所 'satu'", os.fsdecode(b"D\xe9sa")], ids=["UTF-8", "no text at all"]
+)
+def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Also one that another system wrote in another encoding, which is no text here."""
+    folder = tmp_path / name
+    try:
+        folder.mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes no such name")
+    identity = age.generate_identity("x25519")
+    init_disk(folder / "usb")
+    config = ktpsync.init_office(
+        folder / "office",
+        recipients=[str(identity.recipient)],
+        places='[backups.usb]\nbackend = "disk"\npath = "../usb"\nreserve = 0\n',
+    )
+    with ktpsync.Office.open(config) as office:
+        made = office.submit(make_enrollment(1, size=2_000))
+        assert office.backup("usb").ok
+        assert office.verify("usb", identities=[identity]).ok
+
+    restored = ktpsync.restore(folder / "usb", into=folder / "new", identity=identity)
+
+    assert (True, (made.packet_id,)) == (restored.ok, restored.packet_ids)
+    with ktpsync.Office.open(folder / "new") as office:
+        assert made.sha256 == office.status(made.packet_id).packet.sha256

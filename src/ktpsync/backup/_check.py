@@ -11,6 +11,7 @@ from attrs import Factory, define
 from ktpsync import files
 from ktpsync.age import Identity
 from ktpsync.backup._documents import (
+    MARKER_KEY,
     Manifest,
     PackEntry,
     PackIndex,
@@ -43,6 +44,7 @@ from ktpsync.errors import (
     PacketError,
     RecordError,
     RepositoryError,
+    UnknownStationError,
 )
 from ktpsync.keys import StationPublicKey
 from ktpsync.plugins import ObjectInfo
@@ -73,6 +75,8 @@ class Check:
     whole: dict[str, PackEntry] = Factory(dict)
     lost: dict[str, dict[str, str]] = Factory(dict)
     replaced: dict[str, set[str]] = Factory(dict)
+    strangers: set[str] = Factory(set)
+    closed: int = 0
     own: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
     older: dict[str, None] = Factory(dict)
@@ -104,6 +108,8 @@ class Check:
             for pack in snapshot.manifest.packs
             if pack.name not in dropped_packs
         }
+        ours = {pack.name for s in snapshots.values() if self._is_ours(s) for pack in s.manifest.packs}
+        self.strangers = packs.keys() - ours
         if self.depth is Depth.OPEN:
             self.changed = self._recipients_changed()
         part = self._part(packs, snapshots)
@@ -112,12 +118,17 @@ class Check:
         self.bytes_total = sum(pack.size for pack in chosen)
         self.packets_total = sum(pack.packets for pack in chosen)
         for snapshot in snapshots.values():
-            self._state(snapshot.manifest, read=snapshot.ref.name in part.states)
+            self._state(snapshot, read=snapshot.ref.name in part.states)
             if self.known is not None and snapshot.manifest.lineage == self.known.lineage:
                 self.own.update((pack.name, snapshot.ref.name) for pack in snapshot.manifest.packs)
         for pack in chosen:
             self._pack(pack)
         self._replaced(packs)
+        if self.repository.trouble is not None:
+            self._report(MARKER_KEY, self.repository.trouble)
+        if self.closed:
+            packets = counted(self.closed, "packet", "packets")
+            self.notes.append(f"{packets} of other stations could not be opened here; their bytes are whole.")
         self._history()
         self._leftovers(snapshots, packs)
         self._forgive(snapshots)
@@ -190,7 +201,17 @@ class Check:
                 self._report(manifest_key(name), str(error))
         return found
 
-    def _state(self, manifest: Manifest, *, read: bool) -> None:
+    def _is_ours(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot is one whose signer must be trusted; see :func:`signer_problems`."""
+        return (
+            self.trusted is None
+            or self.known is None
+            or snapshot.signer in self.trusted
+            or snapshot.manifest.lineage == self.known.lineage
+        )
+
+    def _state(self, snapshot: Snapshot, *, read: bool) -> None:
+        manifest = snapshot.manifest
         key = state_key(manifest.name)
         if not self._present(key, manifest.state.size) or self.depth is Depth.LIST or not read:
             return
@@ -199,9 +220,9 @@ class Check:
                 key, "Its bytes differ from what the snapshot recorded; the outbox state in it is damaged."
             )
         elif self.depth is Depth.OPEN:
-            self._open_state(key, manifest)
+            self._open_state(key, manifest, ours=self._is_ours(snapshot))
 
-    def _open_state(self, key: str, manifest: Manifest) -> None:
+    def _open_state(self, key: str, manifest: Manifest, *, ours: bool) -> None:
         try:
             with self.repository.open_from_medium(key) as sealed:
                 state = OpenedState(sealed, self.identities, key)
@@ -212,6 +233,8 @@ class Check:
             for _ in state.records():
                 pass
         except NoMatchingIdentityError as error:
+            if not ours:
+                return
             if self.changed and not self._names_us(manifest.recipients):
                 self.older_snapshots.append(manifest.name)
             else:
@@ -271,7 +294,7 @@ class Check:
                     if not trusted:
                         self.replaced[pack.name].add(entry.packet_id)
                     if self.depth is Depth.OPEN and self.open_packet is not None:
-                        self._open_packet(key, entry.packet_id, sealed)
+                        self._open_packet(pack.name, entry.packet_id, sealed)
 
     def _replaced(self, packs: dict[str, PackEntry]) -> None:
         """Name what is lost with packs whose index is damaged too: all that the outbox misses in the others."""
@@ -290,12 +313,15 @@ class Check:
                 self.lost.setdefault(names[0], {})[packet_id] = ""
                 self._report(pack_key(names[0]), "it is in no pack any more.", packet_id)
 
-    def _open_packet(self, key: str, packet_id: str, sealed: bytes) -> None:
+    def _open_packet(self, pack: str, packet_id: str, sealed: bytes) -> None:
         assert self.open_packet is not None
+        key = pack_key(pack)
         try:
             self.open_packet(packet_id, sealed)
-        except NoMatchingIdentityError as error:
-            if self.changed:
+        except (NoMatchingIdentityError, UnknownStationError) as error:
+            if pack in self.strangers:
+                self.closed += 1
+            elif self.changed and isinstance(error, NoMatchingIdentityError):
                 self.older[packet_id] = None
             else:
                 self._report(key, f"it does not open: {error}", packet_id)

@@ -166,6 +166,12 @@ class BackupMemory:
         """Remember verifications and drills, in a file of their own: they do not wait for a running backup."""
         self._write(self._checks, checks)
 
+    def note_damage(self, now_ms: int) -> None:
+        """Remember when damage was found, if none is remembered yet."""
+        checks = self.checks()
+        if checks.damaged_ms is None:
+            self.save_checks(attrs.evolve(checks, damaged_ms=now_ms))
+
     def rewrapping(self, to: str) -> RewrapProgress:
         """Return how far the rewrap to these recipients is; a new one begins now."""
         found = _read(self._rewrap, RewrapProgress)

@@ -45,7 +45,7 @@ class PruneReport:
 
     Args:
         dry_run: Whether nothing was changed.
-        kept: Names of the snapshots that stay, oldest first.
+        kept: Names of the snapshots that stay, oldest first; the last is the one that the prune made, if it did.
         dropped: Names of the snapshots that go.
         packs_dropped: Packs that go.
         packets_dropped: Packets that go: all of them finished with, and wanted by no kept snapshot.
@@ -127,15 +127,17 @@ def prune(
             pack_size=pack_size,
             now=utc_from_ms(run.clock.now_ms()),
         )
+        report = plan.report(dry_run=dry_run)
         if not dry_run:
             finish_deletion(repository, plan.lineage.values())
             if plan.new:
                 made = run.one(known, head, rework=plan.rework())[1]
                 assert made is not None
                 delete_dropped(repository, made.manifest.dropped)
+                report = evolve(report, kept=(*report.kept, made.ref.name))
             checks = remembered.checks()
             remembered.save_checks(evolve(checks, pruned_ms=run.clock.now_ms()))
-        return plan.report(dry_run=dry_run)
+        return report
 
 
 @define(kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.backup._documents import PackEntry, PackIndex, dump, index_key, pack_key
+from ktpsync.backup._documents import MARKER_KEY, PackEntry, PackIndex, dump, index_key, pack_key
 from ktpsync.backup._memory import BackupMemory
 from ktpsync.backup._pack import PackWriter, index_from_pack, read_packets
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
@@ -48,7 +48,7 @@ class RepairReport:
 def repair(
     repository: Repository, sources: Sequence[GoodCopy], *, memory: Path | None = None
 ) -> RepairReport:
-    """Make damaged or missing packs and indexes whole again.
+    """Make damaged or missing packs and indexes, and the repository's marker, whole again.
 
     What is still good in a damaged pack is used; the rest comes from the sources: the spool, another
     repository, the centre. Damaged manifests and states are not mended; a new full backup makes up for them.
@@ -68,6 +68,10 @@ def repair(
             return repair(repository, sources)
     repaired: list[str] = []
     unrepaired: list[str] = []
+    if repository.trouble is not None:
+        marker = dump(repository.marker)
+        _replace(repository, MARKER_KEY, marker, hashlib.sha256(marker).hexdigest())
+        repaired.append(MARKER_KEY)
     for pack in _packs(repository):
         try:
             repaired += _repair_pack(repository, pack, sources)

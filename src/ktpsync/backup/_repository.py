@@ -68,10 +68,14 @@ class Repository:
     Args:
         storage: Where it lives.
         marker: What its marker says.
+        trouble: What is wrong with its marker, if the snapshots had to tell what it said.
+        witness: A file that is there as long as the repository is.
     """
 
     storage: StorageBackend = field(repr=False)
     marker: Marker
+    trouble: str | None = None
+    witness: str = field(default=MARKER_KEY, repr=False)
 
     @property
     def uuid(self) -> str:
@@ -135,12 +139,43 @@ class Repository:
                 "look at the server; one that replaces a lost or broken disk gets a name of its own under [backups.NAME]."
             )
             raise RepositoryError(what) from None
-        marker = load(Marker, data, MARKER_KEY)
+        try:
+            marker = load(Marker, data, MARKER_KEY)
+        except DamagedBackupError as error:
+            raise DamagedBackupError(
+                f"{error} `ktpsync verify NAME --repair-from spool` writes it anew."
+            ) from None
         if expected is not None and marker.repository != expected:
             raise RepositoryError(
                 f"This is repository {marker.repository}, not {expected}: another disk is in its place."
             )
         return cls(storage=storage, marker=marker)
+
+    @classmethod
+    def open_to_read(cls, storage: StorageBackend, *, expected: str | None = None) -> Repository:
+        """Open a repository, also where its marker is lost or damaged: its signed snapshots tell which one it is.
+
+        Args:
+            storage: Where it lives.
+            expected: The UUID that it should have, where that is known.
+
+        Raises:
+            RepositoryError: There is none, it is another one, or its format is newer.
+            DamagedBackupError: Neither its marker nor any snapshot can be read.
+            BackendError: The storage cannot be read.
+        """
+        told = None
+        try:
+            marker = load(Marker, _read(storage, MARKER_KEY), MARKER_KEY)
+        except NotFoundError:
+            told = _told_by_snapshots(storage, f"{MARKER_KEY} is missing.", expected)
+        except DamagedBackupError as error:
+            told = _told_by_snapshots(storage, str(error), expected)
+        else:
+            if marker.repository != expected:
+                why = f"{MARKER_KEY} names repository {marker.repository}, and no snapshot is of that one."
+                told = _told_by_snapshots(storage, why, expected, unlike=marker.repository)
+        return told or cls.open(storage, expected=expected)
 
     def snapshot_names(self) -> list[str]:
         """Return the names of all snapshots, oldest first."""
@@ -154,6 +189,14 @@ class Repository:
             DamagedBackupError: It or its signature is missing, damaged or of another repository.
             RepositoryError: Its format is newer.
         """
+        found, key = self._signed(name), manifest_key(name)
+        manifest = found.manifest
+        if manifest.repository != self.uuid:
+            raise DamagedBackupError(f"{key} is a snapshot of another repository ({manifest.repository}).")
+        return found
+
+    def _signed(self, name: str) -> Snapshot:
+        """Read a snapshot's manifest and check it, whatever repository it is of."""
         key = manifest_key(name)
         data = self.read(key)
         manifest = load(Manifest, data, key)
@@ -165,8 +208,6 @@ class Repository:
             raise DamagedBackupError(
                 f"{key}: its signature does not hold: it was changed after it was written."
             ) from None
-        if manifest.repository != self.uuid:
-            raise DamagedBackupError(f"{key} is a snapshot of another repository ({manifest.repository}).")
         if manifest.name != name or manifest.station.key_id != signer.key_id:
             raise DamagedBackupError(f"{key} is another snapshot's manifest under this name.")
         ref = SnapshotRef(name=name, sha256=hashlib.sha256(data).hexdigest())
@@ -255,8 +296,8 @@ class Repository:
             UnavailableError: The place went away.
         """
         try:
-            with self.open_from_medium(MARKER_KEY) as marker:
-                marker.read()
+            with self.open_from_medium(self.witness) as witness:
+                witness.read()
         except (OSError, NotFoundError) as error:
             raise UnavailableError(
                 f"Repository {self.uuid} went away while it was being read back. What was found until "
@@ -301,6 +342,33 @@ def current_packs(chain: Sequence[Snapshot]) -> list[PackEntry]:
             packs.pop(name, None)
         packs.update((pack.name, pack) for pack in link.manifest.packs)
     return list(packs.values())
+
+
+def _told_by_snapshots(
+    storage: StorageBackend, trouble: str, expected: str | None, *, unlike: str | None = None
+) -> Repository | None:
+    """Return the repository that the snapshots in a place are of, if all agree or those of the expected one are there.
+
+    Args:
+        storage: The place.
+        trouble: What is wrong with the marker.
+        expected: The UUID that it should have, where that is known.
+        unlike: The UUID that the marker names: if one snapshot is of that repository, nothing is told.
+    """
+    nobody = Repository(storage=storage, marker=Marker(repository="", created_at="", recipients=()))
+    found: dict[str, list[Snapshot]] = {}
+    for name in nobody.snapshot_names():
+        with contextlib.suppress(DamagedBackupError):
+            snapshot = nobody._signed(name)  # noqa: SLF001 - of this class
+            found.setdefault(snapshot.manifest.repository, []).append(snapshot)
+            if snapshot.manifest.repository == unlike:
+                return None
+    repository = expected if expected is not None else next(iter(found), "")
+    if repository not in found or (expected is None and len(found) > 1):
+        return None
+    oldest, newest = found[repository][0].manifest, found[repository][-1].manifest
+    marker = Marker(repository=repository, created_at=oldest.created_at, recipients=newest.recipients)
+    return Repository(storage=storage, marker=marker, trouble=trouble, witness=manifest_key(newest.name))
 
 
 def _read(storage: StorageBackend, key: str, limit: int = MAX_DOCUMENT) -> bytes:

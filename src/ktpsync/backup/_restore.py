@@ -138,7 +138,7 @@ def restore(
         state_restored=len(states) == len(links) and not problems,
         damaged=tuple(packet_id for packet_id in fetcher.damaged if packet_id not in fetcher.restored),
         missing=tuple(packet_id for packet_id in missing if packet_id not in fetcher.damaged),
-        problems=tuple(problems),
+        problems=(*([repository.trouble] if repository.trouble else []), *problems),
         station_key=opened.station_key if opened else None,
         index_key=opened.index_key if opened else None,
     )
@@ -178,7 +178,11 @@ def _choose(repository: Repository, name: str | None, problems: list[str]) -> Sn
             "out with tar; see the guide on recovery without ktpsync."
         )
     if len(found) > 1:
-        choices = [f"{head.ref.name} of station key {head.signer.key_id}" for head in found]
+        choices = [
+            f"{head.ref.name} of station key {head.signer.key_id}, made {head.manifest.created_at}, "
+            f"{counted(head.manifest.totals.packets, 'packet', 'packets')}"
+            for head in found
+        ]
         told = f"The repository holds {len(found)} separate lines of snapshots; name the one to restore:"
         raise RestoreError("\n  - ".join([told, *choices]))
     return found[0]

@@ -85,19 +85,21 @@ class SnapshotRun:
                 return known, None
             head = self.repository.snapshot(known.head.name)
         except DamagedBackupError as error:
-            return self._new_lineage(f"{error} All packets are copied again."), None
-        warning = None
+            return self._after_damage(f"{error} All packets are copied again."), None
         if head.ref != known.head:
-            warning = (
+            told = (
                 f"{manifest_key(head.ref.name)} is not the snapshot that this station made. "
                 "All packets are copied again; run `ktpsync verify`."
             )
-        elif self._continued_elsewhere(head):
-            warning = (
+            return self._after_damage(told), None
+        if self._continued_elsewhere(head):
+            told = (
                 "The repository holds newer snapshots of this station than the station remembers: its data "
                 "directory is an older copy. All packets are copied again, beside the newer snapshots."
             )
-        return (self._new_lineage(warning), None) if warning else (known, head)
+            self.tally.warnings.append(told)
+            return self._new_lineage(told), None
+        return known, head
 
     def resume_to(self, purpose: str) -> tuple[Knowledge, Snapshot]:
         """Return the snapshot to continue, where there must be one.
@@ -140,15 +142,19 @@ class SnapshotRun:
         newer = self.repository.readable_snapshots(after=head.ref.name)
         return any(other.manifest.lineage == head.manifest.lineage for other in newer)
 
-    def _new_lineage(self, warning: str | None = None) -> Knowledge:
+    def _after_damage(self, told: str) -> Knowledge:
+        """Begin anew beside what cannot be continued; a person is to see to it."""
+        self.tally.found.append(told)
+        self.memory.note_damage(self.clock.now_ms())
+        return self._new_lineage(told)
+
+    def _new_lineage(self, why: str | None = None) -> Knowledge:
         former = self.memory.load()
         known = Knowledge(lineage=str(uuid.uuid4()))
         self.source.register_copy_target(known.lineage)
         self.memory.save(known)
-        if warning:
-            self.tally.warnings.append(warning)
-            if former is not None:
-                self.source.give_up_copies(former.lineage, why=warning)
+        if why and former is not None:
+            self.source.give_up_copies(former.lineage, why=why)
         return known
 
     def one(
@@ -202,7 +208,7 @@ class SnapshotRun:
         try:
             before = current_packs(self.repository.chain(head)) if full and head else []
         except DamagedBackupError as error:
-            known, head, before = self._new_lineage(f"{error} All packets are copied again."), None, []
+            known, head, before = self._after_damage(f"{error} All packets are copied again."), None, []
         after = 0 if full or head is None else head.manifest.state.sequence
         name = self._new_name(head)
         sender.adopt()

@@ -97,10 +97,7 @@ def begin_sampling(memory: Path, repository: str, now_ms: int) -> None:
 
 def damage_found(memory: Path, repository: str, now_ms: int) -> None:
     """Remember that a part of a backup is damaged, for a person to see to."""
-    remembered = BackupMemory(memory, repository)
-    checks = remembered.checks()
-    if checks.damaged_ms is None:
-        remembered.save_checks(evolve(checks, damaged_ms=now_ms))
+    BackupMemory(memory, repository).note_damage(now_ms)
 
 
 def due(now_ms: int, last_ms: int | None, every_ms: int) -> bool:

@@ -58,6 +58,7 @@ class Tally:
     damaged: dict[str, str] = Factory(dict)
     away: dict[str, str] = Factory(dict)
     warnings: list[str] = Factory(list)
+    found: list[str] = Factory(list)
 
     def add_pack(self, entry: PackEntry) -> None:
         self.packs.append(entry.name)

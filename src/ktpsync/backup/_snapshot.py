@@ -40,8 +40,8 @@ class SnapshotReport:
         bytes_written: Bytes written to the repository, everything included.
         totals: What the newest snapshot reaches.
         damaged: One line for each packet that could not be backed up because its own bytes are damaged.
-        warnings: What a person should know, such as snapshots that vanished from the repository.
-        found: One line for each damage that was found when a part of the repository was read back.
+        warnings: What a person should know, such as packets whose bytes are elsewhere.
+        found: One line for each damage that was found, such as snapshots that vanished from the repository.
     """
 
     repository: str
@@ -147,6 +147,7 @@ def _report(run: SnapshotRun, known: Knowledge, head: Snapshot | None, names: li
         totals=head.manifest.totals if head else Totals(packs=0, packets=0, bytes=0),
         damaged=tuple(run.tally.damaged.values()),
         warnings=(*run.tally.warnings, *_away(run)),
+        found=tuple(run.tally.found),
     )
 
 

@@ -208,6 +208,8 @@ def prune(
     freed, kept = amount(report.bytes_freed), counted(len(report.kept), "snapshot", "snapshots")
     if dry_run:
         output.say(f"Would drop {snapshots} and {packets}, {freed}; {kept} would be kept.")
+        if report.dropped:
+            output.say("A new snapshot that holds everything would be made before.")
     else:
         output.say(f"Dropped {snapshots} and {packets}, {freed}; {kept} kept.")
     output.complain(report.notes)

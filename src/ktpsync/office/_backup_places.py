@@ -14,6 +14,7 @@ from ktpsync.config import load
 from ktpsync.errors import (
     BackendError,
     BackupError,
+    DamagedBackupError,
     DiskFullError,
     NotPluggedInError,
     RepositoryError,
@@ -25,7 +26,7 @@ from ktpsync.office._storage import storage_backend
 from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ktpsync.backup import BackupDates, Repository
     from ktpsync.clock import Clock
@@ -208,6 +209,18 @@ class BackupPlaces:
             yield _repository(name, storage, self.known(name))
 
     @contextlib.contextmanager
+    def opened_to_read(self, name: str) -> Iterator[Repository]:
+        """Open the repository of a backup as :meth:`opened` does, also where its marker is lost or damaged.
+
+        Raises:
+            RepositoryError: There is none, or another one.
+            DamagedBackupError: Neither its marker nor any snapshot can be read.
+            BackendError: It cannot be reached.
+        """
+        with self.storage(name) as storage:
+            yield _repository(name, storage, self.known(name), backup.Repository.open_to_read)
+
+    @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Repository]:
         """Open the repository of a backup, made at the first time, for as long as the block runs.
 
@@ -243,12 +256,17 @@ def when(moment_ms: int | None) -> str:
     return utc_text(utc_from_ms(moment_ms)) if moment_ms else "never"
 
 
-def _repository(name: str, storage: StorageBackend, known: str | None) -> Repository:
+def _repository(
+    name: str,
+    storage: StorageBackend,
+    known: str | None,
+    open_it: Callable[..., Repository] = backup.Repository.open,
+) -> Repository:
     """Open a repository; what is wrong with it is told with the backup's name."""
     try:
-        return backup.Repository.open(storage, expected=known)
-    except RepositoryError as error:
-        raise RepositoryError(f"{name}: {error}") from error
+        return open_it(storage, expected=known)
+    except (RepositoryError, DamagedBackupError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _make(

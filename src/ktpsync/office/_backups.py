@@ -119,7 +119,7 @@ class Backups:
                 progress=progress or backup.ignore_progress,
             )
             fresh = report.packs if read_back or self.offload.low else ()
-            return evolve(report, found=tuple(self._sample(name, repository, report, fresh)))
+            return evolve(report, found=(*report.found, *self._sample(name, repository, report, fresh)))
 
     def backup_in_turn(
         self, name: str, progress: ProgressCallback | None = None, *, read_back: bool = False
@@ -157,7 +157,7 @@ class Backups:
         progress: ProgressCallback | None = None,
     ) -> VerifyReport:
         """Check a backup."""
-        with self.places.opened(name) as repository:
+        with self.places.opened_to_read(name) as repository:
             return self._verify(
                 name,
                 repository,
@@ -170,10 +170,9 @@ class Backups:
         self, name: str, sources: Sequence[str], *, progress: ProgressCallback | None = None
     ) -> tuple[RepairReport, VerifyReport]:
         """Bring good copies of what is damaged, and look again."""
-        with self.places.opened(name) as repository, self._good_copies(name) as copies:
+        with self.places.opened_to_read(name) as repository, self._good_copies(name) as copies:
             mended = backup.repair(repository, copies.sources(sources), memory=self._data.backup_memory)
-            found = self._verify(name, repository, progress=progress)
-            return mended, found
+        return mended, self.verify(name, progress=progress)
 
     def mend(self, *, read: bool, who: str, why: str) -> MendReport:
         """Bring good copies of what is damaged in the spool."""
@@ -216,7 +215,7 @@ class Backups:
 
     def drill(self, name: str, identities: tuple[Identity, ...], sample: int) -> DrillReport:
         """Try a restore."""
-        with self.places.opened(name) as repository:
+        with self.places.opened_to_read(name) as repository:
             return backup.drill(
                 repository,
                 identities=identities,
@@ -252,12 +251,12 @@ class Backups:
 
     def extract(self, name: str, packet_ids: Iterable[str], into: Path) -> ExtractReport:
         """Take single packets out, still sealed."""
-        with self.places.opened(name) as repository:
+        with self.places.opened_to_read(name) as repository:
             return backup.extract(repository, packet_ids, into)
 
     def snapshots(self, name: str) -> list[Snapshot | DamagedBackupError]:
         """Return what is there to be restored."""
-        with self.places.opened(name) as repository:
+        with self.places.opened_to_read(name) as repository:
             return list(repository.snapshots())
 
     def make_room_for(self, size: int) -> bool:

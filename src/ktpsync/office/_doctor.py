@@ -82,7 +82,9 @@ def rebuild_outbox(
             return
         with storage_of(config, backup) as storage:
             target = OutboxTarget(outbox, found=found, opens=_opener(data, identities))
-            report = restore_from(Repository.open(storage), target, identities=identities, progress=progress)
+            report = restore_from(
+                Repository.open_to_read(storage), target, identities=identities, progress=progress
+            )
         continue_backups(outbox, report, memory=data.backup_memory)
         given.append(report)
 

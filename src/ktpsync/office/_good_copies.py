@@ -147,7 +147,7 @@ class GoodCopies:
     def _from_backup(self, name: str, packet_id: str, sha256: str | None = None) -> bytes | None:
         if name not in self._finders:
             try:
-                repository = self._open.enter_context(self._places.opened(name))
+                repository = self._open.enter_context(self._places.opened_to_read(name))
                 self._finders[name] = PacketFinder(repository)
             except (BackendError, BackupError) as error:
                 self._finders[name] = None

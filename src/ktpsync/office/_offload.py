@@ -302,7 +302,7 @@ class Offload:
                 # The disk may be another one now, or hold more than it did.
                 self._finders.pop(name)[0].close()
         with contextlib.ExitStack() as stack:
-            finder = backup.PacketFinder(stack.enter_context(self._places.opened(name)))
+            finder = backup.PacketFinder(stack.enter_context(self._places.opened_to_read(name)))
             self._finders[name] = (stack.pop_all(), finder)
         return finder.read(packet_id, sha256)
 

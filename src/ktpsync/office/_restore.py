@@ -75,7 +75,7 @@ def restore(
     storage = _storage(source, config)
     data = DataFolder(into / "data")
     with storage:
-        repository = Repository.open(storage)
+        repository = Repository.open_to_read(storage)
         report = restore_station(
             repository,
             data.root,
@@ -141,7 +141,7 @@ def extract_packets(
         BackendError: It cannot be reached.
     """
     with _storage(source, None) as storage:
-        return extract(Repository.open(storage), packet_ids, into)
+        return extract(Repository.open_to_read(storage), packet_ids, into)
 
 
 def list_snapshots(source: StorageBackend | Path | str) -> list[Snapshot | DamagedBackupError]:
@@ -158,7 +158,7 @@ def list_snapshots(source: StorageBackend | Path | str) -> list[Snapshot | Damag
         BackendError: It cannot be reached.
     """
     with _storage(source, None) as storage:
-        return list(Repository.open(storage).snapshots())
+        return list(Repository.open_to_read(storage).snapshots())
 
 
 def verify_backup(
@@ -182,4 +182,4 @@ def verify_backup(
         BackendError: It cannot be reached.
     """
     with _storage(source, None) as storage:
-        return verify(Repository.open(storage), depth=depth, progress=progress or ignore_progress)
+        return verify(Repository.open_to_read(storage), depth=depth, progress=progress or ignore_progress)

@@ -71,7 +71,8 @@ class Database:
             raise ConfigError(
                 f"The outbox cannot live in {self.kind}: give a SQLite path or a PostgreSQL URL."
             )
-        self.address = url.render_as_string(hide_password=True)
+        # A name from another system may be no text that a URL can hold.
+        self.address = str(address) if isinstance(address, Path) else url.render_as_string(hide_password=True)
         self._direct = DirectConnections(self.engine)
         self._forks = ForkedEngine(self.engine, self.address, self._direct)
         self.check: Callable[[], None] = self._forks.check

@@ -114,14 +114,19 @@ def test_a_prune_drops_no_pack_that_it_did_not_drop_before(bench: Any) -> None:
 
 @pytest.mark.parametrize("pattern", ["snapshots/*.manifest.json", "snapshots/*.sig"])
 def test_a_lost_head_makes_the_next_backup_copy_everything_again(bench: Any, pattern: str) -> None:
-    """What the repository lost is there again after the next backup."""
+    """What the repository lost is there again after the next backup, which says that there was damage."""
     fill(bench, 3)
     bench.backup()
     bench.files(pattern)[-1].unlink()
 
     made = bench.backup()
 
-    assert (3, 1, True) == (made.packets, len(made.warnings), made.ok)
+    assert (3, 1, False) == (made.packets, len(made.found), made.ok)
+    assert backup_dates(bench.memory, bench.repository.uuid).damaged_ms is not None
+    whole = bench.verify().ok
+    # A manifest without its signature goes on to be a problem; of one that is gone nothing is left.
+    assert whole is (pattern == "snapshots/*.manifest.json")
+    assert whole is (backup_dates(bench.memory, bench.repository.uuid).damaged_ms is None)
 
 
 def test_only_one_backup_of_a_station_runs_at_a_time(bench: Any) -> None:

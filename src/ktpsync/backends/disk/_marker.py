@@ -110,7 +110,8 @@ def read_marker_on_device(path: Path) -> tuple[DiskMarker, int]:
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise DoubtfulDiskError(
-            f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it."
+            f"The marker {path / MARKER_NAME} is damaged. Check the disk; nothing was written to it. If it is the right one, "
+            f"delete that file and run `ktpsync disk init {path}`."
         ) from None
 
 

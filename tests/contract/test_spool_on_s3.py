@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from attrs import frozen
 
 import ktpsync
+from command_line import DAMAGED, DONE, USAGE, run
 from ktpsync.backends.disk import init_disk
 from ktpsync.cli._status import _disk
 from ktpsync.config import load
@@ -269,6 +271,37 @@ def test_what_another_machine_is_carrying_keeps_its_object(machines: Machines) -
         with pytest.raises(SpoolUnavailableError, match="was given a new header a moment ago"):
             second.outbox.spool.packet(waiting.packet_id, waiting.sha256, waiting.size).open()
         assert 1 == second.sync().delivered
+
+
+def test_a_database_that_is_lost(
+    machines: Machines, new_postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every packet in the bucket gets its rows in a new database and is delivered, once a person says so."""
+    monkeypatch.setattr("ktpsync.outbox._recovery.RECOVERY_AGE_MS", -60_000)
+    with ktpsync.Office.open(machines.first) as office:
+        stored = {office.submit(make_enrollment(seed, size=2000)).packet_id for seed in range(3)}
+    text = machines.first.read_text(encoding="utf-8")
+    database = re.sub(r'database = ".*"', f'database = "{new_postgresql()}"', text)
+    machines.first.write_text(database, encoding="utf-8")
+
+    refused = run("status", "--config", machines.first)
+    assert DAMAGED == refused.code
+    assert "`ktpsync doctor --recover`" in refused.err
+    assert USAGE == run("doctor", "--recover", "--config", machines.first).code
+    assert USAGE == run("doctor", "--dry-run", "--config", machines.first).code
+    asked = run("doctor", "--recover", "--dry-run", "--config", machines.first)
+    assert (DONE, 3) == (asked.code, asked.out.count("not known to the database"))
+    assert "3 packets would be recovered. Nothing was changed" in asked.out
+    made = run("doctor", "--recover", "--who", "budi", "--config", machines.first, "--json")
+    assert (DONE, stored) == (made.code, set(made.json()["recovered"]))
+    assert DONE == run("doctor", "--read", "--config", machines.first).code
+    with ktpsync.Office.open(machines.first) as office:
+        assert 3 == office.sync().delivered
+        told = [entry for entry in office.outbox.audit.entries() if entry.event == "recovered"]
+        assert {("budi", packet_id) for packet_id in stored} == {
+            (entry.who, entry.packet_id) for entry in told
+        }
+    assert stored == machines.delivered().keys()
 
 
 @pytest.mark.slow

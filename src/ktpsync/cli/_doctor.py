@@ -42,9 +42,16 @@ _PROBLEMS: Final = {
     is_flag=True,
     help="With --repair or --rebuild: all that was in the spool is lost, and the folder is a new one.",
 )
-@click.option("--who", help="With --repair: who decides this; kept in the audit trail.")
 @click.option(
-    "--why", help="With --repair: why; kept in the audit trail.  [default: ktpsync doctor --repair]"
+    "--recover",
+    is_flag=True,
+    help="Give packets in the spool that the database does not know their rows again. Needs --who.",
+)
+@click.option("--dry-run", is_flag=True, help="With --recover: only say which packets these are.")
+@click.option("--who", help="With --repair or --recover: who decides this; kept in the audit trail.")
+@click.option(
+    "--why",
+    help="With --repair or --recover: why; kept in the audit trail.  [default: the command, such as ktpsync doctor --repair]",
 )
 @config_option
 @command
@@ -57,20 +64,30 @@ def doctor(
     identity: Path | None,
     repair: bool,
     new_spool: bool,
+    recover: bool,
+    dry_run: bool,
     who: str | None,
     why: str | None,
     config: Path,
 ) -> Exit:
     """Examine the outbox, mend damaged packets, or make a damaged database anew.
 
-    Without --repair and --rebuild nothing is changed: the database, the sealed packets and the audit trail are compared.
+    Without --repair, --rebuild and --recover nothing is changed: the database, the sealed packets and the audit trail are compared.
     With --repair, packets whose files are damaged, missing or in quarantine get good bytes from a backup that is
     plugged in, or from where they were delivered, and go on to where they were set aside; --read looks at every byte for it.
     A spool that lacks all packets is taken for a disk that is not mounted, unless --new-spool says that they are lost.
     With --rebuild the database is set aside, never deleted, and a new one is made from the sealed packets,
     from what can still be read of the old one, and from a backup. Stop the service first. Files that cannot
     be packets are put into quarantine, with the reason beside them.
+    With --recover, packets get their rows again that an older copy of the database lacks, or a new one beside a spool in
+    storage. Stop recording first. What a rollback has left in storage is recovered as well: nothing tells it apart.
     """
+    if recover or dry_run:
+        if not recover or read or rebuild or backup or identity or repair or new_spool:
+            raise click.UsageError(
+                "--recover goes with --dry-run, or with --who and --why, and with nothing else."
+            )
+        return _recover(output, config, dry_run=dry_run, who=who, why=why)
     if repair:
         if rebuild or backup or identity:
             raise click.UsageError(
@@ -81,13 +98,17 @@ def doctor(
         why = why or "ktpsync doctor --repair"
         return _repair(output, config, read=read, new_spool=new_spool, who=who, why=why)
     if who or why:
-        raise click.UsageError("--who and --why go with --repair.")
+        raise click.UsageError("--who and --why go with --repair or --recover.")
     if rebuild:
         return _rebuild(output, config, backup, identity, new_spool=new_spool)
     if new_spool:
         raise click.UsageError("--new-spool goes with --repair or --rebuild.")
     if backup or identity:
         raise click.UsageError("--backup and --identity go with --rebuild.")
+    return _examine(output, config, read=read)
+
+
+def _examine(output: Output, config: Path, *, read: bool) -> Exit:
     with ktpsync.Office.open(config) as office:
         found = office.outbox.examine(read=read)
         warnings = office.outbox.storage().warnings
@@ -98,6 +119,18 @@ def doctor(
     output.say(f"{counted(found.packets, 'packet', 'packets')} looked at, {problems}.")
     output.result({**attrs.asdict(found), "warnings": list(warnings)})
     return Exit.DAMAGED if found.problems else Exit.DONE
+
+
+def _recover(output: Output, config: Path, *, dry_run: bool, who: str | None, why: str | None) -> Exit:
+    from ktpsync.cli import _doctor_recover
+
+    if dry_run:
+        if who or why:
+            raise click.UsageError("--dry-run changes nothing, and needs no --who and --why.")
+        return _doctor_recover.show_unrecorded(output, config)
+    if not who:
+        raise click.UsageError("--recover needs --who: who decides this is kept in the audit trail.")
+    return _doctor_recover.recover(output, config, who=who, why=why or "ktpsync doctor --recover")
 
 
 def _repair(output: Output, config: Path, *, read: bool, new_spool: bool, who: str, why: str) -> Exit:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ktpsync.office._key_tests import KeyState, KeyTestReport
     from ktpsync.office._mending import MendedPacket, MendReport
     from ktpsync.office._office import Office
+    from ktpsync.office._recovery import RecoveryReport, find_unrecorded, recover_packets
     from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
     from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
     from ktpsync.office._rotation import RotationReport
@@ -29,6 +30,7 @@ _ROOMS = {
     "_key_tests": ("KeyState", "KeyTestReport"),
     "_mending": ("MendReport", "MendedPacket"),
     "_office": ("Office",),
+    "_recovery": ("RecoveryReport", "find_unrecorded", "recover_packets"),
     "_reports": ("DestinationReport", "ReconcileReport", "SyncReport"),
     "_restore": ("extract_packets", "list_snapshots", "restore", "verify_backup"),
     "_rotation": ("RotationReport",),
@@ -45,15 +47,18 @@ __all__ = [
     "Office",
     "PlaceCheck",
     "ReconcileReport",
+    "RecoveryReport",
     "RotationReport",
     "SyncReport",
     "attention",
     "backups_left",
     "check_places",
     "extract_packets",
+    "find_unrecorded",
     "init_office",
     "list_snapshots",
     "rebuild_outbox",
+    "recover_packets",
     "restore",
     "verify_backup",
 ]

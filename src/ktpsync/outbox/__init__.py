@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._mending import Suspect
     from ktpsync.outbox._outbox import Outbox
     from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
+    from ktpsync.outbox._recovery import UnrecordedBytes
     from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._spool import Spool
@@ -57,6 +58,7 @@ _ROOMS = {
     "_mending": ("Suspect",),
     "_outbox": ("Outbox",),
     "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
+    "_recovery": ("UnrecordedBytes",),
     "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
     "_rewrap": ("RewrapReport",),
     "_spool": ("Spool",),
@@ -122,6 +124,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "Suspect",
+    "UnrecordedBytes",
     "backoff_ms",
     "borrowed_connection",
     "check_decision",

@@ -111,7 +111,11 @@ class Examiner:
         if old and self._orphans.removes_without_row:
             yield f"{counted(len(old), 'file', 'files')} older than 24 hours without a row; the service removes such files."
         elif old:
-            yield f"{counted(len(old), 'object', 'objects')} older than 24 hours without a row, left where they are."
+            objects = counted(len(old), "object", "objects")
+            yield (
+                f"{objects} older than 24 hours without a row, left where they are: a rollback's, or of packets that the "
+                "database lacks. `ktpsync doctor --recover --dry-run` names them."
+            )
         if isinstance(self._spool, FolderSpool):
             for path in self._spool.foreign_files():
                 yield f"{path} is not a packet's file."

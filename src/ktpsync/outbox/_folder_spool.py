@@ -83,6 +83,9 @@ class FolderSpool:
         """Where it is, for messages."""
         return str(self.folder)
 
+    def owner(self) -> None:
+        """Return ``None``; see :class:`Spool`."""
+
     def claim(
         self,
         outbox_id: str,

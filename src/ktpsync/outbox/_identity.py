@@ -34,12 +34,19 @@ def outbox_id(database: Database, spool: Spool, clock: Clock, *, recovering: boo
         known: str | None = connection.execute(database.sql(_KNOWN)).scalar()
     if known is not None:
         return known
+    owner = spool.owner() if recovering else None
     with database.write() as connection:
         made = connection.execute(
-            database.sql(_MAKE), {"outbox_id": new_packet_id(), "now": clock.now_ms()}
+            database.sql(_MAKE), {"outbox_id": owner or new_packet_id(), "now": clock.now_ms()}
         ).rowcount
         if made and not recovering and next(spool.pages(1), None):
             folder = spool.place
+            if database.kind != "sqlite":
+                raise OutboxDamagedError(
+                    f"The outbox's database {database.address} is new, but the spool {folder} holds "
+                    "sealed packets: the database that knew them is missing. Nothing was changed; put it back from its backup. "
+                    "If there is none, `ktpsync doctor --recover` gives the packets of a spool in storage new rows."
+                )
             raise OutboxDamagedError(
                 f"The outbox's database {database.address} is new, but the spool {folder} holds "
                 "sealed packets: the database that knew them is missing. Nothing was changed; put it back, or "

@@ -9,29 +9,27 @@ trail does not have that entry any more, nothing is removed.
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import OutboxDamagedError
-from ktpsync.files import write_atomic
 from ktpsync.outbox._folder_spool import FolderSpool
+from ktpsync.outbox._trail_notes import TrailNote
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._tidying import Tidying
+    from ktpsync.outbox._trail_notes import TrailNotes
     from ktpsync.outbox._unrecorded import Unrecorded
     from ktpsync.outbox._views import Views
 
 ORPHAN_AGE_MS: Final = 24 * 3_600_000
 """How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
 
-_MARK: Final = ".trail.json"
 _PAGE: Final = 500
 
 
@@ -45,7 +43,9 @@ class Orphans:
         unrecorded: Removes bytes without a row.
         clock: The clock to ask.
         tidying: Removes what an interrupted rewrap or repair has left in storage; ``None`` for a folder.
+        notes: How far the trail had come.
         outbox_id: The outbox that the database is of.
+        rebuildable: Whether the database can be made anew from the spool: a file can, a database server's cannot.
     """
 
     def __init__(
@@ -57,9 +57,13 @@ class Orphans:
         clock: Clock,
         *,
         tidying: Tidying | None,
+        notes: TrailNotes,
         outbox_id: str,
+        rebuildable: bool,
     ) -> None:
         self._spool = spool
+        self._notes = notes
+        self._rebuildable = rebuildable
         self._tidying = tidying
         self._folder = spool if isinstance(spool, FolderSpool) else None
         self._audit = audit
@@ -72,7 +76,7 @@ class Orphans:
         """Remove them; see :meth:`Outbox.collect_orphans`."""
         self._spool.check()
         self.check()
-        self._note()
+        self.note()
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
         self._spool.clear_temporaries(before_ms)
         removed = 0 if self._tidying is None else self._tidying.all(before_ms=before_ms)
@@ -93,21 +97,28 @@ class Orphans:
         return self._folder is not None
 
     def check(self) -> None:
-        """Look whether the database knows what the spool has seen, if the spool is a folder.
+        """Look whether the database knows what the spool has seen.
 
         Raises:
             OutboxDamagedError: The database is older than what the spool has seen, or another one.
         """
+        self._check_notes()
         if self._folder is None:
             return
-        self._check_note(self._folder.folder)
         lost = sum(1 for page in self._folder.pages(_PAGE) for _ in self._lost(self._folder, page))
-        if lost and self._folder.marks():
+        if not lost or not self._folder.marks():
+            return
+        if self._rebuildable:
             raise OutboxDamagedError(
                 f"The outbox's database is an older copy, or another one. It lacks {counted(lost, 'packet', 'packets')} recorded "
                 f"in {self._folder.folder}, whose files are the last of them. No file was removed; put the newer database "
                 "back, or let `ktpsync doctor --rebuild` make it anew from the packets."
             )
+        raise OutboxDamagedError(
+            f"The outbox's database is an older copy, or another one. It lacks {counted(lost, 'packet', 'packets')} recorded "
+            f"in {self._folder.folder}, whose files are the last of them. No file was removed; put the newer database "
+            "back, or let `ktpsync doctor --recover` give these packets their rows again."
+        )
 
     def _lost(self, folder: FolderSpool, packet_ids: Sequence[str]) -> Iterator[str]:
         """Yield the packets whose row was committed and is not there any more."""
@@ -117,29 +128,24 @@ class Orphans:
             if packet_id not in known and folder.kept(packet_id) and self._views.locate(packet_id) is None:
                 yield packet_id
 
-    def _check_note(self, folder: Path) -> None:
-        try:
-            mark = json.loads((folder / _MARK).read_bytes())
-            outbox_id, seq, known = mark["outbox_id"], mark["seq"], mark["hash"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return
-        if outbox_id == self._outbox_id and self._audit.holds(seq, known):
-            return
-        raise OutboxDamagedError(
-            f"The outbox's database is an older copy, or another one, than that whose packets are in {folder}: "
-            "it may lack packets that were stored, and their files are the last of them. No file was removed; put the newer "
-            "database back, or let `ktpsync doctor --rebuild` make it anew from the packets."
-        )
+    def _check_notes(self) -> None:
+        for note in self._notes.all():
+            if note.outbox_id == self._outbox_id and self._audit.holds(note.seq, note.hash):
+                continue
+            if self._rebuildable:
+                raise OutboxDamagedError(
+                    f"The outbox's database is an older copy, or another one, than that whose packets are in {self._spool.place}: "
+                    "it may lack packets that were stored, and their files are the last of them. No file was removed; put the newer "
+                    "database back, or let `ktpsync doctor --rebuild` make it anew from the packets."
+                )
+            raise OutboxDamagedError(
+                f"The outbox's database is an older copy, or another one, than that whose packets are in {self._spool.place}: "
+                "it may lack packets that were stored, and what is there is the last of them. Nothing was removed; put the newer "
+                "database back, or let `ktpsync doctor --recover` give these packets their rows again."
+            )
 
-    def _note(self) -> None:
-        if self._folder is None:
-            return
+    def note(self) -> None:
+        """Note in the spool how far the trail has come, once it was seen to go on from the notes that are there."""
         seq, head = self._audit.head()
-        mark = {"outbox_id": self._outbox_id, "seq": seq, "hash": head}
-        write_atomic(self._folder.folder / _MARK, json.dumps(mark).encode(), mode=0o600)
-
-
-def forget_mark(spool: FolderSpool) -> None:
-    """Let the spool belong to a database that is made anew from its packets."""
-    spool.disown()
-    (spool.folder / _MARK).unlink(missing_ok=True)
+        if seq:
+            self._notes.write(TrailNote(outbox_id=self._outbox_id, seq=seq, hash=head))

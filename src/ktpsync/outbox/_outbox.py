@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from ktpsync.clock import SystemClock
 from ktpsync.errors import LeaseLostError, OutboxError
 from ktpsync.files import make_folder
-from ktpsync.outbox._audit import AuditTrail, check_decision
+from ktpsync.outbox._audit import AuditTrail, check_decision, entry
 from ktpsync.outbox._breaker import BreakerPolicy
 from ktpsync.outbox._central import Central
 from ktpsync.outbox._copies import Copies
@@ -26,9 +26,10 @@ from ktpsync.outbox._limits import Limits
 from ktpsync.outbox._mending import Mending
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
+from ktpsync.outbox._recovery import Recovery
 from ktpsync.outbox._rewrap import Rewrapping, ever_rewrapped
 from ktpsync.outbox._rewrap_folder import FolderSwitch
-from ktpsync.outbox._spool_kinds import mender_of, switch_of, tidying_of
+from ktpsync.outbox._spool_kinds import mender_of, switch_of, tidying_of, trail_notes_of
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._storage import Storage
 from ktpsync.outbox._transfer import Transfer
@@ -41,6 +42,7 @@ from ktpsync.outbox._values import (
     Submission,
 )
 from ktpsync.outbox._views import Views
+from ktpsync.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from ktpsync.errors import PacketError
     from ktpsync.outbox._examine import Examination
     from ktpsync.outbox._mending import Suspect
+    from ktpsync.outbox._recovery import UnrecordedBytes
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._storage import StorageView
@@ -104,7 +107,7 @@ class Outbox:
         self.outbox_id = outbox_id(database, spool, clock, recovering=recovering)
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
         self._storage = Storage(database, spool, self.audit, clock, limits)
-        unrecorded = Unrecorded(database, spool)
+        self._unrecorded = unrecorded = Unrecorded(database, spool)
         self._intake = Intake(
             database,
             spool,
@@ -120,7 +123,7 @@ class Outbox:
         self._transfer = Transfer(database, self.audit, clock, outbox_id=self.outbox_id)
         self._views = Views(database, spool, self._destinations, clock)
         if not recovering:  # whose the spool is, is decided when its records are there
-            spool.claim(self.outbox_id, recent=self._views.recent, locate=self._views.locate)
+            self._claim_spool()
         self._orphans = Orphans(
             spool,
             self.audit,
@@ -128,7 +131,9 @@ class Outbox:
             unrecorded,
             clock,
             tidying=tidying_of(database, spool, clock),
+            notes=trail_notes_of(spool),
             outbox_id=self.outbox_id,
+            rebuildable=database.kind == "sqlite" and isinstance(spool, FolderSpool),
         )
 
     @classmethod
@@ -157,8 +162,8 @@ class Outbox:
             clock: The clock to ask.
             random: Where jitter comes from.
             recovering: Whether the spool may hold packets that a new database does not know, because their
-                records are going to be imported. Otherwise a new database on such a spool is refused: the one
-                that knew them is missing.
+                records are going to be imported or recovered. Otherwise a new database on such a spool is refused: the one
+                that knew them is missing. A new database becomes that of the outbox to which storage belongs.
 
         Raises:
             SchemaVersionError: The database is newer than this release.
@@ -825,7 +830,67 @@ class Outbox:
         else:
             mending.put_back(packet_id, sealed, located, source=source, who=who, why=why)
 
+    def unrecorded(self) -> Iterator[UnrecordedBytes]:
+        """Yield what the spool has and the database does not know, such as after an older copy of it was put back.
+
+        What was stored in the last ten minutes is left out: somebody may be recording it. In a folder, so is what a mark
+        shows to be a rollback's; in storage nothing tells that.
+        """
+        self._claim_spool()
+        return self._recovery().found()
+
+    def recover(self, found: UnrecordedBytes, *, who: str, why: str) -> bool:
+        """Give bytes that :meth:`unrecorded` has found their rows; the packet goes to all destinations.
+
+        Args:
+            found: The bytes.
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Returns:
+            Whether they were taken. Those that cannot be a packet are not, nor those that somebody else has taken.
+
+        Raises:
+            ConfigError: Nobody, or no reason, is named.
+        """
+        check_decision(who, why)
+        taken = self._recovery().take(found, who=who, why=why)
+        self._wake()
+        return taken
+
+    def end_recovery(self, *, who: str, why: str) -> None:
+        """Let this database be the one that goes on, after what the spool has was recovered: it may be purged from again.
+
+        Args:
+            who: Who decides this; kept in the audit trail.
+            why: Why; kept in the audit trail.
+
+        Raises:
+            ConfigError: Nobody, or no reason, is named.
+        """
+        check_decision(who, why)
+        told = entry("recovery-ended", at_ms=self._clock.now_ms(), who=plain(who), why=plain(why))
+        with self._database.write() as connection:
+            self.audit.append(connection, [told])
+        trail_notes_of(self.spool).forget()
+        self._orphans.note()
+
     # --- inside ---
+
+    def _claim_spool(self) -> None:
+        self.spool.claim(self.outbox_id, recent=self._views.recent, locate=self._views.locate)
+
+    def _recovery(self) -> Recovery:
+        self.spool.check()
+        return Recovery(
+            self._database,
+            self.spool,
+            self.audit,
+            self._views,
+            unrecorded=self._unrecorded,
+            clock=self._clock,
+            submit=lambda sealed, packet_id, sha256: self.submit(sealed, packet_id=packet_id, sha256=sha256),
+        )
 
     def _rewrapping(self) -> Rewrapping:
         switch = switch_of(self._database, self.spool, self._clock, outbox_id=self.outbox_id)

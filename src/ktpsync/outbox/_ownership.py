@@ -41,17 +41,17 @@ def claim(
     Returns:
         What is wrong with the place; ``None`` if it is the outbox's.
     """
-    owner = _named(read())
+    owner = named_in(read())
     if owner is None:
         packets = recent()
         if (packets or used) and not any(has(packet.packet_id) for packet in packets):
             return "does not hold this outbox's packets"
         write(json.dumps({"outbox_id": outbox_id}).encode())
-        owner = _named(read())
+        owner = named_in(read())
     return None if owner in {None, outbox_id} else "belongs to another outbox"
 
 
-def _named(note: bytes | None) -> str | None:
+def named_in(note: bytes | None) -> str | None:
     """Return the outbox that a note names."""
     if note is None:
         return None

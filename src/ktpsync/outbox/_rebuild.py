@@ -19,10 +19,11 @@ from ktpsync.errors import OutboxInUseError, PacketError, SpoolUnavailableError
 from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
-from ktpsync.outbox._orphans import forget_mark
+from ktpsync.outbox._looks_sealed import HEADER_LIMIT, why_not_sealed
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._remains import Remains
+from ktpsync.outbox._trail_notes import FolderTrailNotes
 from ktpsync.outbox._transfer import as_record
 from ktpsync.packet import parse_packet_id
 
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from ktpsync.outbox._folder_spool import FolderSpool
     from ktpsync.outbox._values import DestinationSpec
 
-_SEALED_START = b"age-encryption.org/v1\n"
-_HEADER_LIMIT = 1 << 16
-_MAC_LINE = len("--- ") + 43 + 1
-_LEAST_PAYLOAD = 16 + 16
 _PARTS = ("-wal", "-shm", "")
 
 Record = Mapping[str, object]
@@ -125,7 +122,9 @@ def rebuild(
             packets = sum(1 for _ in outbox.packets())
         # Not before: a backup may have had nothing better. Not after: the new database collects files without a row.
         gathering.set_all_apart()
-        forget_mark(spool)
+        # The spool is to be the new database's.
+        spool.disown()
+        FolderTrailNotes(spool.folder).forget()
         aside = _set_aside(database, clock)
         for part in _PARTS:
             with contextlib.suppress(FileNotFoundError):
@@ -245,7 +244,7 @@ class _Gathering:
             self._bad[path] = "its name is not a packet's"
             return None
         with path.open("rb") as file:
-            why = _not_sealed(file.read(_HEADER_LIMIT), path.stat().st_size)
+            why = why_not_sealed(file.read(HEADER_LIMIT), path.stat().st_size)
             file.seek(0)
             sha256, size = sha256_of(file)
         known = self._remains.record(packet_id, at_ms=at_ms)
@@ -299,18 +298,6 @@ class _Gathering:
     def _set_apart(self, path: Path, why: str) -> None:
         self.quarantine.put(path, why)
         self.quarantined.append((path.name, why))
-
-
-def _not_sealed(head: bytes, size: int) -> str | None:
-    """Return why a file cannot be a sealed packet; no key is needed to see this much."""
-    if size == 0:
-        return "it is empty"
-    if not head.startswith(_SEALED_START):
-        return "it does not start as a sealed packet does"
-    mac = head.find(b"\n--- ")
-    if mac < 0 or size < mac + 1 + _MAC_LINE + _LEAST_PAYLOAD:
-        return "it is cut short"
-    return None
 
 
 def _set_aside(database: Path, clock: Clock) -> Path | None:

@@ -18,7 +18,7 @@ from ktpsync.outbox._central import STILL_WANTED
 from ktpsync.outbox._switch import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.engine import Connection, Row
 
@@ -187,34 +187,30 @@ class Rewrapping:
         report.rewrapped += len(switched)
 
     def _rewrite(self, connection: Connection, change: Change) -> bool:
-        sql = self._database.sql
-        bound: dict[str, str | int] = {
-            "packet_id": change.packet_id,
-            "old": change.old,
-            "new": change.new,
-            "size": len(change.sealed),
-        }
         # Whoever is just claiming it is waited for, and seen; whoever comes later waits or goes past it.
-        connection.execute(sql(_HOLD), bound)
+        connection.execute(self._database.sql(_HOLD), {"packet_id": change.packet_id})
         if self._moving(connection, change.packet_id):
             return False
-        if connection.execute(sql(_REPLACE), bound).rowcount == 0:
-            return False
-        self._put_in_anew(connection, bound)
-        connection.execute(sql(_COPY_AGAIN), bound)
-        return True
+        return replace_row(self._database, connection, change)
 
-    def _put_in_anew(self, connection: Connection, bound: Mapping[str, str | int]) -> None:
-        """Give the packet's open deliveries new rows.
 
-        A claim on a database server that began before this commit reads digests as they were before it. It would be given
-        a row that was changed, with the former digest; one that is gone it passes by.
-        """
-        sql = self._database.sql
-        rows = connection.execute(sql(_OPEN), bound).mappings().all()
-        if rows:
-            connection.execute(sql(_TAKE_OUT), bound)
-            connection.execute(sql(_PUT_IN), [{**row, "size": bound["size"]} for row in rows])
+def replace_row(database: Database, connection: Connection, change: Change) -> bool:
+    """Let a packet's row name its new bytes, if it names the former ones and they are in the spool; return whether it does.
+
+    A claim on a database server that began before the commit reads digests as they were before it. It would be given a
+    delivery whose row was changed, with the former digest; one that is gone it passes by. So open ones get new rows.
+    """
+    sql = database.sql
+    size = len(change.sealed)
+    bound = {"packet_id": change.packet_id, "old": change.old, "new": change.new, "size": size}
+    if connection.execute(sql(_REPLACE), bound).rowcount == 0:
+        return False
+    rows = connection.execute(sql(_OPEN), bound).mappings().all()
+    if rows:
+        connection.execute(sql(_TAKE_OUT), bound)
+        connection.execute(sql(_PUT_IN), [{**row, "size": size} for row in rows])
+    connection.execute(sql(_COPY_AGAIN), bound)
+    return True
 
 
 def ever_rewrapped(database: Database) -> bool:

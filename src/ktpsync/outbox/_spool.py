@@ -30,6 +30,12 @@ class Spool(Protocol):
     @property
     def place(self) -> str: ...
 
+    def owner(self) -> str | None:
+        """Return the id of the outbox that the place is of, for a new database to become that outbox's.
+
+        ``None`` where it is nobody's, and for a folder, which a new database claims for itself.
+        """
+
     def claim(
         self,
         outbox_id: str,

@@ -11,6 +11,7 @@ from ktpsync.outbox._rewrap_storage import StorageSwitch
 from ktpsync.outbox._storage_quarantine import StorageQuarantine
 from ktpsync.outbox._storage_spool import StorageSpool
 from ktpsync.outbox._tidying import Tidying
+from ktpsync.outbox._trail_notes import FolderTrailNotes, StorageTrailNotes
 
 if TYPE_CHECKING:
     from ktpsync.clock import Clock
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._mender import Mender
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._switch import Switch
+    from ktpsync.outbox._trail_notes import TrailNotes
 
 
 def switch_of(database: Database, spool: Spool, clock: Clock, *, outbox_id: str) -> Switch:
@@ -39,6 +41,13 @@ def mender_of(database: Database, spool: Spool, clock: Clock) -> Mender:
 def tidying_of(database: Database, spool: Spool, clock: Clock) -> Tidying | None:
     """Return what tidies a spool; ``None`` for a folder, where whoever comes next puts right what was begun."""
     return None if isinstance(spool, FolderSpool) else _tidying(database, _storage(spool), clock)
+
+
+def trail_notes_of(spool: Spool) -> TrailNotes:
+    """Return the notes in a spool of how far its database's trail had come."""
+    if isinstance(spool, FolderSpool):
+        return FolderTrailNotes(spool.folder)
+    return StorageTrailNotes(_storage(spool).objects)
 
 
 def _tidying(database: Database, spool: StorageSpool, clock: Clock) -> Tidying:

@@ -64,6 +64,10 @@ class StorageSpool:
         """Where it is, for messages."""
         return self.objects.place
 
+    def owner(self) -> str | None:
+        """Return the id of the outbox that the place is of; ``None`` where it is nobody's."""
+        return _ownership.named_in(self._owner())
+
     def claim(
         self,
         outbox_id: str,

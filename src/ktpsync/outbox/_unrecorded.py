@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
 
@@ -52,16 +54,21 @@ class Unrecorded:
             if location != "spool":
                 self._spool.discard(packet_id)
             return bool(location != "spool")
-        return without_row and self._remove_held(packet_id, bound)
+        return without_row and self._held(packet_id, lambda: self._spool.discard(packet_id))
 
-    def _remove_held(self, packet_id: str, bound: dict[str, str]) -> bool:
+    def is_nobodys(self, packet_id: str) -> bool:
+        """Return whether a packet has no row, and nobody is just recording it on a database server."""
+        return self._held(packet_id, lambda: None)
+
+    def _held(self, packet_id: str, work: Callable[[], None]) -> bool:
+        """Work while nobody can record a packet that has no row; return whether that was so."""
         try:
             with self._database.write() as connection:
                 if self._database.kind == "postgresql":
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
-                free = self._database.change(connection, _HOLD, bound) == 1
+                free = self._database.change(connection, _HOLD, {"packet_id": packet_id}) == 1
                 if free:
-                    self._spool.discard(packet_id)
+                    work()
                 connection.rollback()
                 return free
         except DBAPIError as error:

@@ -105,6 +105,15 @@ class Views:
         with self._database.read() as connection:
             return set(connection.execute(statement, {"ids": list(packet_ids)}).scalars())
 
+    def located(self, packet_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return where the bytes of those packets are that are known, and their digests."""
+        statement = self._database.among(
+            "SELECT packet_id, location, sha256 FROM ktpsync_packet WHERE packet_id IN :ids", "ids"
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(statement, {"ids": list(packet_ids)}).all()
+        return {row.packet_id: (row.location, row.sha256) for row in rows}
+
     def locate(self, packet_id: str) -> tuple[str, str] | None:
         """Return where a packet's bytes are, and their digest; ``None`` for an unknown packet."""
         query = self._database.sql("SELECT location, sha256 FROM ktpsync_packet WHERE packet_id = :packet_id")

@@ -1,0 +1,96 @@
+"""After the database was put back from an older copy, or lost: packets in the spool get their rows again."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ktpsync import config as configuration
+from ktpsync.backup import outbox_was_rebuilt
+from ktpsync.clock import SystemClock
+from ktpsync.office._destinations import destination_specs
+from ktpsync.office._layout import DataFolder
+from ktpsync.office._storage import spool_of
+from ktpsync.outbox import Outbox, UnrecordedBytes, check_decision
+from ktpsync.plugins import PluginRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ktpsync.clock import Clock
+
+
+@frozen(kw_only=True)
+class RecoveryReport:
+    """What the spool has and the database does not know.
+
+    Args:
+        found: All of it.
+        taken: Ids of the packets that have their rows again.
+    """
+
+    found: tuple[UnrecordedBytes, ...]
+    taken: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[UnrecordedBytes, ...]:
+        """What cannot be a packet, and was left as it is."""
+        return tuple(found for found in self.found if found.problem)
+
+
+def find_unrecorded(config: Path, *, clock: Clock | None = None) -> RecoveryReport:
+    """Look for packets in the spool that the database does not know; nothing is changed.
+
+    Raises:
+        ConfigError: The configuration has problems.
+        SpoolUnavailableError: The spool cannot be reached, or is another outbox's.
+    """
+    with _opened(config, clock) as (outbox, _):
+        return RecoveryReport(found=tuple(outbox.unrecorded()), taken=())
+
+
+def recover_packets(config: Path, *, who: str, why: str, clock: Clock | None = None) -> RecoveryReport:
+    """Give packets in the spool that the database does not know their rows again; they go to all destinations.
+
+    For a database that was put back from an older copy, and with a spool in storage also for a new one in the place of one
+    that is lost. What a rollback has left in storage is taken as well: nothing tells it apart. References and receipts
+    that only the lost rows had do not come back; reconcile afterwards.
+
+    Args:
+        config: The configuration file, or its folder.
+        who: Who decides this; kept in the audit trail.
+        why: Why; kept in the audit trail.
+        clock: The clock to ask.
+
+    Raises:
+        ConfigError: The configuration has problems; or nobody, or no reason, is named.
+        SpoolUnavailableError: The spool cannot be reached, or is another outbox's. What was recovered before stays.
+    """
+    check_decision(who, why)
+    with _opened(config, clock) as (outbox, data):
+        found = tuple(outbox.unrecorded())
+        taken = tuple(one.packet_id for one in found if outbox.recover(one, who=who, why=why))
+        outbox.end_recovery(who=who, why=why)
+    outbox_was_rebuilt(data.backup_memory)
+    return RecoveryReport(found=found, taken=taken)
+
+
+@contextlib.contextmanager
+def _opened(config: Path, clock: Clock | None) -> Iterator[tuple[Outbox, DataFolder]]:
+    registry = PluginRegistry.load()
+    settings = configuration.load(config, secrets=registry.secret_sources())
+    clock = clock or SystemClock()
+    data = DataFolder(settings.office.data)
+    with Outbox.open(
+        data.database if settings.office.database is None else settings.office.database.reveal(),
+        spool_of(settings, data=data, registry=registry, clock=clock),
+        destinations=destination_specs(settings),
+        schema=settings.office.database_schema,
+        limits=settings.office.limits(),
+        clock=clock,
+        recovering=settings.spool is not None,
+    ) as outbox:
+        yield outbox, data

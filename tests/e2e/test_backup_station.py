@@ -33,7 +33,7 @@ from ktpsync.backup import (
     verify,
 )
 from ktpsync.clock import SystemClock
-from ktpsync.errors import RestoreError, WrongDiskError
+from ktpsync.errors import ConfigError, RestoreError, WrongDiskError
 from ktpsync.keys import StationKey
 from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox
 from ktpsync.plugins import BackendContext, Receipt, StatusChange, StatusPage
@@ -524,3 +524,40 @@ def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert (True, (made.packet_id,)) == (restored.ok, restored.packet_ids)
     with ktpsync.Office.open(folder / "new") as office:
         assert made.sha256 == office.status(made.packet_id).packet.sha256
+
+
+def test_an_office_is_not_set_up_over_a_restore_that_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine dies between the packets and the keys: run again, the restore ends, with the keys of the backup."""
+    identity = age.generate_identity("x25519")
+    recipients = [str(identity.recipient)]
+    init_disk(tmp_path / "usb")
+    place = 'backend = "disk"\npath = "../usb"\nreserve = 0\ninclude_station_key = true\n'
+    config = ktpsync.init_office(tmp_path / "office", recipients=recipients, places=f"[backups.usb]\n{place}")
+    with ktpsync.Office.open(config) as office:
+        made = office.submit(make_enrollment(1, size=2_000))
+        office.backup("usb")
+
+    def restore() -> RestoreReport:
+        return ktpsync.restore(tmp_path / "usb", into=tmp_path / "new", identity=identity)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("ktpsync.keys.IndexKey.save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            restore()
+    with pytest.raises(ConfigError, match=r"has not ended\. Run the same `ktpsync restore` again"):
+        ktpsync.init_office(tmp_path / "new", recipients=recipients)
+
+    assert restore().ok
+    for key in ("index.key", "station.pem"):
+        assert (tmp_path / "office/data/keys" / key).read_bytes() == (
+            tmp_path / "new/data/keys" / key
+        ).read_bytes()
+    with ktpsync.Office.open(tmp_path / "new") as office:
+        assert made.packet_id == office.submit(make_enrollment(1, size=2_000)).packet_id
+    with pytest.raises(RestoreError, match="is an office already"):
+        restore()

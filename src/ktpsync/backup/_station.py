@@ -39,6 +39,7 @@ def restore_station(
     memory: Path,
     snapshot: str | None = None,
     selection: Selection | None = None,
+    finish: Callable[[RestoreReport], None] = lambda _report: None,
     progress: ProgressCallback = ignore_progress,
 ) -> RestoreReport:
     """Fill an empty data directory from a repository, so that the station can go on from there.
@@ -54,6 +55,8 @@ def restore_station(
         memory: Folder in the data directory for what is remembered of repositories.
         snapshot: Which one; the newest if not given.
         selection: Which packets; all if not given. A station with a part of them begins its backups anew.
+        finish: Called when all that could be restored is there, for what else belongs to a station. If the machine dies
+            before it returns, the restore has not ended: run again, it goes on, and calls this again.
         progress: Called as packs are read.
 
     Raises:
@@ -74,6 +77,7 @@ def restore_station(
         )
         if selection is None:
             continue_backups(outbox, report, memory=memory)
+    finish(report)
     (into / RESTORE_MARKER).unlink()
     files.fsync_folder(into)
     return report

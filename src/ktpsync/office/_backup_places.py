@@ -26,7 +26,7 @@ from ktpsync.office._storage import storage_backend
 from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ktpsync.backup import BackupDates, Repository
     from ktpsync.clock import Clock
@@ -218,7 +218,7 @@ class BackupPlaces:
             BackendError: It cannot be reached.
         """
         with self.storage(name) as storage:
-            yield _repository(name, storage, self.known(name), backup.Repository.open_to_read)
+            yield _repository(name, storage, self.known(name), to_read=True)
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Repository]:
@@ -257,12 +257,10 @@ def when(moment_ms: int | None) -> str:
 
 
 def _repository(
-    name: str,
-    storage: StorageBackend,
-    known: str | None,
-    open_it: Callable[..., Repository] = backup.Repository.open,
+    name: str, storage: StorageBackend, known: str | None, *, to_read: bool = False
 ) -> Repository:
     """Open a repository; what is wrong with it is told with the backup's name."""
+    open_it = backup.Repository.open_to_read if to_read else backup.Repository.open
     try:
         return open_it(storage, expected=known)
     except (RepositoryError, DamagedBackupError) as error:

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ktpsync import age, files
-from ktpsync.backup import Depth, Repository, extract, ignore_progress, restore_station, verify
+from ktpsync.backup import (
+    RESTORE_MARKER,
+    Depth,
+    Repository,
+    extract,
+    ignore_progress,
+    restore_station,
+    verify,
+)
 from ktpsync.config import CONFIG_NAME
 from ktpsync.errors import BackupError, RestoreError
 from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._backup_places import storage_at, storage_of
 from ktpsync.office._layout import DataFolder
-from ktpsync.office._setup import init_office
+from ktpsync.office._setup import make_office
 from ktpsync.outbox import Outbox
 from ktpsync.plugins import StorageBackend
 
@@ -67,13 +75,13 @@ def restore(
         BackendError: The backup cannot be reached.
     """
     into = Path(into)
-    if (into / CONFIG_NAME).exists():
+    data = DataFolder(into / "data")
+    if (into / CONFIG_NAME).exists() and not (data.root / RESTORE_MARKER).exists():
         raise RestoreError(
             f"{into} is an office already, and a restore never overwrites. Choose an empty folder."
         )
     identities = _identities(identity)
     storage = _storage(source, config)
-    data = DataFolder(into / "data")
     with storage:
         repository = Repository.open_to_read(storage)
         report = restore_station(
@@ -84,21 +92,27 @@ def restore(
             memory=data.backup_memory,
             snapshot=snapshot,
             selection=selection,
+            finish=lambda report: _make_office(into, data, repository, report),
             progress=progress or ignore_progress,
         )
-        if selection is not None:
-            there = {*report.packet_ids, *report.damaged, *report.missing}
-            report = evolve(report, missing=(*report.missing, *sorted(selection.packet_ids - there)))
-        recipients = repository.snapshot(report.head.name).manifest.recipients
-        _remember_stations(repository, report.lineage, data)
+    if selection is not None:
+        there = {*report.packet_ids, *report.damaged, *report.missing}
+        report = evolve(report, missing=(*report.missing, *sorted(selection.packet_ids - there)))
+    return report
+
+
+def _make_office(into: Path, data: DataFolder, repository: Repository, report: RestoreReport) -> None:
+    """Give a restored outbox its keys and a configuration file. Done again after a crash, it completes what is missing."""
+    recipients = repository.snapshot(report.head.name).manifest.recipients
+    _remember_stations(repository, report.lineage, data)
     if report.index_key is not None and not data.index_key.exists():
         files.make_folder(data.index_key.parent, mode=0o700)
         IndexKey.from_hex(report.index_key).save(data.index_key)
     if report.station_key is not None and not data.station_key.exists():
         files.make_folder(data.station_key.parent, mode=0o700)
         StationKey.from_pem(report.station_key.encode("ascii")).save(data.station_key)
-    init_office(into, recipients=recipients)
-    return report
+    if not (into / CONFIG_NAME).exists():
+        make_office(into, recipients=recipients)
 
 
 def _remember_stations(repository: Repository, lineage: str, data: DataFolder) -> None:

@@ -54,10 +54,22 @@ def init_office(folder: Path | str, *, recipients: Sequence[str], places: str = 
         The configuration file.
 
     Raises:
-        ConfigError: A recipient cannot be read, or the folder already is an office.
+        ConfigError: A recipient cannot be read, or the folder is an office already, or becomes one by a restore.
         OSError: The folder cannot be written.
     """
     folder = Path(folder)
+    from ktpsync.backup import RESTORE_MARKER  # noqa: PLC0415 - nothing else of a restore is needed here
+
+    if (DataFolder(folder / "data").root / RESTORE_MARKER).exists():
+        raise ConfigError(
+            f"{folder} holds a restore that has not ended. Run the same `ktpsync restore` again: it goes on, and sets the office "
+            "up. Or delete the folder and begin anew."
+        )
+    return make_office(folder, recipients=recipients, places=places)
+
+
+def make_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
+    """Set up an office as :func:`init_office` does, also at the end of a restore."""
     config = folder / CONFIG_NAME
     if config.exists():
         raise ConfigError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.errors import ConfigError
+from ktpsync.outbox._json import field, nullable, quoted
 from ktpsync.outbox._values import AuditEntry
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ VALUES (:seq, :at_ms, :event, :packet_id, :destination, :who, :detail, :hash)
 _COLUMNS = "seq, at_ms, event, packet_id, dest, who, detail, hash"
 _BATCH = 1000
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Made once: it is needed several times for each packet."""
-
 PRUNED = "audit-pruned"
 """The event that stands for entries removed by retention: its detail names the last one and its hash."""
 
@@ -55,7 +53,7 @@ def entry(
     **detail: str | int | None,
 ) -> AuditEntry:
     """Return a new entry, not yet chained. Facts that are ``None`` or empty are left out."""
-    facts = {key: value for key, value in sorted(detail.items()) if value not in (None, "")}
+    facts = [field(key, value) for key, value in sorted(detail.items()) if value is not None and value != ""]
     return AuditEntry(
         seq=None,
         at_ms=at_ms,
@@ -63,7 +61,7 @@ def entry(
         packet_id=packet_id,
         destination=destination,
         who=who,
-        detail=_json(facts) if facts else "",
+        detail=f"{{{','.join(facts)}}}" if facts else "",
         hash=None,
     )
 
@@ -86,16 +84,12 @@ def chain_hash(previous: str, item: AuditEntry, seq: int | None = None) -> str:
         item: The entry.
         seq: The number that it is to get; its own if not given.
     """
-    facts = [
-        item.seq if seq is None else seq,
-        item.at_ms,
-        item.event,
-        item.packet_id,
-        item.destination,
-        item.who,
-        item.detail,
-    ]
-    return hashlib.sha256(f"{previous}\n{_json(facts)}".encode()).hexdigest()
+    number = item.seq if seq is None else seq
+    what = (
+        f"{number},{item.at_ms},{quoted(item.event)},{nullable(item.packet_id)},{nullable(item.destination)}"
+    )
+    facts = f"[{what},{quoted(item.who)},{quoted(item.detail)}]"
+    return hashlib.sha256(f"{previous}\n{facts}".encode()).hexdigest()
 
 
 def from_row(row: Row[tuple[object, ...]]) -> AuditEntry:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.clock import utc_text
 from ktpsync.errors import UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import check_decision, entry
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
@@ -274,9 +273,8 @@ def _end(outcome: Outcome, at_ms: int, now: int | None) -> _End:
     lease = outcome.lease
     bound: dict[str, str | int | None] = {"id": lease.delivery_id, "fence": lease.fence, "now": now}
     if isinstance(outcome, Delivered):
-        bound["receipt"] = outcome.text
-        receipt = outcome.receipt
-        facts = {"sha256": receipt.sha256, "stored_at": utc_text(receipt.stored_at)}
+        bound["receipt"], stored_at = outcome.kept
+        facts = {"sha256": outcome.receipt.sha256, "stored_at": stored_at}
         return _End(outcome, _DELIVERED, bound, _told("delivered", lease, at_ms, facts))
     if isinstance(outcome, Returned):
         # What keeps the destination away is told of the destination; what keeps this packet, of the packet.

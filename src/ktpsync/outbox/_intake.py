@@ -269,7 +269,9 @@ class Intake:
         created_ms = self._clock.now_ms()
         rows = [self._row(item, created_ms) for item in submissions]
         # All insert in one order: two who submit the same packets never wait for each other in a circle.
-        turns = sorted(range(len(rows)), key=lambda number: _turn(submissions[number]))
+        turns: Sequence[int] = range(len(rows))
+        if len(rows) > 1:
+            turns = sorted(turns, key=lambda number: _turn(submissions[number]))
         if not together:
             created = {number for number in turns if change(transaction, statement, rows[number])}
         elif change(transaction, statement, [rows[number] for number in turns]) == len(rows):
@@ -303,10 +305,10 @@ class Intake:
             same_person = self._same_person(transaction, item, persons, batch)
             results.append(Submitted(packet=packet, created=True, same_person=same_person))
         if deliveries:
-            self._hold_on(transaction, submissions, {str(row["packet_id"]) for row in deliveries})
+            self._hold_on(transaction, submissions, [submissions[number].packet_id for number in created])
             change(transaction, _DELIVERIES, deliveries)
             if chained:
-                self._storage.count(transaction, sum(int(row["size"] or 0) for row in deliveries))
+                self._storage.count(transaction, sum(len(submissions[number].sealed) for number in created))
         self._audit.append(transaction, told, chained=chained)
         return results
 

@@ -8,36 +8,35 @@ from typing import TYPE_CHECKING
 
 from ktpsync.clock import utc_text
 from ktpsync.errors import CorruptError
+from ktpsync.outbox._json import encoded, field, quoted
 from ktpsync.plugins import Receipt
 
 if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 def receipt_json(receipt: Receipt) -> str:
     """Return a receipt as JSON text."""
-    return _json(
-        {
-            "packet_id": receipt.packet_id,
-            "sha256": receipt.sha256,
-            "size": receipt.size,
-            "stored_at": utc_text(receipt.stored_at),
-            "location": receipt.location,
-            "details": dict(receipt.details),
-        }
+    return _json(receipt, utc_text(receipt.stored_at))
+
+
+def _json(receipt: Receipt, stored_at: str) -> str:
+    details = encoded(dict(receipt.details)) if receipt.details else "{}"
+    return (
+        f'{{"packet_id":{quoted(receipt.packet_id)},"sha256":{quoted(receipt.sha256)},{field("size", receipt.size)},'
+        f'"stored_at":"{stored_at}",{field("location", receipt.location)},"details":{details}}}'
     )
 
 
-def checked_receipt(receipt: Receipt, packet: SealedPacket, destination: str) -> str:
-    """Refuse a receipt that does not prove what it should, and return it as JSON text.
+def checked_receipt(receipt: Receipt, packet: SealedPacket, destination: str) -> tuple[str, str]:
+    """Refuse a receipt that does not prove what it should; return it as JSON text, and when the packet was stored.
 
     Raises:
         CorruptError: It names another packet, digest or size, or cannot be kept.
     """
     try:
-        text = receipt_json(receipt)
+        stored_at = utc_text(receipt.stored_at)
+        text = _json(receipt, stored_at)
         text.encode()
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise CorruptError(
@@ -50,7 +49,7 @@ def checked_receipt(receipt: Receipt, packet: SealedPacket, destination: str) ->
             f"{receipt.packet_id}, digest {receipt.sha256[:64]} and {receipt.size} bytes; the packet has digest "
             f"{packet.sha256} and {packet.size} bytes. It is not taken as delivered."
         )
-    return text
+    return text, stored_at
 
 
 def receipt_from_json(text: str) -> Receipt:

@@ -119,7 +119,7 @@ class Delivered:
         receipt: The proof.
 
     Attributes:
-        text: The receipt as it is kept.
+        kept: The receipt as it is kept, and when the packet was stored, both as text.
 
     Raises:
         CorruptError: The receipt names another packet, digest or size, or cannot be kept.
@@ -127,10 +127,10 @@ class Delivered:
 
     lease: Lease
     receipt: Receipt
-    text: str = field(init=False, eq=False, repr=False)
+    kept: tuple[str, str] = field(init=False, eq=False, repr=False)
 
-    @text.default
-    def _checked(self) -> str:
+    @kept.default
+    def _checked(self) -> tuple[str, str]:
         return checked_receipt(self.receipt, self.lease.packet, self.lease.destination)
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.server
 import io
 import itertools
 import socket
 import socketserver
 import threading
 import time
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
@@ -827,6 +829,71 @@ class KeepingHalf(Wire):
 class TestKeepingHalf(OverWire):
     made = KeepingHalf
     caught_by = ("test_a_line_that_drops_leaves_no_object",)
+
+
+class YesSayer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response_only(200)
+        self.end_headers()
+
+
+class UnfollowedRedirections(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Ask nobody else."""
+
+
+class Web(Memory):
+    """Right, behind a server that speaks HTTP."""
+
+    opened = urllib.request.build_opener(UnfollowedRedirections)
+
+    def __init__(self, trouble: type[Exception] | None = None, port: int = 0) -> None:
+        super().__init__(trouble)
+        self.port = port
+
+    def reach(self) -> None:
+        super().reach()
+        if self.port:
+            try:
+                self.opened.open(f"http://127.0.0.1:{self.port}/", timeout=2).close()
+            except OSError as error:
+                raise UnavailableError(f"The line dropped: {error}.") from error
+
+
+class OnTheWeb(Storage):
+    """The contract over HTTP."""
+
+    made: ClassVar[type[Web]]  # type: ignore[assignment]
+
+    @pytest.fixture
+    def through_line(self) -> Iterator[tuple[int, Callable[[int], Web]]]:
+        """Return what is put between; the server says yes to all."""
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), YesSayer) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            yield server.server_port, lambda port: self.made(None, port)
+            server.shutdown()
+            thread.join()
+
+
+class Following(Web):
+    opened = urllib.request.build_opener()
+
+
+class TestFollowing(OnTheWeb):
+    made = Following
+    caught_by = ("test_a_redirection_is_not_followed",)
+
+
+class FollowingAndRegretting(Following):
+    def reach(self) -> None:
+        super().reach()
+        raise UnavailableError("It was sent on, and believed too late.")
+
+
+class TestFollowingAndRegretting(OnTheWeb):
+    made = FollowingAndRegretting
+    caught_by = ("test_a_redirection_is_not_followed",)
 
 
 class MemoryCentre(CentralBackend):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +14,7 @@ from ktpsync.plugins import BackendContext, Secret
 from ktpsync.testing import CentralContract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 OFFICES = {f"token-{number}": f"office-{number}" for number in range(200)}
@@ -50,6 +51,13 @@ class TestHttp(CentralContract):
         """Return a backend connected to a centre that holds nothing of this office."""
         with client(url, next(tokens)) as backend:
             yield backend
+
+    @pytest.fixture
+    def through_line(self, url: str) -> tuple[int, Callable[[int], HttpBackend]]:
+        """Return the centre's port, and what connects through another one."""
+        port = urlsplit(url).port
+        assert port is not None
+        return port, lambda other: client(f"http://127.0.0.1:{other}", "right-token")
 
     @pytest.fixture
     def unreachable_backend(self) -> Iterator[HttpBackend]:

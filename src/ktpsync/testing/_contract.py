@@ -16,6 +16,7 @@ from ktpsync.errors import (
     ConflictError,
     CorruptError,
     NotFoundError,
+    RejectedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -28,6 +29,7 @@ from ktpsync.testing._made_up import (
     made_up_packet,
     reading_from,
 )
+from ktpsync.testing._redirecting import REDIRECTIONS, Redirecting, speaks_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,8 +48,9 @@ _KIND_OF = {
 class BackendContract:
     """What every backend must do. Inherit it and give a fixture ``backend``.
 
-    Two more fixtures are optional, and their tests are skipped without them: ``unreachable_backend``, a
-    backend whose place does not answer, and ``refused_backend``, one with credentials that are not accepted.
+    Three more fixtures are optional, and their tests are skipped without them: ``unreachable_backend``, a
+    backend whose place does not answer, ``refused_backend``, one with credentials that are not accepted, and
+    ``through_line``, what makes a backend of the same place at another port.
 
     Attributes:
         known_deviations: Names of inherited tests that the backend is known to fail, each with the reason.
@@ -85,6 +88,11 @@ class BackendContract:
     def refused_backend(self) -> Backend:
         """Return a backend with credentials that its place does not accept."""
         return pytest.skip("there is no fixture 'refused_backend'")
+
+    @pytest.fixture
+    def through_line(self) -> tuple[int, Callable[[int], Backend]]:
+        """Return the server's port on 127.0.0.1, and what makes a backend of the same place at another port."""
+        return pytest.skip("there is no fixture 'through_line'")
 
     # --- what it says of itself ---
 
@@ -244,6 +252,31 @@ class BackendContract:
             refused_backend.check()
         with pytest.raises(AuthError):
             refused_backend.deliver(made_up_packet())
+
+    @pytest.mark.parametrize("status", REDIRECTIONS)
+    def test_a_redirection_is_not_followed(
+        self, through_line: tuple[int, Callable[[int], Backend]], status: int
+    ) -> None:
+        """Packets and credentials go to the configured address only, whoever answers there."""
+        port, connect = through_line
+        if not speaks_http(port):
+            pytest.skip("the server does not speak HTTP")
+        packet = made_up_packet()
+        asks: list[Callable[[Backend], object]] = [
+            lambda backend: backend.check(),
+            lambda backend: backend.deliver(packet),
+            lambda backend: backend.fetch(packet.packet_id),
+        ]
+        with Redirecting(status) as door:
+            for ask in asks:
+                with connect(door.port) as backend, pytest.raises(BackendError) as told:
+                    ask(backend)
+                assert not isinstance(
+                    told.value, ConflictError | CorruptError | RejectedError | NotFoundError
+                )
+
+        assert door.followed == []
+        assert door.asked
 
     @staticmethod
     def _claims(backend: Backend, capability: Capability) -> None:

@@ -259,7 +259,7 @@ class StorageSpool:
             if wrong is not None:
                 raise SpoolUnavailableError(
                     f"The spool in {self.place} {wrong}. {_NOTHING_RECORDED} Is [spool] in ktpsync.toml still the same "
-                    "place as before?"
+                    "place as before? If all that was in that one is lost, `ktpsync doctor --repair --new-spool` takes this one."
                 )
             self._claimed = True
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,6 @@ from ktpsync.plugins import BackendContext, PluginRegistry, StorageBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ktpsync.outbox._spool import Spool
 
@@ -240,6 +241,46 @@ def test_a_spool_that_was_copied_is_taken(tmp_path: Path) -> None:
         with outbox.spool.at_hand(packet) as here, here.open() as file:
             assert SEALED == file.read()
         assert () == outbox.examine(read=True).problems
+
+
+def test_a_bucket_that_is_lost(tmp_path: Path) -> None:
+    """A new one is taken when a person says so, and the packets can be put back into it; another outbox's never is."""
+    with outbox_in(tmp_path, "one", make("storage", tmp_path)) as outbox:
+        packet = outbox.submit(SEALED, packet_id=new_packet_id(), sha256=SHA256).packet
+    elsewhere = StorageSpool(storage_in(tmp_path / "other"), tmp_path / "fetched", place="another bucket")
+    with outbox_in(tmp_path, "one", elsewhere) as outbox:
+        with pytest.raises(SpoolUnavailableError, match="doctor --repair --new-spool"):
+            list(outbox.suspects())
+        outbox.adopt_spool(who="budi", why="the storage burnt down")
+        (suspect,) = outbox.suspects()
+        assert "missing" == suspect.why
+        outbox.put_back(packet.packet_id, SEALED, source="usb", who="budi", why="the storage burnt down")
+        assert () == outbox.examine(read=True).problems
+        assert ["spool-replaced", "mended"] == [entry.event for entry in outbox.audit.entries()][-2:]
+    outbox_in(tmp_path, "two", make("folder", tmp_path)).close()
+    foreign = StorageSpool(storage_in(tmp_path / "other"), tmp_path / "fetched", place="another bucket")
+    with (
+        outbox_in(tmp_path, "two", foreign) as two,
+        pytest.raises(SpoolUnavailableError, match="belongs to another outbox"),
+    ):
+        two.adopt_spool(who="budi", why="by mistake")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the guide's lines are for a shell")
+def test_packets_with_digests_in_their_names_move_to_a_folder(tmp_path: Path) -> None:
+    """What the guide says brings packets that were rewrapped or repaired in storage into a folder."""
+    with outbox_in(tmp_path, "one", make("storage", tmp_path)) as outbox:
+        for _ in range(3):
+            outbox.submit(SEALED, packet_id=new_packet_id(), sha256=SHA256)
+        outbox.rewrap(lambda sealed: sealed + b" again", to="others", who="budi")
+        outbox.submit(SEALED, packet_id=new_packet_id(), sha256=SHA256)
+    shutil.copytree(tmp_path / "storage" / "spool", tmp_path / "data" / "spool")
+    guide = Path(__file__).parents[3] / "docs" / "how-to" / "share-an-outbox.md"
+    lines = guide.read_text(encoding="utf-8").partition("```sh\n")[2].partition("```")[0]
+    subprocess.run(["sh", "-e", "-c", lines], cwd=tmp_path, check=True)
+    with Outbox.open(tmp_path / "one.db", tmp_path / "data" / "spool") as outbox:
+        found = outbox.examine(read=True)
+    assert (4, (), ()) == (found.packets, found.problems, found.notices)
 
 
 def test_of_many_that_claim_an_empty_place_one_gets_it(tmp_path: Path) -> None:

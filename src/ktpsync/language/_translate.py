@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ktpsync.language._choice import ENGLISH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LOCALE: Final = Path(__file__).with_name("locale")
 
@@ -29,7 +29,7 @@ _COUNT: Final = re.compile(r"([0-9][0-9.,]*) ([^0-9]+?)(?=$| [0-9])")
 _KEPT: Final = 1024
 """Lines whose translation is kept."""
 
-_STATES: Final = frozenset({"location", "standing", "state"})
+_STATES: Final = frozenset({"location", "standing", "state", "what", "when"})
 """Values that are words of ktpsync's own."""
 
 _ENTRY: Final = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
@@ -153,15 +153,18 @@ class Translator:
 
     def translate(self, text: str) -> str:
         """Return a message in the language; what is not known stays as it is."""
-        whole = self._whole(text)
+        if "\n" not in text:
+            other = self._exact.get(text) or self._line(text)
+            return text if other is None else other
+        # A template of a single line would take what stands between two lines for a value.
+        whole = self._whole(text, self._of_lines)
         if whole is not None:
             return whole
-        lines = []
-        # No generator: each sentence goes through here, and a message may have many.
-        for line in text.split("\n"):
-            other = self._line(line)
-            lines.append(line if other is None else other)
-        return "\n".join(lines)
+        found = [(line, self._line(line)) for line in text.split("\n")]
+        if any(other is None for _, other in found):
+            # A value may have several lines itself, such as what a database's driver says.
+            whole = self._whole(text, self._templates)
+        return whole or "\n".join(line if other is None else other for line, other in found)
 
     def beginning(self, text: str) -> str | None:
         """Return a known text, or the first sentence of the one text that begins so."""
@@ -174,31 +177,37 @@ class Translator:
         return f"{first}." if more else first
 
     def _line_anew(self, text: str) -> str | None:
+        for way in (self._after_bullet, self._known, self._after_prefix, self._sentences):
+            found = way(text)
+            if found is not None:
+                return found
+        return None
+
+    def _after_bullet(self, text: str) -> str | None:
         bullet = _BULLET.fullmatch(text)
-        if bullet is not None and (rest := self._line(bullet[2])) is not None:
-            return bullet[1] + rest
-        whole = self._whole(text)
-        if whole is not None:
+        rest = None if bullet is None else self._line(bullet[2])
+        return None if bullet is None or rest is None else bullet[1] + rest
+
+    def _known(self, text: str) -> str | None:
+        whole = self._whole(text, self._templates) or self._amounts(text)
+        if whole is not None or not text.endswith("."):
             return whole
-        amounts = self._amounts(text)
-        if amounts is not None:
-            return amounts
+        # Some became a sentence where they were put.
+        whole = self._whole(text[:-1], self._templates) or self._amounts(text[:-1])
+        return None if whole is None else f"{whole}."
+
+    def _after_prefix(self, text: str) -> str | None:
+        """Translate what follows ``packet ID:``, a name or a path."""
         packet = _PACKET.fullmatch(text)
-        if packet is not None:
-            rest = self._line(packet[2])
-            return None if rest is None else f"{self._exact.get('packet', 'packet')} {packet[1]}: {rest}"
-        prefix = _PREFIX.fullmatch(text)
-        if prefix is not None:
-            rest = self._line(prefix[2])
-            if rest is not None:
-                return f"{prefix[1]}: {rest}"
-        return self._sentences(text)
+        prefix = packet or _PREFIX.fullmatch(text)
+        rest = None if prefix is None else self._line(prefix[2])
+        if prefix is None or rest is None:
+            return None
+        name = prefix[1] if packet is None else f"{self._exact.get('packet', 'packet')} {prefix[1]}"
+        return f"{name}: {rest}"
 
     def _amounts(self, text: str) -> str | None:
         """Translate the nouns of ``3 packets``, of ``2 h 05 min`` and of ``2 / 3 packets``."""
-        if text.endswith("."):
-            found = self._amounts(text[:-1])
-            return None if found is None else f"{found}."
         part, slash, rest = text.partition(" / ")
         if slash:
             others = self._amounts(rest)
@@ -210,12 +219,11 @@ class Translator:
             return None
         return " ".join(f"{number} {self._exact[noun]}" for number, noun in counts)
 
-    def _whole(self, text: str) -> str | None:
+    def _whole(self, text: str, templates: Sequence[Template]) -> str | None:
         exact = self._exact.get(text)
         if exact is not None:
             return exact
-        # One of a single line would take what stands between two of them for a value.
-        for template in self._of_lines if "\n" in text else self._templates:
+        for template in templates:
             values = template.values(text)
             if values is not None:
                 return template.filled({name: self._value(name, value) for name, value in values.items()})
@@ -231,7 +239,7 @@ class Translator:
         """Translate a row of sentences: the longest beginning that is known, then the rest."""
         for end in reversed([found.start() for found in _SENTENCE_END.finditer(text)]):
             head, rest = text[:end], text[end + 1 :]
-            first = self._whole(head)
+            first = self._whole(head, self._templates)
             if first is not None:
                 return f"{first} {self._next(rest)}"
         first_end = _SENTENCE_END.search(text)
@@ -243,7 +251,7 @@ class Translator:
 
     def _next(self, sentence: str) -> str:
         """Translate a sentence that follows others; some are known with the blank before them."""
-        found = self._whole(f" {sentence}")
+        found = self._whole(f" {sentence}", self._templates)
         return self.translate(sentence) if found is None else found.removeprefix(" ")
 
 

@@ -34,6 +34,11 @@ KNOWN = {
     "the file {path}": "berkas {path}",
     "the file {path} cannot be read": "berkas {path} tidak terbaca",
     "disk": "diska",
+    "delivered": "terkirim",
+    "The database is away ({reason}). Try again.": "Basis data tidak ada ({reason}). Coba lagi.",
+    "Packet {packet_id} is {standing}.": "Paket {packet_id}: {standing}.",
+    "the backend {name} has no author": "backend {name} tanpa pembuat",
+    " It is known.": " Diketahui.",
 }
 
 
@@ -75,6 +80,14 @@ KNOWN = {
         ("out of reach: usb-a: the disk is full.", "tidak terjangkau: usb-a: the disk penuh."),
         ("the file /a cannot be read", "berkas /a tidak terbaca"),
         ("a.toml: 3 packets.", "a.toml: 3 paket."),
+        # Unless it has several lines itself.
+        (
+            "The database is away (no server\n\tat this port?). Try again.",
+            "Basis data tidak ada (no server\n\tat this port?). Coba lagi.",
+        ),
+        ("[x]: the backend 'y' has no author.", "[x]: backend 'y' tanpa pembuat."),
+        ("Packet 1 is delivered.", "Paket 1: terkirim."),
+        (" It is known.", " Diketahui."),
         # A destination may be called like a word.
         ("packets refuses connections. The centre is down.", "packets menolak sambungan. Pusat mati."),
         ("", ""),

@@ -251,7 +251,7 @@ def _tls_context(settings: HttpSettings, name: str) -> ssl.SSLContext:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "it is no PEM file of this kind").lower().replace("_", " ")
+        return error.reason.lower().replace("_", " ") if error.reason else "it is no PEM file of this kind"
     return (
         error.strerror or "it cannot be read" if isinstance(error, OSError) else "its password is not right"
     )

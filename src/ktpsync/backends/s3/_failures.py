@@ -184,7 +184,7 @@ def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
         case ConnectTimeoutError():
             return "the storage does not answer in time. The line or the storage is down."
         case ReadTimeoutError():
-            return "the storage took the request and gave no answer in time."
+            return "the storage took the request and gave back no answer in time."
         case ConnectionClosedError() | ResponseStreamingError() | IncompleteReadError() | HTTPError():
             return "the connection to the storage broke off in the middle."
         case ResponseParserError():
@@ -243,7 +243,7 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
             f"{said}: somebody else is changing it at the moment. It is tried again by itself."
         )
     reason = anonymous(error.response.get("Error", {}).get("Message", "no reason given"))
-    return RejectedError(f"{said}: {reason}. See its reason, correct, and requeue.")
+    return RejectedError(f"{said} ({reason}). See its reason, correct, and requeue.")
 
 
 def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendError:

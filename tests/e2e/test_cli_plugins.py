@@ -217,9 +217,9 @@ def free_port() -> int:
         (
             'backend = "disk"\npath = "../usb-a"\ndisk = "00000000-0000-4000-8000-000000000000"\n',
             "Plug in the right disk",
-            WAITING,
+            PERSON,
         ),
-        ('backend = "disk"\npath = "../usb-a"\nreserve = "900 TB"\n', "is full", WAITING),
+        ('backend = "disk"\npath = "../usb-a"\nreserve = "900 TB"\n', "is full", PERSON),
         ('backend = "http"\nurl = "{centre}"\ntoken = "wrong-hush"\n', "Renew the token", PERSON),
         ('backend = "http"\nurl = "http://127.0.0.1:{port}/"\n', "127.0.0.1", WAITING),
         ('backend = "http"\nurl = "{centre}"\ntokn = "wrong-hush"\n', "perhaps 'token'", BAD_INPUT),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 
 from ktpsync.outbox import Delivered, DestinationSpec, Outbox, Submission
+from ktpsync.outbox._sqlite import SqliteFile
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt
 
@@ -64,15 +65,20 @@ class Steps:
         for name in _CALLS:
             setattr(os, name, self._stepping(getattr(os, name)))
         engine = outbox._database.engine
+        if isinstance(engine, SqliteFile):
+            engine.close()
+            connect, give_back = engine._connect, engine.give_back
+            engine._connect = lambda: self._watched(connect())
+            engine.give_back = self._stepping(give_back)
+            return
         for moment in ("begin", "before_cursor_execute", "after_cursor_execute", "commit"):
             event.listen(engine, moment, self.step)
         event.listen(engine, "checkin", self.step)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "checkout", self._watch_driver)
 
-    def _watch_driver(self, connection: sqlite3.Connection, *_: Any) -> None:
+    def _watched(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.set_trace_callback(self.step)
         connection.set_progress_handler(self.step, _INSTRUCTIONS)
+        return connection
 
     def _stepping(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*arguments: Any, **options: Any) -> Any:

@@ -1042,7 +1042,8 @@ def test_in_a_transaction_of_the_application_no_room_is_made_and_nobody_waits(
     place.watch().look("usb-a")
     room_when_empty(place, monkeypatch)
 
-    with place.office.outbox._database.engine.begin() as connection:
+    engine = sa.create_engine(f"sqlite:///{place.office.outbox._database.address}")
+    with engine.begin() as connection:
         connection.execute(sa.text("UPDATE ktpsync_destination SET epoch = epoch"))
         with pytest.raises(StationFullError):
             place.office.submit(make_enrollment(9, size=3000), connection=connection)

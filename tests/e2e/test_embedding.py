@@ -203,7 +203,7 @@ def test_what_a_form_has_is_text(config: Path) -> None:
 
 def test_database_that_is_not_to_be_had(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that keeps its transaction open, and a server that does not run, are told as a class of ours."""
-    monkeypatch.setattr("ktpsync.outbox._database.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("ktpsync.outbox._sqlite.LOCK_TIMEOUT", 0.05)
     with ktpsync.Office.open(config) as office:
         with (
             office.outbox._database.write(),

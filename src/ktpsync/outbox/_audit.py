@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
-    from ktpsync.outbox._database import Database, Transaction
+    from ktpsync.outbox._connection import Connection
+    from ktpsync.outbox._database import Database
 
 _NEXT = """
 UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
@@ -130,9 +131,7 @@ class AuditTrail:
         self._database = database
         self._clock = clock
 
-    def append(
-        self, transaction: Transaction, entries: Sequence[AuditEntry], *, chained: bool = True
-    ) -> None:
+    def append(self, transaction: Connection, entries: Sequence[AuditEntry], *, chained: bool = True) -> None:
         """Write entries in the caller's transaction, as its last step.
 
         Args:
@@ -322,7 +321,7 @@ class AuditTrail:
         return facts["through"], facts["hash"]
 
     def _link(
-        self, transaction: Transaction, entries: Sequence[AuditEntry]
+        self, transaction: Connection, entries: Sequence[AuditEntry]
     ) -> list[dict[str, str | int | None]]:
         """Return the rows of entries as the next ones of the chain."""
         count = len(entries)

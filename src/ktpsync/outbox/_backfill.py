@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.exc import DBAPIError
-
 from ktpsync.errors import OutboxError
 from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.engine import Connection
-
     from ktpsync.clock import Clock
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
 
 FILLING: Final = 2
@@ -69,7 +66,7 @@ def announce(database: Database, connection: Connection, dest: str) -> None:
     try:
         connection.execute(database.sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS:.0f}s'"))
         connection.execute(database.sql(_ANNOUNCE))
-    except DBAPIError as error:
+    except Exception as error:
         if is_lock_timeout(error):
             raise _still_open(dest) from error
         raise

@@ -10,8 +10,6 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from ktpsync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +38,8 @@ def borrowed_connection(driver_connection: DriverConnection) -> Iterator[Connect
     Raises:
         ConfigError: It is a connection of another driver.
     """
+    import sqlalchemy as sa  # noqa: PLC0415 - the outbox's own SQLite file does without
+
     dialect = _dialect(driver_connection)
     for ending in ("do_commit", "do_rollback", "do_close", "do_terminate"):
         setattr(dialect, ending, _leave)

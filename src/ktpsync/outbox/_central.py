@@ -15,10 +15,9 @@ from ktpsync.plugins import HoldingState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy.engine import Connection
-
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._destinations import Destinations
     from ktpsync.outbox._spool import Spool

@@ -6,32 +6,26 @@ import contextlib
 import re
 import sqlite3
 import time
-from collections import namedtuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from typing import TYPE_CHECKING, Any, cast
 
 from ktpsync.errors import ClosedError, ConfigError
 from ktpsync.files import UseLock, locked
-from ktpsync.outbox._direct import DirectConnections, DirectTransaction
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._forks import ForkedEngine
+from ktpsync.outbox._sqlite import LOCK_TIMEOUT, SqliteConnection, SqliteFile, row_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection, CursorResult
-    from sqlalchemy.pool import ConnectionPoolEntry
+    import sqlalchemy as sa
+    from sqlalchemy.engine import URL
+    from sqlalchemy.engine.interfaces import IsolationLevel
 
+    from ktpsync.outbox._connection import Connection, Result
+
+    Parsed = str | sa.TextClause
     Values = Mapping[str, object]
-    Transaction = Connection | sqlite3.Connection
-    """What the statements that are run for every packet are executed in; see :meth:`Database.direct`."""
-
-LOCK_TIMEOUT = 60.0
-"""Seconds that a SQLite writer waits for the others."""
 
 _BIND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _TABLE = re.compile(r"\bktpsync_(?=[a-z])")
@@ -51,8 +45,8 @@ class Database:
     """
 
     def __init__(self, address: Path | str, *, schema: str | None = None) -> None:
-        url = URL.create("sqlite", database=str(address)) if isinstance(address, Path) else make_url(address)
-        self.kind = url.get_backend_name()
+        url = None if isinstance(address, Path) else _parsed(address)
+        self.kind = "sqlite" if url is None else url.get_backend_name()
         self.schema = schema
         if schema is not None and (
             self.kind != "postgresql" or not re.fullmatch(r"[a-z_][a-z0-9_]*", schema)
@@ -61,28 +55,30 @@ class Database:
                 f"The outbox cannot live in the schema {schema!r}: PostgreSQL only, plain name."
             )
         self._use: UseLock | None = None
-        if self.kind == "sqlite":
-            self.engine = _sqlite_engine(url)
-            if url.database and url.database != ":memory:":
-                self._use = UseLock(use_lock(Path(url.database)))
-        elif self.kind == "postgresql":
+        self.engine: sa.Engine | SqliteFile
+        if self.kind == "sqlite" and (url is None or url.database not in {None, "", ":memory:"}):
+            path = Path(address) if url is None else Path(str(url.database))
+            self.engine = SqliteFile(path)
+            # A name from another system may be no text that a URL can hold.
+            self.address = str(path) if url is None else url.render_as_string(hide_password=True)
+            self._use = UseLock(use_lock(path))
+        elif url is not None and self.kind == "postgresql":
             self.engine = _postgresql_engine(url.set(drivername="postgresql+psycopg"))
+            self.address = url.render_as_string(hide_password=True)
         else:
             raise ConfigError(
                 f"The outbox cannot live in {self.kind}: give a SQLite path or a PostgreSQL URL."
             )
-        # A name from another system may be no text that a URL can hold.
-        self.address = str(address) if isinstance(address, Path) else url.render_as_string(hide_password=True)
-        self._direct = DirectConnections(self.engine)
-        self._forks = ForkedEngine(self.engine, self.address, self._direct)
+        self._forks = ForkedEngine(self.engine, self.address)
         self.check: Callable[[], None] = self._forks.check
         """Refuses to work in a process that was forked at the wrong moment, and after :meth:`close`."""
         self.check()
-        self._statements: dict[str, sa.TextClause] = {}
+        self._statements: dict[str, Parsed] = {}
+        self._borrowed: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
-        self._named: dict[str, Callable[[Iterable[Any]], Any]] = {}
+        self._named: dict[str, Callable[[tuple[Any, ...]], Any]] = {}
 
-    def sql(self, statement: str) -> sa.TextClause:
+    def sql(self, statement: str) -> Parsed:
         """Return a statement for this database, parsed once.
 
         ``{now}`` stands for the time: of the database server where machines share it. ``{lock}``
@@ -90,44 +86,44 @@ class Database:
         """
         found = self._statements.get(statement)
         if found is None:
-            found = self._statements[statement] = sa.text(self._text(statement))
+            found = self._text(statement)
+            if self.kind == "postgresql":
+                found = _parsed_statement(found)
+            self._statements[statement] = found
         return found
 
-    def among(self, statement: str, *names: str) -> sa.TextClause:
-        """Return a statement as :meth:`sql` does, in which ``IN :name`` takes a list of texts."""
-        if self.kind == "sqlite":
-            return self.sql(statement).bindparams(*(sa.bindparam(name, expanding=True) for name in names))
-        # One value: a thousand of them keep the threads of this process waiting.
+    def among(self, statement: str, *names: str) -> Parsed:
+        """Return a statement as :meth:`sql` does, in which ``IN :name`` takes a list of texts as one value."""
+        values = (
+            "IN (SELECT value FROM json_each(:{}))" if self.kind == "sqlite" else "= ANY(CAST(:{} AS TEXT[]))"
+        )
         for name in names:
-            statement = statement.replace(f"IN :{name}", f"= ANY(CAST(:{name} AS TEXT[]))")
+            statement = statement.replace(f"IN :{name}", values.format(name))
         return self.sql(statement)
 
-    def rows(self, transaction: Transaction, statement: str, values: Values) -> Sequence[Any]:
+    def rows(self, transaction: Connection, statement: str, values: Values) -> Sequence[Any]:
         """Execute a statement that is run for every packet, and return its rows, their columns as attributes.
 
-        On the outbox's own connections it goes to the driver as it is: SQLAlchemy's way from ``:name`` to the
-        driver costs more than SQLite itself.
+        On the outbox's own connections it goes to the driver as it is.
 
         Args:
             transaction: The outbox's own, or the application's.
             statement: As for :meth:`sql`, without a per cent sign.
             values: Values by name.
         """
-        if not isinstance(transaction, sqlite3.Connection):
+        if not isinstance(transaction, SqliteConnection):
             return self._run(transaction, statement, values).all()
         text = self._driver_statements.get(statement) or self._driver_text(statement)
-        cursor = transaction.execute(text, values)
+        cursor = transaction.driver.execute(text, values)
         found = cursor.fetchall()
         if not found:
             return found
         named = self._named.get(statement)
         if named is None:
-            columns = [column[0] for column in cursor.description]
-            row_class = namedtuple("Row", columns)  # type: ignore[misc]  # noqa: PYI024 - columns known here first
-            named = self._named[statement] = row_class._make
+            named = self._named[statement] = row_type(cursor)
         return [named(row) for row in found]
 
-    def change(self, transaction: Transaction, statement: str, values: Values | list[dict[str, Any]]) -> int:
+    def change(self, transaction: Connection, statement: str, values: Values | list[dict[str, Any]]) -> int:
         """Execute a statement that is run for every packet and returns no rows; see :meth:`rows`.
 
         Args:
@@ -138,22 +134,25 @@ class Database:
         Returns:
             How many rows were changed, over all values.
         """
-        if not isinstance(transaction, sqlite3.Connection):
+        if not isinstance(transaction, SqliteConnection):
             return self._run(transaction, statement, values).rowcount
         text = self._driver_statements.get(statement) or self._driver_text(statement)
         if not isinstance(values, list):
-            return transaction.execute(text, values).rowcount
+            return transaction.driver.execute(text, values).rowcount
         # Most transactions write one.
         if len(values) == 1:
-            return transaction.execute(text, values[0]).rowcount
-        return transaction.executemany(text, values).rowcount
+            return transaction.driver.execute(text, values[0]).rowcount
+        return transaction.driver.executemany(text, values).rowcount
 
-    def _run(
-        self, connection: Connection, statement: str, values: Values | list[dict[str, Any]]
-    ) -> CursorResult[Any]:
-        if connection.engine is not self.engine:
-            return connection.execute(self.sql(statement), values)
-        return connection.exec_driver_sql(self._driver_text(statement), values)
+    def _run(self, connection: Connection, statement: str, values: Values | list[dict[str, Any]]) -> Result:
+        given = cast("sa.Connection", connection)
+        if given.engine is self.engine:
+            # SQLAlchemy's way from `:name` to the driver costs more than the statement.
+            return given.exec_driver_sql(self._driver_text(statement), values)
+        found = self._borrowed.get(statement)
+        if found is None:
+            found = self._borrowed[statement] = _parsed_statement(self._text(statement))
+        return given.execute(found, values)
 
     def _driver_text(self, statement: str) -> str:
         found = self._driver_statements.get(statement)
@@ -169,35 +168,18 @@ class Database:
         text = statement.replace("{now}", now).replace("{lock}", lock)
         return text if self.schema is None else _TABLE.sub(f"{self.schema}.ktpsync_", text)
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Run a transaction that holds SQLite's write lock from its start, and commit it.
+    def write(self) -> contextlib.AbstractContextManager[Connection]:
+        """Return a transaction that holds SQLite's write lock from its start; it is committed where its block ends well.
 
         Raises:
             StationFullError: The database's disk has no room; nothing was changed.
             OutboxDamagedError: The database is damaged.
         """
         self.check()
-        with TranslatedErrors(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        return self.engine.write() if isinstance(self.engine, SqliteFile) else _served(self.engine)
 
-    def direct(self) -> contextlib.AbstractContextManager[Transaction]:
-        """Run a transaction as :meth:`write` does, for :meth:`rows` and :meth:`change` alone.
-
-        On SQLite it goes past SQLAlchemy, whose own work for one small transaction costs more than SQLite's.
-
-        Raises:
-            StationFullError: The database's disk has no room; nothing was changed.
-            OutboxDamagedError: The database is damaged.
-        """
-        if self.kind != "sqlite":
-            return self.write()
-        self.check()
-        return DirectTransaction(self._direct)
-
-    @contextlib.contextmanager
-    def read(self, *, consistent: bool = False) -> Iterator[Connection]:
-        """Run a transaction that only reads and never waits for writers.
+    def read(self, *, consistent: bool = False) -> contextlib.AbstractContextManager[Connection]:
+        """Return a transaction that only reads and never waits for writers.
 
         Args:
             consistent: Whether all statements must see one and the same state.
@@ -206,15 +188,9 @@ class Database:
             OutboxDamagedError: The database is damaged.
         """
         self.check()
-        with TranslatedErrors(), self.engine.connect() as connection:
-            if self.kind == "sqlite":
-                reading = connection.execution_options(ktpsync_begin="BEGIN")
-            elif consistent:
-                reading = connection.execution_options(isolation_level="REPEATABLE READ")
-            else:
-                reading = connection
-            with reading.begin():
-                yield reading
+        if isinstance(self.engine, SqliteFile):
+            return self.engine.read()
+        return _served(self.engine, "REPEATABLE READ" if consistent else None)
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -226,24 +202,24 @@ class Database:
             TimeoutError: Another one is at it.
         """
         self.check()
-        if self.kind == "sqlite":
-            with locked(Path(str(self.engine.url.database) + ".alone"), wait=False):
+        if isinstance(self.engine, SqliteFile):
+            with locked(Path(f"{self.engine.path}.alone"), wait=False):
                 yield
             return
         bound = {"name": name}
         with TranslatedErrors(), self.engine.connect() as connection:
             own = connection.execution_options(isolation_level="AUTOCOMMIT")
-            taken = "SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"
-            if not own.execute(sa.text(taken), bound).scalar_one():
+            taken = _parsed_statement("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+            if not own.execute(taken, bound).scalar_one():
                 raise TimeoutError(name)
             try:
                 yield
             finally:
-                own.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), bound)
+                own.execute(_parsed_statement("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), bound)
 
     def paged(
         self, statement: str, values: Mapping[str, object], *, page: int = 1000, **after: str
-    ) -> Iterator[sa.Row[Any]]:
+    ) -> Iterator[Any]:
         """Yield the rows of a query in constant memory; no transaction is open while the caller works on them.
 
         Args:
@@ -272,12 +248,12 @@ class Database:
         Raises:
             ConfigError: The file's disk cannot hold a database in this mode.
         """
-        if self.kind != "sqlite":
+        if not isinstance(self.engine, SqliteFile):
             return
-        with TranslatedErrors(), self.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            mode = _wal(driver)
+        with TranslatedErrors():
+            connection = self.engine.take()
+            mode = _wal(connection.driver)
+            self.engine.give_back(connection)
         if mode != "wal":
             raise ConfigError(
                 f"The outbox cannot live in {self.address}: SQLite keeps no write-ahead log there. "
@@ -287,8 +263,7 @@ class Database:
     def close(self) -> None:
         """Close all connections, for good: whoever rebuilds the database believes to be alone from now on."""
         self.check = self._refuse
-        self._direct.let_go()
-        self.engine.dispose()
+        self._forks.let_go()
         if self._use is not None:
             self._use.release()
 
@@ -308,7 +283,6 @@ def _wal(driver: sqlite3.Connection) -> str:
     give_up = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            # Past SQLAlchemy, which would open a transaction, where the mode cannot be changed.
             return str(driver.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
@@ -316,47 +290,37 @@ def _wal(driver: sqlite3.Connection) -> str:
             time.sleep(0.005)
 
 
-def _sqlite_engine(url: URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url,
-        # None: the driver opens no transactions of its own; the event below says BEGIN.
-        connect_args={"timeout": LOCK_TIMEOUT, "check_same_thread": False, "isolation_level": None},
-        poolclass=sa.QueuePool,
-        pool_size=8,
-        max_overflow=-1,
-        pool_reset_on_return=None,
-        # Errors are logged, and what they would name besides the statement are an office's values.
-        hide_parameters=True,
-    )
+def _parsed(address: str) -> URL:
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - a path does without
 
-    @event.listens_for(engine, "connect")
-    def _connected(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
+    return make_url(address)
 
-    @event.listens_for(engine, "checkin")
-    def _given_back(connection: sqlite3.Connection | None, _record: ConnectionPoolEntry) -> None:
-        # Only where an interruption kept whoever had it from doing so.
-        if connection is not None and connection.in_transaction:
-            connection.rollback()
 
-    @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
-        # A deferred transaction that reads and then writes fails at once when another wrote in between.
-        begin = connection.get_execution_options().get("ktpsync_begin", "BEGIN IMMEDIATE")
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        driver.execute(begin).close()
+def _parsed_statement(text: str) -> sa.TextClause:
+    import sqlalchemy as sa  # noqa: PLC0415 - the outbox's own SQLite file does without
 
-    return engine
+    return sa.text(text)
+
+
+@contextlib.contextmanager
+def _served(engine: sa.Engine, isolation_level: IsolationLevel | None = None) -> Iterator[sa.Connection]:
+    """Run a transaction on a database server."""
+    with TranslatedErrors(), engine.connect() as connection:
+        if isolation_level is not None:
+            connection.execution_options(isolation_level=isolation_level)
+        with connection.begin():
+            yield connection
 
 
 def _postgresql_engine(url: URL) -> sa.Engine:
+    import sqlalchemy as sa  # noqa: PLC0415 - SQLite does without
+
     return sa.create_engine(
         url,
         pool_size=8,
         max_overflow=-1,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
+        # Errors are logged, and what they would name besides the statement are an office's values.
         hide_parameters=True,
     )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database, Transaction
+    from ktpsync.outbox._connection import Connection
+    from ktpsync.outbox._database import Database
     from ktpsync.outbox._destinations import Destinations
     from ktpsync.outbox._spool import Spool
 
@@ -117,7 +118,7 @@ class Deliveries:
     def claim(self, dest: str, *, limit: int, lease_ms: int, owner: str, now: int | None) -> list[Lease]:
         """Lease up to ``limit`` due deliveries, urgent ones first."""
         bound = {"dest": dest, "count": limit, "lease": lease_ms, "owner": owner, "now": now}
-        with self._database.direct() as transaction:
+        with self._database.write() as transaction:
             rows = self._database.rows(transaction, _CLAIM, bound)
         leases = [
             Lease(
@@ -139,7 +140,7 @@ class Deliveries:
     def renew(self, leases: Sequence[Lease], *, lease_ms: int, now: int | None) -> list[Lease]:
         """Prolong leases; return those that are lost."""
         lost = []
-        with self._database.direct() as transaction:
+        with self._database.write() as transaction:
             for lease in leases:
                 bound = {"id": lease.delivery_id, "fence": lease.fence, "lease": lease_ms, "now": now}
                 if self._database.change(transaction, _RENEW, bound) == 0:
@@ -151,7 +152,7 @@ class Deliveries:
         at_ms = self._clock.now_ms()
         # Made before the transaction, in which all others wait.
         ends = [_end(outcome, at_ms, now) for outcome in outcomes]
-        with self._database.direct() as transaction:
+        with self._database.write() as transaction:
             kept = (
                 self._write_one(transaction, ends) if len(ends) == 1 else self._write_batch(transaction, ends)
             )
@@ -163,12 +164,12 @@ class Deliveries:
         written = {end.outcome.lease.delivery_id for end in kept}
         return [outcome.lease for outcome in outcomes if outcome.lease.delivery_id not in written]
 
-    def _write_one(self, transaction: Transaction, ends: Sequence[_End]) -> Sequence[_End]:
+    def _write_one(self, transaction: Connection, ends: Sequence[_End]) -> Sequence[_End]:
         """Write a single outcome: its statement tells whether the lease was still held."""
         (end,) = ends
         return ends if self._database.change(transaction, end.statement, end.bound) else []
 
-    def _write_batch(self, transaction: Transaction, ends: Sequence[_End]) -> Sequence[_End]:
+    def _write_batch(self, transaction: Connection, ends: Sequence[_End]) -> Sequence[_End]:
         """Write outcomes with one statement a kind; which leases are still held is read first, under a lock."""
         ids = json.dumps([end.outcome.lease.delivery_id for end in ends])
         query = _STILL_OPEN[self._database.kind]

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from random import Random
 
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database, Transaction
+    from ktpsync.outbox._connection import Connection
+    from ktpsync.outbox._database import Database
     from ktpsync.outbox._values import AuditEntry, DestinationSpec, Outcome
 
 COURIER = "courier"
@@ -158,7 +159,7 @@ class Destinations:
             ).all()
         return [_state(row) for row in rows]
 
-    def learn(self, transaction: Transaction, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
+    def learn(self, transaction: Connection, dest: str, outcomes: Sequence[Outcome]) -> list[AuditEntry]:
         """Draw the conclusions from attempts on the destination itself, in the caller's transaction."""
         if set(map(type, outcomes)) <= {Delivered}:
             bound = {"dest": dest, "delivered": len(outcomes)}
@@ -275,7 +276,7 @@ class Destinations:
             self._audit.append(connection, [told])
         return True
 
-    def _row(self, transaction: Transaction, dest: str, *, lock: bool = False) -> Any:
+    def _row(self, transaction: Connection, dest: str, *, lock: bool = False) -> Any:
         suffix = " FOR UPDATE" if lock and self._database.kind == "postgresql" else ""
         statement = f"SELECT {_COLUMNS} FROM ktpsync_destination WHERE dest = :dest{suffix}"
         found = self._database.rows(transaction, statement, {"dest": dest})
@@ -287,7 +288,7 @@ class Destinations:
 
     def _write(
         self,
-        transaction: Transaction,
+        transaction: Connection,
         row: Row[tuple[object, ...]],
         after: Breaker,
         *,

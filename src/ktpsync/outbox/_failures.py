@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from typing import TYPE_CHECKING
-
-from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, StationFullError
 
@@ -32,9 +31,9 @@ def translate(error: BaseException) -> None:
         OutboxDamagedError: The database is damaged.
         OutboxUnavailableError: The database is not to be had now.
     """
-    if not isinstance(error, DBAPIError | sqlite3.Error):
+    driver_error = driver_error_of(error)
+    if driver_error is None:
         return
-    driver_error = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(driver_error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or getattr(driver_error, "sqlstate", None) == "53100":
         raise StationFullError(
@@ -46,7 +45,7 @@ def translate(error: BaseException) -> None:
             "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
             "anew from them and from a backup."
         ) from error
-    if code in _NOT_NOW or _no_answer(error):
+    if code in _NOT_NOW or _no_answer(error, driver_error):
         raise OutboxUnavailableError(
             f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
             "reference nothing is stored twice. If it stays so, look whether a program keeps a transaction open, "
@@ -56,13 +55,32 @@ def translate(error: BaseException) -> None:
 
 def is_deadlock(error: OutboxUnavailableError) -> bool:
     """Return whether the server ended a transaction because two waited for each other: its repetition is not in the way."""
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == "40P01"
+    return error.__cause__ is not None and _sqlstate(error.__cause__) == "40P01"
 
 
-def is_lock_timeout(error: DBAPIError) -> bool:
+def is_lock_timeout(error: Exception) -> bool:
     """Return whether the server gave up waiting for a lock, as ``lock_timeout`` told it to."""
-    return getattr(error.orig, "sqlstate", None) == "55P03"
+    return _sqlstate(error) == "55P03"
+
+
+def is_no_such_table(error: Exception) -> bool:
+    """Return whether a statement names a table that is not there."""
+    return "no such table" in str(driver_error_of(error)) or _sqlstate(error) == "42P01"
+
+
+def driver_error_of(error: BaseException) -> BaseException | None:
+    """Return the driver's own error, also where SQLAlchemy has wrapped it; ``None`` if it is no error of a database."""
+    if isinstance(error, sqlite3.Error):
+        return error
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - it is imported
+
+    return error.orig if isinstance(error, DBAPIError) else None
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(driver_error_of(error), "sqlstate", None)
 
 
 class TranslatedErrors:
@@ -80,12 +98,16 @@ class TranslatedErrors:
             translate(error)
 
 
-def _no_answer(error: Exception) -> bool:
+def _no_answer(error: BaseException, driver_error: BaseException) -> bool:
     """Whether PostgreSQL cannot be reached, takes no connection, went away, or gave up on a transaction.
 
     These are the classes 08, 57P and 40 (deadlock, serialization), and 53300.
     """
+    if isinstance(error, sqlite3.Error):
+        return False
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415 - it is imported
+
     if not isinstance(error, OperationalError):
         return False
-    state = getattr(error.orig, "sqlstate", "not of PostgreSQL")
+    state = getattr(driver_error, "sqlstate", "not of PostgreSQL")
     return state is None or state.startswith(("08", "57P", "40", "53300"))

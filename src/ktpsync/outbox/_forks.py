@@ -13,21 +13,15 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import event
-
 from ktpsync.errors import OutboxError
+from ktpsync.outbox._sqlite import SqliteFile
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ktpsync.outbox._direct import DirectConnections
-
 _watched: Final[weakref.WeakSet[ForkedEngine]] = weakref.WeakSet()
 _torn: Final[set[str]] = set()
 """Databases that a thread of the parent was working with when this process was forked."""
-
-_kept: Final[list[object]] = []
-"""The parent's connections: they must not be closed here, not even by the garbage collector."""
 
 
 class ForkedEngine:
@@ -36,18 +30,11 @@ class ForkedEngine:
     Args:
         engine: The engine.
         address: What it leads to, for messages.
-        direct: What keeps connections of its pool.
     """
 
-    def __init__(self, engine: sa.Engine, address: str, direct: DirectConnections) -> None:
+    def __init__(self, engine: sa.Engine | SqliteFile, address: str) -> None:
         self._engine = engine
-        self._direct = direct
         self._address = address
-        self._former: list[sa.Pool] = []
-        self._open: set[object] = set()
-        if engine.name == "sqlite":
-            event.listen(engine, "connect", lambda driver, _record: self._open.add(driver))
-            event.listen(engine, "close", lambda driver, _record: self._open.discard(driver))
         _watched.add(self)
 
     def check(self) -> None:
@@ -65,23 +52,18 @@ class ForkedEngine:
 
     def let_go(self) -> None:
         """Close the connections that nobody uses, before a fork."""
-        self._direct.let_go()
-        self._former.append(self._engine.pool)
-        self._engine.dispose()
-        # What a thread was working with at an earlier fork came back to the pool of that time.
-        for pool in self._former:
-            pool.dispose()
-        if not self._open:
-            self._former.clear()
+        if isinstance(self._engine, SqliteFile):
+            self._engine.close()
+        else:
+            self._engine.dispose()
 
     def begin_anew(self) -> None:
         """Forget the parent's connections, in the child."""
+        if not isinstance(self._engine, SqliteFile):
+            self._engine.dispose(close=False)
         # Asked only here: a thread of the parent may have begun to work after the others were closed.
-        if self._open:
+        elif self._engine.abandon():
             _torn.add(self._address)
-            _kept.extend((self._open, self._former, self._engine.pool))
-            self._open, self._former = set(), []
-        self._engine.dispose(close=False)
 
 
 def _before() -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
-
 from ktpsync.errors import (
     ConfigError,
     OutboxError,
@@ -17,7 +14,7 @@ from ktpsync.errors import (
 )
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._backfill import heed
-from ktpsync.outbox._failures import TranslatedErrors, is_deadlock
+from ktpsync.outbox._failures import TranslatedErrors, driver_error_of, is_deadlock, is_no_such_table
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
 from ktpsync.packet import parse_packet_id
@@ -25,9 +22,12 @@ from ktpsync.packet import parse_packet_id
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    import sqlalchemy as sa
+
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database, Transaction
+    from ktpsync.outbox._connection import Connection
+    from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._storage import Storage
     from ktpsync.outbox._unrecorded import Unrecorded
@@ -96,7 +96,7 @@ class Intake:
         self._unrecorded = unrecorded
         self._outbox_id = outbox_id
 
-    def submit(self, submission: Submission, now: int | None, connection: Connection | None) -> Submitted:
+    def submit(self, submission: Submission, now: int | None, connection: sa.Connection | None) -> Submitted:
         """Store one packet; see :meth:`Outbox.submit`."""
         self._database.check()
         parse_packet_id(submission.packet_id)
@@ -108,7 +108,7 @@ class Intake:
         return result
 
     def submit_many(
-        self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
+        self, submissions: Sequence[Submission], now: int | None, connection: sa.Connection | None
     ) -> list[Submitted | OutboxError | PacketError]:
         """Store several packets with one commit; see :meth:`Outbox.submit_many`."""
         self._database.check()
@@ -166,15 +166,18 @@ class Intake:
             return
 
     def _record(
-        self, submissions: Sequence[Submission], now: int | None, connection: Connection | None
+        self, submissions: Sequence[Submission], now: int | None, connection: sa.Connection | None
     ) -> list[Submitted | OutboxError]:
         if connection is not None:
             # What the caller's transaction leaves is seen to later, as after its rollback.
             return self._join(connection, submissions, now)
         results = self._insert_alone(submissions, now)
         # The rows are committed: a disk or a database that fails from here on makes nothing undone.
-        with contextlib.suppress(OutboxError, DBAPIError, OSError):
+        try:
             self._clear_up(submissions, results)
+        except Exception as error:
+            if not isinstance(error, OutboxError | OSError) and driver_error_of(error) is None:
+                raise
         return results
 
     def _clear_up(
@@ -204,20 +207,22 @@ class Intake:
         self, submissions: Sequence[Submission], now: int | None
     ) -> list[Submitted | OutboxError]:
         if len(submissions) > 1:
-            with contextlib.suppress(_TakenError), self._database.direct() as own:
+            with contextlib.suppress(_TakenError), self._database.write() as own:
                 return self._insert(own, submissions, now, _INSERT, chained=True, together=True)
-        with self._database.direct() as own:
+        with self._database.write() as own:
             return self._insert(own, submissions, now, _INSERT, chained=True)
 
     def _join(
-        self, connection: Connection, submissions: Sequence[Submission], now: int | None
+        self, connection: sa.Connection, submissions: Sequence[Submission], now: int | None
     ) -> list[Submitted | OutboxError]:
         """Put the rows into the caller's transaction; committing is the caller's business."""
         elsewhere = ConfigError(
             "The given connection does not lead to this outbox: its tables with this outbox's id are not there. "
             "Nothing was submitted; open the outbox on the application's own database."
         )
-        if not isinstance(connection, Connection):
+        from sqlalchemy import Connection as Given  # noqa: PLC0415 - who gives one has imported it
+
+        if not isinstance(connection, Given):
             raise ConfigError(
                 f"connection= takes a connection of SQLAlchemy, not {type(connection).__module__}."
                 f"{type(connection).__qualname__}. Nothing was submitted. A session gives its own: "
@@ -233,26 +238,27 @@ class Intake:
                     return self._insert(connection, submissions, now, statement, chained=chained)
         except LookupError:
             raise elsewhere from None
-        except DBAPIError as error:
-            if "no such table" in str(error.orig) or getattr(error.orig, "sqlstate", None) == "42P01":
+        except Exception as error:
+            if is_no_such_table(error):
                 raise elsewhere from error
             raise
         raise elsewhere
 
-    def _is_ours(self, connection: Connection) -> bool:
+    def _is_ours(self, connection: sa.Connection) -> bool:
         if connection.dialect.name != "postgresql":
             return False
-        query = self._database.sql(
-            "SELECT current_setting('transaction_isolation') FROM ktpsync_outbox WHERE outbox_id = :outbox_id"
+        query = (
+            "SELECT current_setting('transaction_isolation') AS isolation FROM ktpsync_outbox "
+            "WHERE outbox_id = :outbox_id"
         )
-        isolation = connection.execute(query, {"outbox_id": self._outbox_id}).scalar()
-        if isolation not in {None, "read committed"}:
+        found = self._database.rows(connection, query, {"outbox_id": self._outbox_id})
+        if found and found[0].isolation != "read committed":
             heed(self._database, connection)
-        return isolation is not None
+        return bool(found)
 
     def _insert(
         self,
-        transaction: Transaction,
+        transaction: Connection,
         submissions: Sequence[Submission],
         now: int | None,
         statement: str,
@@ -313,7 +319,7 @@ class Intake:
         return results
 
     def _hold_on(
-        self, transaction: Transaction, submissions: Sequence[Submission], created: Collection[str]
+        self, transaction: Connection, submissions: Sequence[Submission], created: Collection[str]
     ) -> None:
         """Write bytes again that were removed before their row was there; from now on nobody does that."""
         try:
@@ -342,7 +348,7 @@ class Intake:
 
     def _same_person(
         self,
-        transaction: Transaction,
+        transaction: Connection,
         item: Submission,
         persons: dict[bytes, list[str]],
         batch: Collection[str],
@@ -357,7 +363,7 @@ class Intake:
         before.append(item.packet_id)
         return same_person
 
-    def _existing(self, transaction: Transaction, item: Submission) -> Submitted | ReferenceConflictError:
+    def _existing(self, transaction: Connection, item: Submission) -> Submitted | ReferenceConflictError:
         bound = {"packet_id": item.packet_id, "reference": item.reference}
         found = self._database.rows(transaction, _EXISTING, bound)
         if not found:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, cast
 
 from ktpsync.errors import SchemaVersionError
 from ktpsync.files import locked
+from ktpsync.outbox._borrowed import borrowed_connection
+from ktpsync.outbox._sqlite import SqliteConnection, SqliteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy.engine import Connection
+    import sqlalchemy as sa
 
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
 
 HEAD = "0002"
@@ -47,21 +48,27 @@ def migrate(database: Database) -> None:
         return
     with _alone(database), database.write() as connection:
         if database.kind == "postgresql":
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            statement = database.sql("SELECT pg_advisory_xact_lock(:key)")
+            connection.execute(statement, {"key": _ADVISORY_LOCK})
         version = _version(database, connection)
-        if version is None and database.kind == "sqlite":
+        if not isinstance(connection, SqliteConnection):
+            upgrade(database, cast("sa.Connection", connection), version)
+        elif version is None:
             _create(connection)
         else:
-            upgrade(database, connection, version)
+            with borrowed_connection(connection.driver) as borrowed:
+                upgrade(database, borrowed, version)
 
 
 def _version(database: Database, connection: Connection) -> str | None:
-    if not sa.inspect(connection).has_table("ktpsync_version", schema=database.schema):
+    there = "SELECT 1 FROM sqlite_master WHERE name = 'ktpsync_version'"
+    if database.kind == "postgresql":
+        # In the outbox's own schema where it has one.
+        there = "SELECT 1 WHERE to_regclass('ktpsync_version') IS NOT NULL"
+    if not database.rows(connection, there, {}):
         return None
-    version: str | None = connection.execute(
-        database.sql("SELECT version_num FROM ktpsync_version")
-    ).scalar_one_or_none()
-    return version
+    found = database.rows(connection, "SELECT version_num FROM ktpsync_version", {})
+    return str(found[0].version_num) if found else None
 
 
 def _create(connection: Connection) -> None:
@@ -71,7 +78,7 @@ def _create(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
 
 
-def upgrade(database: Database, connection: Connection, version: str | None) -> None:
+def upgrade(database: Database, connection: sa.Connection, version: str | None) -> None:
     """Run the revisions that come after a version, in the caller's transaction.
 
     Raises:
@@ -99,9 +106,8 @@ def upgrade(database: Database, connection: Connection, version: str | None) -> 
 @contextlib.contextmanager
 def _alone(database: Database) -> Iterator[None]:
     """Let one process at a time migrate a SQLite file; PostgreSQL has advisory locks."""
-    path = database.engine.url.database
-    if database.kind == "sqlite" and path:
-        with locked(Path(f"{path}.migrate.lock")):
+    if isinstance(database.engine, SqliteFile):
+        with locked(Path(f"{database.engine.path}.migrate.lock")):
             yield
     else:
         yield

@@ -20,10 +20,11 @@ from ktpsync.outbox._switch import Change
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._switch import Switch
@@ -205,10 +206,12 @@ def replace_row(database: Database, connection: Connection, change: Change) -> b
     bound = {"packet_id": change.packet_id, "old": change.old, "new": change.new, "size": size}
     if connection.execute(sql(_REPLACE), bound).rowcount == 0:
         return False
-    rows = connection.execute(sql(_OPEN), bound).mappings().all()
+    rows = connection.execute(sql(_OPEN), bound).all()
     if rows:
         connection.execute(sql(_TAKE_OUT), bound)
-        connection.execute(sql(_PUT_IN), [{**row, "size": size} for row in rows])
+        connection.execute(
+            sql(_PUT_IN), [{**dict(zip(row._fields, row, strict=True)), "size": size} for row in rows]
+        )
     connection.execute(sql(_COPY_AGAIN), bound)
     return True
 

@@ -98,9 +98,7 @@ class FolderSwitch:
         for former in sorted(self._spool.folder.glob(f"*/*{FORMER}")):
             path = former.with_suffix(".age")
             with self._database.read() as connection:
-                known = connection.execute(
-                    self._database.sql(_DIGEST), {"packet_id": former.stem}
-                ).scalar_one_or_none()
+                known = connection.execute(self._database.sql(_DIGEST), {"packet_id": former.stem}).scalar()
             if known is not None and known == _sha256(former):
                 former.replace(path)
             elif known is not None and path.exists() and known == _sha256(path):

@@ -17,12 +17,12 @@ from ktpsync.units import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import TextClause
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
-    from ktpsync.outbox._database import Database, Transaction
+    from ktpsync.outbox._connection import Connection
+    from ktpsync.outbox._database import Database, Parsed
     from ktpsync.outbox._limits import Limits
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._values import AuditEntry
@@ -129,7 +129,7 @@ class Storage:
                 "the limit."
             )
 
-    def count(self, transaction: Transaction, size: int) -> None:
+    def count(self, transaction: Connection, size: int) -> None:
         """Add what a submission brings to the known size of the backlog, in its transaction."""
         if self._counts:
             statement = "UPDATE ktpsync_outbox SET backlog = backlog + :size WHERE id = 1"
@@ -250,7 +250,7 @@ class Storage:
         ]
 
     def _purge(
-        self, statement: TextClause, page: dict[str, object], who: str, prove: Callable[[SealedPacket], bool]
+        self, statement: Parsed, page: dict[str, object], who: str, prove: Callable[[SealedPacket], bool]
     ) -> Iterator[str]:
         page |= {"after_ms": -1, "after_id": ""}
         while True:
@@ -315,7 +315,7 @@ class Storage:
 
     def _drop_proven(
         self,
-        statement: TextClause,
+        statement: Parsed,
         page: Mapping[str, object],
         proven: Mapping[str, str],
         location: str,
@@ -344,7 +344,7 @@ class Storage:
     def _undisturbed(
         self,
         connection: Connection,
-        statement: TextClause,
+        statement: Parsed,
         bound: Mapping[str, object],
         rows: Sequence[Row[tuple[object, ...]]],
     ) -> list[Row[tuple[object, ...]]]:
@@ -362,7 +362,7 @@ class Storage:
 
     def _offloadable(
         self, repositories: Collection[str] | None, away: Collection[str], since_ms: int, copies: int
-    ) -> tuple[TextClause, dict[str, object]]:
+    ) -> tuple[Parsed, dict[str, object]]:
         bound: dict[str, object] = {"count": _PROVEN_AT_ONCE, "copies": copies}
         if repositories is None:
             return self._database.sql(_OFFLOADABLE.format(counted="", read="")), bound

@@ -15,8 +15,7 @@ from ktpsync.outbox._spool_objects import keys_of, packet_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy.engine import Connection
-
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool_objects import SpoolObjects
     from ktpsync.outbox._storage_quarantine import StorageQuarantine

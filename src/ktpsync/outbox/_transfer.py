@@ -11,10 +11,11 @@ from ktpsync.outbox._backfill import backfill_all
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
     from ktpsync.outbox._audit import AuditTrail
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._values import AuditEntry
 

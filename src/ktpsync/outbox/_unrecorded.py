@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.exc import DBAPIError
-
 from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ class Unrecorded:
                     work()
                 connection.rollback()
                 return free
-        except DBAPIError as error:
+        except Exception as error:
             if is_lock_timeout(error):
                 return False
             raise

@@ -15,9 +15,10 @@ from ktpsync.plugins import StatusChange
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy.engine import Connection, Row
+    from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._destinations import Destinations
     from ktpsync.outbox._spool import Spool

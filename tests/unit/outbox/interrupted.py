@@ -1,4 +1,4 @@
-"""Interrupt one kind of transaction at each of its steps: ``python interrupted.py direct|write|read FOLDER``.
+"""Interrupt one kind of transaction at each of its steps: ``python interrupted.py write|read FOLDER``.
 
 A process of its own: what a trace function raises where an exception's handler begins stays the current exception of
 its thread, and every later error of that thread would seem to come from it.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-ROOMS = ("_direct.py", "_database.py", "_failures.py", "contextlib.py")
+ROOMS = ("_sqlite.py", "_database.py", "_failures.py")
 
 
 class Interruption:
@@ -62,8 +62,6 @@ def main(kind: str, folder: Path) -> None:
                         sys.settrace(None)
                 if interruption.steps < number:
                     break
-                if kind != "direct":
-                    gc.collect()  # SQLAlchemy's objects hold each other
                 other.execute("BEGIN IMMEDIATE")
                 other.execute("ROLLBACK")
         assert number > 10

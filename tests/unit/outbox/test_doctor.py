@@ -9,7 +9,6 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlalchemy as sa
 
 from ktpsync.errors import DigestError, OutboxDamagedError, OutboxInUseError, SpoolError
 from ktpsync.outbox import DeliveryState, DestinationSpec, FolderSpool, Outbox, rebuild
@@ -92,7 +91,7 @@ def test_an_examination_names_each_damage(station: Any) -> None:
     quick = station.outbox.examine()
     assert [missing, short] == [one for one in (missing, short, changed) if one in " ".join(quick.problems)]
     with station.outbox._database.write() as connection:
-        connection.execute(sa.text("UPDATE ktpsync_audit SET who = 'nobody' WHERE seq = 3"))
+        connection.exec_driver_sql("UPDATE ktpsync_audit SET who = 'nobody' WHERE seq = 3")
     found = station.outbox.examine(read=True)
     told = " ".join(found.problems)
     assert all(one in told for one in (missing, short, changed, "Entry 3"))

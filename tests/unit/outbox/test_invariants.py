@@ -720,7 +720,9 @@ def test_invariant_12_an_entry_cannot_be_replaced_with_its_hash(station: Any) ->
     forged = evolve(second, who="somebody else")
     with station.outbox._database.write() as connection:
         connection.execute(
-            sa.text("UPDATE ktpsync_audit SET who = :who, hash = :hash WHERE seq = :seq"),
+            station.outbox._database.sql(
+                "UPDATE ktpsync_audit SET who = :who, hash = :hash WHERE seq = :seq"
+            ),
             {"who": forged.who, "hash": chain_hash(first.hash, forged), "seq": forged.seq},
         )
     (problem,) = station.outbox.audit.verify().problems
@@ -733,7 +735,8 @@ def test_invariant_12_a_trail_cut_off_at_its_end_shows(station: Any) -> None:
     station.outbox.pause("central", reason="inspection", who="siti")
     last = station.outbox.sequence()
     with station.outbox._database.write() as connection:
-        connection.execute(sa.text("DELETE FROM ktpsync_audit WHERE seq = :seq"), {"seq": last})
+        delete = station.outbox._database.sql("DELETE FROM ktpsync_audit WHERE seq = :seq")
+        connection.execute(delete, {"seq": last})
     assert (f"Entries {last} to {last} are missing at the end.",) == station.outbox.audit.verify().problems
 
 

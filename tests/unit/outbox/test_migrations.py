@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox, _migrate
+from ktpsync.outbox._borrowed import borrowed_connection
 from ktpsync.outbox._database import Database
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def test_a_new_file_is_what_the_revisions_make(tmp_path: Path) -> None:
     for name in ("revised", "new"):
         store = Database(tmp_path / name)
         if name == "revised":
-            with store.write() as connection:
-                _migrate.upgrade(store, connection, None)
+            with store.write() as connection, borrowed_connection(connection.driver) as borrowed:
+                _migrate.upgrade(store, borrowed, None)
         _migrate.migrate(store)
         store.close()
         with contextlib.closing(sqlite3.connect(tmp_path / name)) as connection:

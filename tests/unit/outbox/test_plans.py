@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
 
 from ktpsync.outbox import DestinationSpec, Limits, Outbox, Submission
+from ktpsync.outbox._sqlite import SqliteFile
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Receipt, StatusChange, StatusPage
 
@@ -27,7 +27,9 @@ _LARGE = re.compile(r"SCAN (?:ktpsync_)?(?:packet|delivery|audit|status|[pdca])\
 
 
 @pytest.fixture
-def watched(tmp_path: Path, manual_clock: ManualClock) -> Iterator[tuple[Outbox, set[str]]]:
+def watched(
+    tmp_path: Path, manual_clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Outbox, set[str]]]:
     """An outbox whose limits are set, and the statements that SQLite runs for it, with their values."""
     outbox = Outbox.open(
         tmp_path / "outbox.db",
@@ -38,9 +40,17 @@ def watched(tmp_path: Path, manual_clock: ManualClock) -> Iterator[tuple[Outbox,
     )
     ran: set[str] = set()
 
-    @event.listens_for(outbox._database.engine, "checkout")
-    def _checked_out(connection: sqlite3.Connection, *_: object) -> None:
+    file = outbox._database.engine
+    assert isinstance(file, SqliteFile)
+    file.close()
+    connect = file._connect
+
+    def traced() -> sqlite3.Connection:
+        connection = connect()
         connection.set_trace_callback(ran.add)
+        return connection
+
+    monkeypatch.setattr(file, "_connect", traced)
 
     yield outbox, ran
     outbox.close()
@@ -51,7 +61,7 @@ def scans(outbox: Outbox, ran: set[str]) -> list[str]:
     found = []
     statements = {one for one in ran if one.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}}
     assert statements
-    with contextlib.closing(sqlite3.connect(str(outbox._database.engine.url.database))) as connection:
+    with contextlib.closing(sqlite3.connect(str(outbox._database.engine.path))) as connection:
         for statement in statements:
             steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
             found += [f"{step[3]}: {statement}" for step in steps if _LARGE.search(step[3])]

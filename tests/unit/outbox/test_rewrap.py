@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 on_folder = pytest.mark.parametrize("spool_kind", ["folder"])
 on_storage = pytest.mark.parametrize("spool_kind", ["storage"])
@@ -360,7 +360,9 @@ def test_where_nothing_tells_the_good_copy_both_stay(
         crash_at("after commit", station, patch)
         with pytest.raises(Crash):
             rewrap(station)
-    engine = sa.create_engine(station.outbox._database.engine.url)
+    engine = sa.create_engine(
+        f"sqlite:///{station.database}" if isinstance(station.database, Path) else station.database
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM ktpsync_delivery")
         if row == "gone":

@@ -308,9 +308,10 @@ def test_storage_is_tidied_of_what_was_purged_only(tmp_path: Path) -> None:
             outbox.submit(SEALED, packet_id=new_packet_id(), sha256=SHA256).packet_id for _ in range(2)
         )
         with outbox._database.write() as connection:
-            connection.exec_driver_sql(
-                "UPDATE ktpsync_packet SET location = 'purged' WHERE packet_id = ?", (purged,)
+            purge = outbox._database.sql(
+                "UPDATE ktpsync_packet SET location = 'purged' WHERE packet_id = :id"
             )
+            connection.execute(purge, {"id": purged})
         unknown = new_packet_id()
         outbox.spool.write(unknown, SEALED, SHA256)
         outbox._orphans._clock = Later()  # type: ignore[assignment]

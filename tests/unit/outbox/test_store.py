@@ -31,6 +31,7 @@ from ktpsync.errors import (
 )
 from ktpsync.outbox import DeliveryState, DestinationSpec, Limits, Outbox, state_diagram
 from ktpsync.outbox._deliveries import _CLAIM
+from ktpsync.outbox._sqlite import SqliteConnection
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 def test_newer_schema_is_refused(station: Any) -> None:
     """A database that a newer release has upgraded is left alone."""
     with station.outbox._database.write() as connection:
-        connection.execute(sa.text("UPDATE ktpsync_version SET version_num = '9999'"))
+        connection.exec_driver_sql("UPDATE ktpsync_version SET version_num = '9999'")
     with pytest.raises(SchemaVersionError, match="9999"):
         station.reopen()
 
@@ -454,7 +455,7 @@ def test_a_claim_reads_only_what_it_takes(tmp_path: Path) -> None:
         claim = _CLAIM.format(now=":now", lock="")
         bound = {"dest": "central", "now": 0, "count": 1, "owner": "x", "lease": 1}
         with outbox._database.read() as connection:
-            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {claim}"), bound).all()
+            plan = connection.execute(outbox._database.sql(f"EXPLAIN QUERY PLAN {claim}"), bound).all()
     steps = [row.detail for row in plan if "ktpsync_" in row.detail or row.detail.endswith(" p")]
     assert 4 == len(steps)
     assert [] == [step for step in steps if not step.startswith("SEARCH")]
@@ -472,14 +473,14 @@ def test_pages_hold_each_row_once(station: Any, count: int) -> None:
     assert packet_ids == [row.packet_id for row in rows]
 
 
-def test_a_direct_transaction_is_written_whole_or_not_at_all(station: Any) -> None:
+def test_a_transaction_is_written_whole_or_not_at_all(station: Any) -> None:
     """A failure in the middle leaves nothing behind and holds nobody up; the next one is written."""
     database = station.outbox._database
     read = "SELECT seq, id AS number FROM ktpsync_chain WHERE id = :id"
     write = "UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1"
 
     def add(count: int) -> int:
-        with database.direct() as transaction:
+        with database.write() as transaction:
             assert 1 == database.change(transaction, write, {"count": count})
             if count > 5:
                 raise OutboxError("on purpose")
@@ -493,7 +494,7 @@ def test_a_direct_transaction_is_written_whole_or_not_at_all(station: Any) -> No
         found = database.rows(connection, read, {"id": 1})
         assert [] == list(database.rows(connection, read, {"id": 2}))
     assert [(before + 3, 1)] == [(row.seq, row.number) for row in found]
-    with database.direct() as transaction, pytest.raises((sqlite3.Error, sa.exc.DBAPIError)):
+    with database.write() as transaction, pytest.raises((sqlite3.Error, sa.exc.DBAPIError)):
         database.change(transaction, "UPDATE ktpsync_nowhere SET x = :count", {"count": 1})
 
 
@@ -519,8 +520,8 @@ def test_a_lock_that_does_not_come_is_told_and_harms_nobody(tmp_path: Path) -> N
     """A small transaction that could not begin has an error of its own, and the next one goes on as if nothing was."""
     database = tmp_path / "outbox.db"
     with Outbox.open(database, tmp_path / "spool", destinations=[DestinationSpec(name="central")]) as outbox:
-        with outbox._database.direct() as transaction:
-            assert isinstance(transaction, sqlite3.Connection)
+        with outbox._database.write() as transaction:
+            assert isinstance(transaction, SqliteConnection)
             transaction.execute("PRAGMA busy_timeout = 10")
         with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -552,19 +553,18 @@ def test_a_database_whose_disk_fails_is_told_and_undone(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """A read-only database and one whose folder is gone are errors with advice, not those of SQLite."""
     with Outbox.open(tmp_path / "at" / "outbox.db", tmp_path / "spool") as outbox:
-        with outbox._database.direct() as transaction:
-            assert isinstance(transaction, sqlite3.Connection)
+        with outbox._database.write() as transaction:
+            assert isinstance(transaction, SqliteConnection)
         transaction.execute("PRAGMA query_only = ON")
         with pytest.raises(OutboxUnavailableError, match="readonly"):
             outbox.submit(b"sealed", packet_id=new_packet_id(), sha256=hashlib.sha256(b"sealed").hexdigest())
-        outbox._database._direct.let_go()
-        outbox._database.engine.dispose()
+        outbox._database._forks.let_go()
         shutil.move(tmp_path / "at", tmp_path / "away")
         with pytest.raises(OutboxUnavailableError, match="unable to open"):
             list(outbox.packets())
 
 
-@pytest.mark.parametrize("kind", ["direct", "write", "read"])
+@pytest.mark.parametrize("kind", ["write", "read"])
 def test_an_interruption_at_any_step_leaves_nobody_locked_out(kind: str, tmp_path: Path) -> None:
     """Ctrl+C, or a time limit that a signal tells of, in the middle of a transaction: the next one is not in its way."""
     program = Path(__file__).with_name("interrupted.py")
@@ -581,9 +581,9 @@ def test_a_full_database_is_told_and_undone(tmp_path: Path) -> None:
     ) as outbox:
         data = b"sealed" * 100
         digest = hashlib.sha256(data).hexdigest()
-        with outbox._database.direct() as transaction:
-            assert isinstance(transaction, sqlite3.Connection)
-            most = int(transaction.execute("PRAGMA max_page_count").fetchone()[0])
+        with outbox._database.write() as transaction:
+            assert isinstance(transaction, SqliteConnection)
+            most = int(transaction.execute("PRAGMA max_page_count").scalar())
             transaction.execute("PRAGMA max_page_count = 1")  # as many as there are
         before = outbox.sequence()
         stored: list[object] = []
@@ -595,8 +595,8 @@ def test_a_full_database_is_told_and_undone(tmp_path: Path) -> None:
         with pytest.raises(StationFullError, match="database is full"):
             record()
         assert before + len(stored) == outbox.sequence()
-        with outbox._database.direct() as transaction:
-            assert isinstance(transaction, sqlite3.Connection)
+        with outbox._database.write() as transaction:
+            assert isinstance(transaction, SqliteConnection)
             transaction.execute(f"PRAGMA max_page_count = {most}")
         outbox.submit(data, packet_id=new_packet_id(), sha256=digest)
         assert before + len(stored) + 1 == outbox.sequence()

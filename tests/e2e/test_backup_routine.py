@@ -838,6 +838,39 @@ def test_two_disks_that_are_never_there_together_make_room(place: Place) -> None
     assert 2 == place.office.sync().delivered
 
 
+def test_disks_that_were_read_back_too_long_ago_are_read_back_again_in_turn(place: Place) -> None:
+    """Each is read again while it is plugged in, and then counts when the other one is."""
+    read_back_in_turn(place)
+    place.clock.seconds += 100 * DAY
+    assert (0, 2) == (place.office._backups.offload.run(), spooled(place))
+    place.unplug("usb-b")
+    place.plug_in("usb-a")
+    place.clock.seconds += DAY
+
+    assert place.office._backups.offload.run() > 0
+    assert 0 == spooled(place)
+
+
+def test_where_one_disk_lost_a_packet_the_other_one_is_named(place: Place) -> None:
+    """The disk that is plugged in does not give it back: it is not waited for, and a person is told of both."""
+    (bad, _) = read_back_in_turn(place)
+    assert place.office._backups.offload.run() > 0
+    place.flip("usb-b", bad)
+
+    first = place.office.sync()
+    status = place.run("status")
+
+    assert (1, 1) == (first.delivered, first.waiting)
+    assert PERSON == status.exit_code
+    assert "Damage was found on usb-b" in status.stderr
+    assert (
+        "usb-a holds 1 packet still to be delivered that this station has not any more: plug it in"
+        in status.stderr
+    )
+    place.plug_in("usb-a")
+    assert 1 == place.office.sync().delivered
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -13,6 +13,7 @@ from ktpsync import backup
 from ktpsync.errors import (
     BackendError,
     BackupError,
+    DamagedBackupError,
     DoubtfulDiskError,
     SpoolError,
     SpoolUnavailableError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from ktpsync.backup import PacketFinder, PacketProof
+    from ktpsync.backup import PacketFinder, PacketProof, Repository
     from ktpsync.clock import Clock
     from ktpsync.config import OfficeSettings
     from ktpsync.office._backup_places import BackupPlaces
@@ -69,7 +70,7 @@ class Offload:
         self._clock = clock
         self._lock = threading.Lock()
         self._verified_at: float | None = None
-        self._finders: dict[str, tuple[contextlib.ExitStack, PacketFinder]] = {}
+        self._finders: dict[str, tuple[contextlib.ExitStack, Repository, PacketFinder]] = {}
 
     @property
     def low(self) -> bool:
@@ -84,7 +85,10 @@ class Offload:
         freed = self.make_room(wanted)
         if freed < wanted and self._may_verify():
             for name in self._places.names():
-                if self._outbox.unverified(self._places.lineage(name)) and self._places.at_hand(name):
+                lineage = self._places.lineage(name)
+                # When it is away and another one is here, what was read back of it lately will count.
+                since_ms = self._since_ms() if self._settings.offload_copies > 1 else 0
+                if self._outbox.unverified(lineage, since_ms=since_ms) and self._places.at_hand(name):
                     self._verify(name)
             freed += self.make_room(wanted - freed)
         if freed:
@@ -113,7 +117,7 @@ class Offload:
             proofs, away = self._proofs(stack)
             if not proofs or len(proofs) + len(away) < self._settings.offload_copies:
                 return 0
-            since_ms = self._clock.now_ms() - round(self._settings.offload_proof_age * 1000)
+            since_ms = self._since_ms()
             return self._outbox.offload(
                 wanted,
                 who=_WHO,
@@ -146,6 +150,10 @@ class Offload:
                 prove=lambda packet: self._prove(packet, proofs, 1),
                 repositories=[proof.lineage for proof in proofs.values()],
             )
+
+    def _since_ms(self) -> int:
+        """Return since when a backup that is away must have given a packet back whole."""
+        return self._clock.now_ms() - round(self._settings.offload_proof_age * 1000)
 
     def _proofs(self, stack: contextlib.ExitStack) -> tuple[dict[str, PacketProof], list[str]]:
         """Open the backups that are at hand, by name; return with them the lineages of those that are only away.
@@ -267,7 +275,7 @@ class Offload:
     def close(self) -> None:
         """Close what was opened to fetch from."""
         with self._lock:
-            for opened, _ in self._finders.values():
+            for opened, _, _ in self._finders.values():
                 opened.close()
             self._finders.clear()
 
@@ -297,14 +305,38 @@ class Offload:
         """Read from a repository that stays open: many packets come back together."""
         if name in self._finders:
             try:
-                return self._finders[name][1].read(packet_id, sha256)
+                return self._finders[name][2].read(packet_id, sha256)
             except (BackendError, BackupError, UnknownPacketError):
                 # The disk may be another one now, or hold more than it did.
                 self._finders.pop(name)[0].close()
         with contextlib.ExitStack() as stack:
-            finder = backup.PacketFinder(stack.enter_context(self._places.opened_to_read(name)))
-            self._finders[name] = (stack.pop_all(), finder)
-        return finder.read(packet_id, sha256)
+            repository = stack.enter_context(self._places.opened_to_read(name))
+            finder = backup.PacketFinder(repository)
+            self._finders[name] = (stack.pop_all(), repository, finder)
+        try:
+            return finder.read(packet_id, sha256)
+        except (DamagedBackupError, UnknownPacketError) as error:
+            repository.still_there()
+            self._note_lost(name, repository.uuid, packet_id, str(error))
+            raise
+
+    def _note_lost(self, name: str, repository: str, packet_id: str, why: str) -> None:
+        """Remember that a backup does not give an offloaded packet back that it is noted to hold."""
+        lineage, holders = self._places.lineage(name), self._outbox.copy_holders(packet_id)
+        if lineage not in holders:
+            return
+        backup.damage_found(self._memory, repository, self._clock.now_ms())
+        # The last one goes on to be waited for: reading it may only have failed this time.
+        if len(holders) > 1:
+            self._outbox.lose_copies(lineage, [packet_id], why=why)
+        log.error(
+            "packet %s is not on this station, and its copy on %s is damaged: plug in another backup that holds it, if there is "
+            "one; `ktpsync verify %s --repair-from` mends the disk. (%s)",
+            packet_id,
+            name,
+            name,
+            why,
+        )
 
     def _holders(self, packet_id: str) -> list[str]:
         """Return the backups that hold a packet, those that were made last first."""

@@ -81,7 +81,8 @@ WHERE c.packet_id = :packet_id AND r.kind = 'copy' AND r.active = 1
 """
 _UNVERIFIED = """
 SELECT 1 FROM ktpsync_delivery c JOIN ktpsync_packet p ON p.packet_id = c.packet_id
-WHERE c.dest = :dest AND c.state = 'delivered' AND c.verified_ms IS NULL AND p.location = 'spool' LIMIT 1
+WHERE c.dest = :dest AND c.state = 'delivered' AND p.location = 'spool'
+  AND (c.verified_ms IS NULL OR c.verified_ms < :since OR c.verified_ms > :now) LIMIT 1
 """
 _AWAITED = """
 SELECT c.dest, COUNT(*) AS packets FROM ktpsync_packet p
@@ -225,10 +226,10 @@ class Copies:
             rows = connection.execute(self._database.sql(_VERIFIED), {"packet_id": packet_id}).all()
         return {row.dest.removeprefix(COPY_PREFIX): row.verified_ms for row in rows}
 
-    def unverified(self, repository: str) -> bool:
+    def unverified(self, repository: str, *, since_ms: int) -> bool:
         """Return whether packets wait to be read back; see :meth:`Outbox.unverified`."""
         with self._database.read() as connection:
-            bound = {"dest": COPY_PREFIX + repository}
+            bound = {"dest": COPY_PREFIX + repository, "since": since_ms, "now": self._clock.now_ms()}
             return connection.execute(self._database.sql(_UNVERIFIED), bound).first() is not None
 
     def awaited(self, at_hand: Iterable[str]) -> dict[str, int]:

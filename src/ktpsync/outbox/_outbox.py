@@ -748,9 +748,14 @@ class Outbox:
         """Return when a packet's copies were read back last, in milliseconds since 1970, by the repository's UUID."""
         return self._copies.verified(packet_id)
 
-    def unverified(self, repository: str) -> bool:
-        """Return whether a repository holds packets of the spool that it never gave back whole yet."""
-        return self._copies.unverified(repository)
+    def unverified(self, repository: str, *, since_ms: int = 0) -> bool:
+        """Return whether a repository holds packets of the spool that it did not give back whole yet.
+
+        Args:
+            repository: Its UUID.
+            since_ms: Since when, in milliseconds since 1970.
+        """
+        return self._copies.unverified(repository, since_ms=since_ms)
 
     def awaited_copies(self, at_hand: Iterable[str] = ()) -> dict[str, int]:
         """Return, by repository that holds them, how many offloaded packets wait to be delivered.

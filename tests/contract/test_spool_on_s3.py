@@ -21,6 +21,7 @@ from ktpsync.config import load
 from ktpsync.errors import NoMatchingIdentityError, SpoolUnavailableError, UnavailableError
 from ktpsync.office._check import check_places
 from ktpsync.outbox import DeliveryState
+from ktpsync.outbox._copies import Copies
 from ktpsync.plugins import PluginRegistry, Receipt
 from ktpsync.testing import make_enrollment
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ktpsync.outbox import DeliveryView
+    from ktpsync.packet import SealedPacket
 
 
 @frozen
@@ -273,6 +275,32 @@ def test_what_another_machine_is_carrying_keeps_its_object(machines: Machines) -
         assert 1 == second.sync().delivered
 
 
+def test_a_backup_elsewhere_meets_packets_that_have_just_changed(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so and takes nothing for damaged; run again, it has the new bytes."""
+    with ktpsync.Office.open(machines.second) as second:
+        second.submit_many([make_enrollment(seed, size=2000) for seed in range(2)])
+        give_to(machines.first, ktpsync.age.generate_identity())
+        listed = Copies.uncopied
+        rewrapped: list[int] = []
+
+        def list_and_change(copies: Copies, repository: str) -> list[SealedPacket]:
+            packets = list(listed(copies, repository))
+            with ktpsync.Office.open(machines.first) as first:
+                rewrapped.append(first.rewrap([machines.identity], who="budi").spool.rewrapped)
+            return packets
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Copies, "uncopied", list_and_change)
+            with pytest.raises(SpoolUnavailableError, match="Nothing is damaged"):
+                second.backup("usb")
+        assert 2 == rewrapped[0]
+        report = second.backup("usb")
+        assert (2, True) == (report.packets, second.verify("usb").ok)
+        assert () == report.damaged
+
+
 def test_a_database_that_is_lost(
     machines: Machines, new_postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +320,7 @@ def test_a_database_that_is_lost(
     asked = run("doctor", "--recover", "--dry-run", "--config", machines.first)
     assert (DONE, 3) == (asked.code, asked.out.count("not known to the database"))
     assert "3 packets would be recovered. Nothing was changed" in asked.out
+    assert DAMAGED == run("status", "--config", machines.first).code
     made = run("doctor", "--recover", "--who", "budi", "--config", machines.first, "--json")
     assert (DONE, stored) == (made.code, set(made.json()["recovered"]))
     assert DONE == run("doctor", "--read", "--config", machines.first).code

@@ -48,7 +48,7 @@ def find_unrecorded(config: Path, *, clock: Clock | None = None) -> RecoveryRepo
         ConfigError: The configuration has problems.
         SpoolUnavailableError: The spool cannot be reached, or is another outbox's.
     """
-    with _opened(config, clock) as (outbox, _):
+    with _opened(config, clock, looking=True) as (outbox, _):
         return RecoveryReport(found=tuple(outbox.unrecorded()), taken=())
 
 
@@ -70,7 +70,7 @@ def recover_packets(config: Path, *, who: str, why: str, clock: Clock | None = N
         SpoolUnavailableError: The spool cannot be reached, or is another outbox's. What was recovered before stays.
     """
     check_decision(who, why)
-    with _opened(config, clock) as (outbox, data):
+    with _opened(config, clock, looking=False) as (outbox, data):
         found = tuple(outbox.unrecorded())
         taken = tuple(one.packet_id for one in found if outbox.recover(one, who=who, why=why))
         outbox.end_recovery(who=who, why=why)
@@ -79,7 +79,7 @@ def recover_packets(config: Path, *, who: str, why: str, clock: Clock | None = N
 
 
 @contextlib.contextmanager
-def _opened(config: Path, clock: Clock | None) -> Iterator[tuple[Outbox, DataFolder]]:
+def _opened(config: Path, clock: Clock | None, *, looking: bool) -> Iterator[tuple[Outbox, DataFolder]]:
     registry = PluginRegistry.load()
     settings = configuration.load(config, secrets=registry.secret_sources())
     clock = clock or SystemClock()
@@ -87,10 +87,11 @@ def _opened(config: Path, clock: Clock | None) -> Iterator[tuple[Outbox, DataFol
     with Outbox.open(
         data.database if settings.office.database is None else settings.office.database.reveal(),
         spool_of(settings, data=data, registry=registry, clock=clock),
-        destinations=destination_specs(settings),
+        destinations=() if looking else destination_specs(settings),
         schema=settings.office.database_schema,
         limits=settings.office.limits(),
         clock=clock,
         recovering=settings.spool is not None,
+        looking=looking and settings.spool is not None,
     ) as outbox:
         yield outbox, data

@@ -18,7 +18,9 @@ INSERT INTO ktpsync_outbox (id, outbox_id, created_ms) VALUES (1, :outbox_id, :n
 """
 
 
-def outbox_id(database: Database, spool: Spool, clock: Clock, *, recovering: bool) -> str:
+def outbox_id(
+    database: Database, spool: Spool, clock: Clock, *, recovering: bool, looking: bool = False
+) -> str:
     """Return the id of an outbox, which a new database is given here.
 
     Args:
@@ -26,6 +28,7 @@ def outbox_id(database: Database, spool: Spool, clock: Clock, *, recovering: boo
         spool: Its spool.
         clock: The clock to ask.
         recovering: Whether the spool may hold packets that a new database does not know.
+        looking: Whether a new database is to be left as it is, and refused the next time as it would be now.
 
     Raises:
         OutboxDamagedError: The database is new and the spool is not: the one that knew its packets is missing.
@@ -35,6 +38,8 @@ def outbox_id(database: Database, spool: Spool, clock: Clock, *, recovering: boo
     if known is not None:
         return known
     owner = spool.owner() if recovering else None
+    if looking:
+        return owner or new_packet_id()
     with database.write() as connection:
         made = connection.execute(
             database.sql(_MAKE), {"outbox_id": owner or new_packet_id(), "now": clock.now_ms()}

@@ -96,6 +96,7 @@ class Outbox:
         random: Random,
         limits: Limits,
         recovering: bool = False,
+        looking: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -104,7 +105,7 @@ class Outbox:
         self.spool = spool
         self.owner = secrets.token_hex(8)
         self.audit = AuditTrail(database, clock)
-        self.outbox_id = outbox_id(database, spool, clock, recovering=recovering)
+        self.outbox_id = outbox_id(database, spool, clock, recovering=recovering, looking=looking)
         self._destinations = Destinations(database, self.audit, clock, random, BreakerPolicy())
         self._storage = Storage(database, spool, self.audit, clock, limits)
         self._unrecorded = unrecorded = Unrecorded(database, spool)
@@ -148,6 +149,7 @@ class Outbox:
         clock: Clock | None = None,
         random: Random | None = None,
         recovering: bool = False,
+        looking: bool = False,
     ) -> Self:
         """Open an outbox, creating or upgrading its tables if needed.
 
@@ -164,6 +166,7 @@ class Outbox:
             recovering: Whether the spool may hold packets that a new database does not know, because their
                 records are going to be imported or recovered. Otherwise a new database on such a spool is refused: the one
                 that knew them is missing. A new database becomes that of the outbox to which storage belongs.
+            looking: With ``recovering``, whether a new database is to stay a new one: only :meth:`unrecorded` is of use then.
 
         Raises:
             SchemaVersionError: The database is newer than this release.
@@ -183,6 +186,7 @@ class Outbox:
                 random=random or SystemRandom(),
                 limits=limits or Limits(),
                 recovering=recovering,
+                looking=looking,
             )
             for spec in destinations:
                 opened._destinations.register(spec)

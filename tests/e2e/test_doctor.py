@@ -349,14 +349,14 @@ def test_a_spool_whose_disk_is_not_mounted_is_said_and_a_lost_one_is_replaced(of
     spool = office / "data" / "spool"
     spool.rename(office / "away")
     spool.mkdir()
-    assert FAILED == (refused := run("submit", "captured/4"))[0]
+    assert WAITING == (refused := run("submit", "captured/4"))[0]
     assert "Nothing was stored" in refused[2]
     code, out, err = run("status")
     assert (PERSON, True, True) == (code, "Disk: away." in out, "--new-spool" in out + err)
     code, _, err = run("doctor")
     assert (DAMAGED, 1) == (code, err.count("--new-spool"))
     assert WAITING == run("sync")[0]
-    assert FAILED == run("doctor", "--repair", "--who", "budi")[0]
+    assert WAITING == run("doctor", "--repair", "--who", "budi")[0]
     assert USAGE == run("doctor", "--new-spool")[0]
     assert [] == list(spool.iterdir())
 

@@ -44,7 +44,7 @@ def exit_code(error: errors.KtpsyncError) -> Exit:
             | errors.OutboxDamagedError()
         ):
             return Exit.DAMAGED
-        case errors.NotPluggedInError() | errors.BackupInUseError():
+        case errors.NotPluggedInError() | errors.BackupInUseError() | errors.SpoolUnavailableError():
             return Exit.WAITING
         case (
             errors.AuthError()

@@ -192,6 +192,7 @@ def test_troubles_with_the_centre(office: Path, centre: str, untold: list[str]) 
         assert words in said("sync")
         status = said("status")
         assert words in status
+        assert " menjawab 401 (" in status
         assert "Setelah itu jalankan `ktpsync resume central --who NAMA_ANDA`." in status
         said("resume", "central", "--who", "ana")
     connect(office, "http://127.0.0.1:9/")

@@ -135,7 +135,11 @@ def _silent(tree: ast.Module, *, settings: bool) -> set[int]:
 
 def _is_silent(node: ast.AST, *, settings: bool) -> bool:
     match node:
-        case ast.Expr(value=ast.Constant()) | ast.Assign(targets=[ast.Attribute(attr="__doc__")]):
+        case (
+            ast.Expr(value=ast.Constant())
+            | ast.Assign(targets=[ast.Attribute(attr="__doc__")])
+            | ast.Compare()
+        ):
             return True
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
             return name in _LOGS

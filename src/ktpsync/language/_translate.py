@@ -32,6 +32,9 @@ _KEPT: Final = 1024
 _STATES: Final = frozenset({"location", "standing", "state", "what", "when"})
 """Values that are words of ktpsync's own."""
 
+_NAMED: Final = "{name}: "
+"""What messages of destinations and backups begin with."""
+
 _ENTRY: Final = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 """A message and its translation in a ``.po`` file."""
 
@@ -144,6 +147,9 @@ class Translator:
         for english, other in known.items():
             if "{" in english and fields_of(english):
                 templates.append(Template(english, other))
+                if english.startswith(_NAMED) and other.startswith(_NAMED):
+                    # It is left out where it was said already, as of a stopped destination.
+                    templates.append(Template(english[len(_NAMED) :], other[len(_NAMED) :]))
             else:
                 self._exact[_text(english)] = _text(other)
         self._templates = sorted(templates, key=lambda template: template.specific, reverse=True)

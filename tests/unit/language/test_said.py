@@ -30,12 +30,13 @@ def raised(self, path):
 def _state(path):
     if path:
         return "a full disk"
-    log.warning("%s %s", _QUIET, _quietly())
+    log.warning("%s %s", _QUIET, _quietly(error))
     log.info("This stays in English.")
     raise ValueError("a mistake of the program")
 
-def _quietly():
-    return "For the log, too."
+def _quietly(error):
+    if "such a table" in error:
+        return "For the log, too."
 
 def shown(output, problems):
     output.say("Nothing is lost")

@@ -85,6 +85,12 @@ KNOWN = {
             "The database is away (no server\n\tat this port?). Try again.",
             "Basis data tidak ada (no server\n\tat this port?). Coba lagi.",
         ),
+        # The name that a message begins with is left out where it was said already.
+        (
+            "usb-a is left: the disk x is away. Plug it in.",
+            "usb-a is left: diska x tidak terpasang. Pasang diskanya.",
+        ),
+        ("the disk x is away. Plug it in.", "diska x tidak terpasang. Pasang diskanya."),
         ("[x]: the backend 'y' has no author.", "[x]: backend 'y' tanpa pembuat."),
         ("Packet 1 is delivered.", "Paket 1: terkirim."),
         (" It is known.", " Diketahui."),

@@ -235,7 +235,8 @@ def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901,
     """
     problem_type, detail = _problem(answer)
     detail = peer.plain(detail)
-    said = f"{peer.name}: {peer.host} answered {answer.status}{f' ({detail})' if detail else ''}"
+    told = f"{peer.host} answered {answer.status}{f' ({detail})' if detail else ''}"
+    said = f"{peer.name}: {told}"
     match answer.status:
         case 511:
             raise _portal(peer)

@@ -487,6 +487,15 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
         fsync_folder(new.parent)
 
 
+def create_private(path: Path) -> None:
+    """Create an empty file that only its owner can read, unless there is one; a program that opens it keeps the mode.
+
+    Where it cannot be created, that program says why.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def sha256_of(file: BinaryIO) -> tuple[str, int]:
     """Return the SHA-256 in hexadecimal and the size in bytes of the rest of a file object."""
     digest = hashlib.sha256()

@@ -27,11 +27,12 @@ def config() -> None:
 @command
 def config_check(output: Output, config: Path) -> Exit:
     """List every problem of the configuration at once, those of its backends' settings too. Opens nothing."""
-    from ktpsync.config import check
+    from ktpsync.config import check, exposed
     from ktpsync.office import backups_left
     from ktpsync.plugins import PluginRegistry
 
-    problems = check(config, PluginRegistry.load())
+    registry = PluginRegistry.load()
+    problems = check(config, registry)
     for problem in problems:
         output.say(f"- {problem}")
     if problems:
@@ -44,7 +45,10 @@ def config_check(output: Output, config: Path) -> Exit:
             f"The backup {name} was made before and is not in {config} any more; its copies still count. Put it back, or run "
             f"`ktpsync backup forget {name}`."
         )
-    output.result({"problems": problems, "backups_left": left})
+    open_secrets = exposed(config, registry)
+    for sentence in open_secrets:
+        output.say(sentence)
+    output.result({"problems": problems, "backups_left": left, "exposed": open_secrets})
     return Exit.BAD_INPUT if problems else Exit.DONE
 
 

@@ -24,6 +24,7 @@ from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
     from ktpsync.config._check import backend_mismatch, check
+    from ktpsync.config._exposed import exposed
     from ktpsync.config._load import load
     from ktpsync.config._recipients import parse_recipients, read_recipients_file
     from ktpsync.config._schema import FileSchema, schema
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "_check": ("backend_mismatch", "check"),
+    "_exposed": ("exposed",),
     "_load": ("load",),
     "_recipients": ("parse_recipients", "read_recipients_file"),
     "_schema": ("FileSchema", "schema"),
@@ -69,6 +71,7 @@ __all__ = [
     "SpoolSettings",
     "backend_mismatch",
     "check",
+    "exposed",
     "load",
     "parse_recipients",
     "read_recipients_file",

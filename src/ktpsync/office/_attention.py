@@ -41,14 +41,14 @@ def telling(sentences: Callable[[], Iterable[str]], clock: Clock) -> Task:
 
 
 def attention(
-    lines: Iterable[tuple[DestinationSummary, Estimate | None]], storage: StorageView, backups: Sequence[str]
+    lines: Iterable[tuple[DestinationSummary, Estimate | None]], storage: StorageView, others: Sequence[str]
 ) -> list[str]:
     """Return what a person must see to; empty if all goes by itself.
 
     Args:
         lines: The destinations, with the estimate for each; ``None`` for one that is not configured any more.
         storage: The room on the station's disk.
-        backups: What is to be seen to at the backups.
+        others: What is to be seen to elsewhere: at the backups, and at secrets.
     """
     found = []
     for line, estimate in lines:
@@ -71,4 +71,4 @@ def attention(
                 f"({amount(estimate.per_day)}): its backlog grows. Widen its hours or its rate, or bring packets "
                 "there on a disk."
             )
-    return [*found, *storage.warnings, *backups]
+    return [*found, *storage.warnings, *others]

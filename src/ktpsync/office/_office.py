@@ -329,7 +329,8 @@ class Office:
         """Return what a person must see to, one sentence for each thing; empty if all goes by itself.
 
         That is: rejected packets, stopped destinations, a disk that is nearly full, a backlog that has grown
-        old, a line that takes less than is recorded, and backups that are too old.
+        old, a line that takes less than is recorded, backups that are too old, and secrets that other users of the
+        machine can read.
         """
         backups = [sentence for state in self.backup_states() for sentence in state.warnings]
         return self._attention(backups)
@@ -765,7 +766,8 @@ class Office:
         from ktpsync.office._attention import attention  # noqa: PLC0415 - rarely needed
 
         lines = ((line, self.estimate(line)) for line in self.summary())
-        return attention(lines, self.storage(), backups)
+        exposed = configuration.exposed(self._settings.path, self._registry)
+        return attention(lines, self.storage(), [*backups, *exposed])
 
     def _key_tests(self) -> KeyTests:
         from ktpsync.office._key_tests import KeyTests  # noqa: PLC0415 - rarely needed

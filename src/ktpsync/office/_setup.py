@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktpsync import files
+from ktpsync import age, files
 from ktpsync.config import CONFIG_NAME, parse_recipients
 from ktpsync.errors import ConfigError
 from ktpsync.keys import IndexKey, StationKey
@@ -40,15 +41,18 @@ _EXAMPLE_PLACES: Final = """\
 """
 
 
-def init_office(folder: Path | str, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
+def init_office(
+    folder: Path | str, *, recipients: Iterable[str | age.Recipient], places: str = _EXAMPLE_PLACES
+) -> Path:
     """Set up a new office in a folder: configuration, station key and index key.
 
     Run again after an interruption it completes what is missing; it overwrites nothing.
 
     Args:
         folder: Where; made if missing.
-        recipients: age recipients that every packet will be sealed to; at least one.
-        places: TOML text of the destinations and backups.
+        recipients: age recipients that every packet will be sealed to, as text or as :mod:`ktpsync.age` has them; at
+            least one.
+        places: TOML text of the destinations and backups. The file with them is readable by its owner alone.
 
     Returns:
         The configuration file.
@@ -65,7 +69,22 @@ def init_office(folder: Path | str, *, recipients: Sequence[str], places: str = 
             f"{folder} holds a restore that has not ended. Run the same `ktpsync restore` again: it goes on, and sets the office "
             "up. Or delete the folder and begin anew."
         )
-    return make_office(folder, recipients=recipients, places=places)
+    return make_office(folder, recipients=_texts(recipients), places=places)
+
+
+def _texts(recipients: Iterable[str | age.Recipient]) -> list[str]:
+    if isinstance(recipients, str | age.Recipient) or not isinstance(recipients, Iterable):
+        raise ConfigError(
+            "The recipients of an office are a list, also where it is only one: recipients=[recipient]."
+        )
+    texts = []
+    for recipient in recipients:
+        if not isinstance(recipient, str | age.Recipient):
+            raise ConfigError(
+                f"A recipient is a text, such as age1..., or a recipient of ktpsync.age, not {type(recipient).__name__}."
+            )
+        texts.append(str(recipient))
+    return texts
 
 
 def make_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMPLE_PLACES) -> Path:
@@ -92,5 +111,6 @@ def make_office(folder: Path, *, recipients: Sequence[str], places: str = _EXAMP
         IndexKey.generate().save(data.index_key)
     files.write_atomic(folder / RECIPIENTS_NAME, "".join(f"{line}\n" for line in recipients).encode("ascii"))
     text = _CONFIGURATION.format(recipients_file=json.dumps(RECIPIENTS_NAME)) + places
-    files.write_atomic(config, text.encode("utf-8"), replace=False)
+    # The places may hold secrets.
+    files.write_atomic(config, text.encode("utf-8"), mode=0o600, replace=False)
     return config

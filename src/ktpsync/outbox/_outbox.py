@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from ktpsync.clock import SystemClock
 from ktpsync.errors import LeaseLostError, OutboxError
-from ktpsync.files import make_folder
+from ktpsync.files import create_private, make_folder
 from ktpsync.outbox._audit import AuditTrail, check_decision, entry
 from ktpsync.outbox._breaker import BreakerPolicy
 from ktpsync.outbox._central import Central
@@ -176,6 +176,8 @@ class Outbox:
         """
         if isinstance(database, Path):
             make_folder(database.parent, mode=0o700)
+            # SQLite gives its journals the mode of the database.
+            create_private(database)
         store = Database(database, schema=schema)
         try:
             migrate(store)

@@ -284,8 +284,13 @@ _CAPTURE: Final = {
     ),
     "replaces.not-a-packet-id": _error("This is not a packet id.", "Ini bukan ID paket."),
     "reference.personal": _error(
-        "The reference holds the person's NIK or family card number. It is kept in clear; use a number of your own.",
-        "Referensi memuat NIK atau nomor KK. Referensi disimpan terbuka; pakai nomor sendiri.",
+        "The reference holds a NIK, the family card number or a name of the person or a parent. It is kept in clear; use a "
+        "number of your own.",
+        "Referensi memuat NIK, nomor KK, atau nama orang atau orang tuanya. Referensi disimpan terbuka; pakai nomor sendiri.",
+    ),
+    "reference.name-part": _warning(
+        "The reference holds a word of the person's or a parent's name. It is kept in clear; use a number of your own.",
+        "Referensi memuat sebagian nama orang atau orang tuanya. Referensi disimpan terbuka; pakai nomor sendiri.",
     ),
 }
 

@@ -123,7 +123,7 @@ class Enrollment:
         metadata=entry(
             "Referensi",
             "2017-03-17/0042",
-            "The app's own id, unique in the office. Kept in clear: never a NIK or family card number. An import needs it.",
+            "The app's own id, unique in the office. Kept in clear: never a NIK, family card number or name. An import needs it.",
         ),
     )
     replaces: str | None = field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from ktpsync.records._kinds import kind_findings
 from ktpsync.records._problems import Language, Problem, Severity, problem
 from ktpsync.records._regions import is_known_region
 from ktpsync.records._rules_biodata import biodata_findings
+from ktpsync.records._rules_reference import reference_findings
 from ktpsync.records._rules_samples import sample_findings
 from ktpsync.records._shape import shape
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ktpsync.records._finding import Finding
 
 _REPLACING: Final = frozenset({Kind.RE_RECORDING, Kind.CORRECTION})
-_NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _EASTERNMOST: Final = timezone(timedelta(hours=9))
 """Waktu Indonesia Timur: what is today anywhere in the country is not in the future."""
 
@@ -90,7 +89,4 @@ def _links(enrollment: Enrollment) -> Iterator[Finding]:
         yield "replaces", "replaces.not-for-first", {}
     if enrollment.reference is None:
         return
-    digits = _NOT_DIGITS.sub("", enrollment.reference)
-    family = enrollment.biodata.family_card_number
-    if str(enrollment.nik) in digits or (len(family) == 16 and family in digits):  # noqa: PLR2004 - its digits
-        yield "reference", "reference.personal", {}
+    yield from reference_findings(enrollment.reference, enrollment.biodata)

@@ -153,10 +153,29 @@ def test_made_up_enrollments_have_no_problems() -> None:
         (evolve(make_enrollment(1), replaces="x"), "replaces", "replaces.not-a-packet-id"),
         (evolve(make_enrollment(1), reference="x" * 201), "reference", "text.too-long"),
         (
-            evolve(make_enrollment(1), reference=f"no {make_enrollment(1).nik}"),
+            evolve(make_enrollment(1), reference=f"no {make_enrollment(1).nik.digits}"),
             "reference",
             "reference.personal",
         ),
+        *(
+            (evolve(named, reference=reference), "reference", "reference.personal")
+            for named in [
+                changed(
+                    full_name="Rénata Dewi LESTARI",
+                    mother=Parent(full_name="SRI WAHYUNI", nik=Nik("3578014107650002")),
+                )
+            ]
+            for reference in (
+                named.biodata.full_name,
+                "loket2-renata-dewi_lestari",
+                "Lestari, Renata Dewi 17",
+                "RenataDewiLestari001",
+                "SRI WAHYUNI",
+                "3578014107650002",
+                named.biodata.family_card_number,
+            )
+        ),
+        (evolve(changed(full_name="SUKARNO"), reference="sukarno/2"), "reference", "reference.personal"),
     ],
 )
 def test_errors_block(enrollment: Enrollment, path: str, code: str) -> None:
@@ -203,6 +222,7 @@ def test_errors_block(enrollment: Enrollment, path: str, code: str) -> None:
             evolve(make_enrollment(1), capture=evolve(make_enrollment(1).capture, office="9999")),
             "capture.office-unknown",
         ),
+        (evolve(changed(full_name="DEWI LESTARI"), reference="loket-dewi-17"), "reference.name-part"),
     ],
 )
 def test_warnings_do_not_block(enrollment: Enrollment, code: str) -> None:
@@ -227,6 +247,7 @@ def test_warnings_do_not_block(enrollment: Enrollment, code: str) -> None:
         evolve(make_enrollment(1), kind=Kind.CORRECTION, replaces=PACKET_ID),
         evolve(make_enrollment(1), kind=Kind.REPLACEMENT),
         evolve(make_enrollment(1), kind=Kind.REPLACEMENT, replaces=PACKET_ID),
+        evolve(changed(full_name="ADI B SUKARNO"), reference="PADI-B-2017-03-17/0042"),
     ],
 )
 def test_what_is_in_order_has_no_problems(enrollment: Enrollment) -> None:
@@ -296,7 +317,7 @@ def test_repr_tells_nothing_of_the_person() -> None:
     shown = repr(enrollment)
 
     biodata = enrollment.biodata
-    private = [str(biodata.nik), biodata.full_name, biodata.address.street, biodata.family_card_number]
+    private = [biodata.nik.digits, biodata.full_name, biodata.address.street, biodata.family_card_number]
     assert [] == [text for text in private if text in shown]
     assert "PNG" not in shown
 

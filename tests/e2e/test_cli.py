@@ -154,6 +154,22 @@ def test_a_damaged_backup_is_named(office: Path) -> None:
     assert packet_id in found.err
 
 
+def test_who_stops_a_command_is_told_that_it_goes_on(office: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a backup: nothing is lost, and nobody needs to wonder."""
+    run("submit", "captured")
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ktpsync.Office.backup", stopped)
+        answer = run("backup", "usb-a")
+
+    assert FAILED == answer.code
+    assert "Stopped. Nothing that was stored is lost" in answer.err
+    assert DONE == run("backup", "usb-a").code
+
+
 def test_a_backup_folder_that_became_empty_is_told_by_name(office: Path) -> None:
     """Somebody must look which disk or server it is; nothing is written there."""
     run("submit", "captured")
@@ -194,7 +210,7 @@ def test_a_restore_names_what_the_backup_lacks(office: Path) -> None:
     restored = run("restore", "../usb-a", "--into", "../new", "--identity", "../second.txt")
 
     assert DAMAGED == restored.code
-    assert f"Packet {lost} is known, but its bytes are not in the backup." in restored.err
+    assert f"The bytes of packet {lost} are not in this backup." in restored.err
     assert "Restored 2 packets" in restored.out
     assert "give data/keys/station.pub.pem in that folder to the centre" in restored.out
 

@@ -93,6 +93,14 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
             )
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except KeyboardInterrupt:
+            code = Exit.FAILED
+            output.failure(
+                KtpsyncError(
+                    "Stopped. Nothing that was stored is lost; the same command, run again, goes on."
+                ),
+                code,
+            )
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise

@@ -116,7 +116,7 @@ def _selection(packet_ids: tuple[str, ...], since: int | None, until: int | None
 def _complaints(report: RestoreReport) -> tuple[str, ...]:
     damaged = (f"Packet {packet_id} is damaged in the backup." for packet_id in report.damaged)
     missing = (
-        f"Packet {packet_id} is known, but its bytes are not in the backup. Look for them in another backup, "
+        f"The bytes of packet {packet_id} are not in this backup. Look for them in another backup, "
         "or at its destinations."
         for packet_id in report.missing
     )

@@ -13,7 +13,7 @@ from attrs import Factory, define
 
 from ktpsync.backup._documents import PackEntry, index_key, pack_key
 from ktpsync.backup._memory import BackupMemory
-from ktpsync.backup._pack import Pack, PackWriter, packed_size
+from ktpsync.backup._pack import PackWriter, packed_size
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import BackupSource
@@ -183,24 +183,22 @@ class PackSender:
     def send(self, writer: PackWriter) -> PackEntry:
         """Finish a pack and store it, remembered before."""
         pack = writer.finish()
+        entry = pack.entry
+        self._go_on()
+        self.memory.note_pack(entry, pack.index)
         # Several at a time would only make the heads of a disk jump, or share a thin line.
-        with self._medium:
+        with self._medium, pack.data:
             self._go_on()
-            self.memory.note_pack(pack.entry, pack.index)
-            self._put(pack)
-        return pack.entry
+            self.repository.storage.put(pack_key(entry.name), pack.data, size=entry.size, sha256=entry.sha256)
+            self.tally.add_pack(entry)
+            self.progress(self.tally.progress())
+        # The next pack is being written meanwhile.
+        self.repository.put_bytes(index_key(entry.name), pack.index)
+        return entry
 
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise CancelledError
-
-    def _put(self, pack: Pack) -> None:
-        entry = pack.entry
-        with pack.data:
-            self.repository.storage.put(pack_key(entry.name), pack.data, size=entry.size, sha256=entry.sha256)
-        self.repository.put_bytes(index_key(entry.name), pack.index)
-        self.tally.add_pack(entry)
-        self.progress(self.tally.progress())
 
     def _add(self, writer: PackWriter, packet: SealedPacket) -> None:
         try:

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from ktpsync.language import ENGLISH, LANGUAGES
+from ktpsync.errors import NikError
+from ktpsync.language import ENGLISH, LANGUAGES, translated
 from ktpsync.language._sources import po_files, source_templates
 from ktpsync.language._translate import LOCALE, Translator, fields_of, messages
+from ktpsync.records import Nik
+from ktpsync.records._catalogue import CATALOGUE
 
 
 @pytest.fixture(params=po_files(), ids=lambda path: path.stem)
@@ -104,3 +107,21 @@ def test_the_clerks_guide_shows_messages_that_there_are() -> None:
     for message in shown:
         parts = [text.strip() for text in message.split("…") if text.strip()]
         assert any(all(text in other for text in parts) for other in known), message
+
+
+def test_what_is_wrong_with_a_nik_is_told_alike() -> None:
+    """As an error of its own, and as a problem of a record, which has its translations beside it."""
+    catalogue = messages(LOCALE / "id.po")
+    texts = [
+        CATALOGUE[code]
+        for code in CATALOGUE
+        if code.startswith("nik.") and CATALOGUE[code].severity == "error"
+    ]
+    assert {text.english: text.indonesian for text in texts} == {
+        text.english: catalogue[text.english] for text in texts
+    }
+    with pytest.raises(NikError) as caught:
+        Nik("3171013102990001")
+    assert translated(caught.value, "id").startswith(
+        "Angka ke-7 sampai ke-10 NIK adalah tanggal dan bulan kalender;"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from ktpsync.vocabulary import WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,6 +59,27 @@ _FOREIGN: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str
 )  # fmt: skip
 
 
+_MASKED: Final = "\0"
+"""No text has it: what cannot be printed is taken out first."""
+
+MASK: Final = "[...]"
+"""Stands in a service's words for what may name a person."""
+
+_SEVERAL_MASKED: Final = re.compile(r"\0(?:[\W_]*\0)?")
+_LONGEST_NUMBER: Final = 5
+_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_CODE: Final = re.compile(r"[A-Z]{1,2}\d{1,5}")
+_DIGITS_OF_PERSONS: Final = (
+    _PERSON_NUMBER,
+    *(pattern for pattern, instead in _FOREIGN if instead in {"[phone]", "[date]"}),
+)
+_WORD: Final = re.compile(
+    r"\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}"
+    r"|20[2-9]\d-\d\d-\d\dT\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))\b|[^\W_]+"
+)
+"""First packet ids, digests and moments."""
+
+
 def plain(text: str) -> str:
     """Return a text fit to be kept: one line of bounded length, without numbers of persons.
 
@@ -74,6 +97,32 @@ def anonymous(text: str) -> str:
     for pattern, instead in _FOREIGN:
         line = pattern.sub(instead, line)
     return line[:_LIMIT_FOREIGN].strip()
+
+
+def reason(text: str) -> str:
+    """Return what a service says in words of its own, as far as they can name nobody; ``[...]`` stands for the rest.
+
+    A name cannot be recognised, a word that is none can: what is not in :data:`ktpsync.vocabulary.WORDS` is masked. Kept are
+    short numbers, codes of known words such as ``PHOTO_TOO_DARK`` or of a letter and digits, packet ids, digests, and moments.
+    """
+    line = _line(text)
+    for pattern in _DIGITS_OF_PERSONS:
+        line = pattern.sub(
+            lambda found: found[0] if found.re is _PERSON_NUMBER and found[1] else _MASKED, line
+        )
+    line = _WORD.sub(lambda found: found[0] if found[1] or _tells_nobody(found[0]) else _MASKED, line)
+    return _SEVERAL_MASKED.sub(MASK, line)[:_LIMIT_FOREIGN].strip()
+
+
+def _tells_nobody(word: str) -> bool:
+    if word.isdigit():
+        return len(word) <= _LONGEST_NUMBER and not _YEAR.fullmatch(word)
+    if _CODE.fullmatch(word):
+        return True
+    letters = word.lower().rstrip("0123456789")
+    if len(word) - len(letters) > _LONGEST_NUMBER:
+        return False
+    return bool({letters, letters.removesuffix("s"), letters.removesuffix("nya")} & WORDS)
 
 
 def _line(text: str) -> str:

@@ -69,7 +69,7 @@ def failure(settings: Mapping[str, object]) -> BackendError:
         (409, "OperationAborted", UnavailableError, "somebody else is changing it"),
         (500, "InternalError", UnavailableError, "trouble of its own"),
         (502, "", UnavailableError, "trouble of its own"),
-        (400, "InvalidArgument", RejectedError, "because of the moon"),
+        (400, "InvalidArgument", RejectedError, "(Because of the size of [...].). See its reason"),
         (302, "", UnavailableError, "A captive portal or a proxy may want a login"),
         (307, "", UnavailableError, "A captive portal or a proxy may want a login"),
         (308, "", UnavailableError, "A captive portal or a proxy may want a login"),
@@ -84,7 +84,9 @@ def test_each_answer_is_told_by_what_to_do_next(
     """The class decides what the courier does; the message what the person does."""
     line = new_line(None)
     body = (
-        f"<Error><Code>{code}</Code><Message>because of the moon</Message></Error>".encode() if code else b""
+        f"<Error><Code>{code}</Code><Message>Because of the size of Dewi.</Message></Error>".encode()
+        if code
+        else b""
     )
     line.fault = lambda _: reply(status, body, {"Content-Type": "application/xml"})
 

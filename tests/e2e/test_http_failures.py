@@ -150,7 +150,7 @@ ANSWERS = {
     "indiscreet": (
         problem("400 Bad Request", detail=f"NIK {NIK} of\x1b[31m Bearer the-token: the-token is used up" + "!" * 1000),
         RejectedError,
-        r"NIK \[16 digits\] of \[31m Bearer \*\*\* \*\*\* is used up",
+        r"NIK \[\.\.\.\] of \[\[\.\.\.\] Bearer \*\*\*: \*\*\* is used up",
     ),
     "repeats the record": (
         problem("400 Bad Request", title="Not valid.", detail=[{"input": "Dewi"}], errors=[{"value": "Dewi"}]),
@@ -160,7 +160,7 @@ ANSWERS = {
     "names a person": (
         problem("422 Unprocessable Content", detail="DEWI LESTARI is there: https://c.example/?nik=1"),
         RejectedError,
-        r"422 \(\[capitals\] is there: https://c\.example/\?\.\.\.\)",
+        r"422 \(\[\.\.\.\] is there: https://\[\.\.\.\]",
     ),
 }  # fmt: skip
 

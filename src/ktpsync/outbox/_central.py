@@ -9,7 +9,7 @@ from attrs import evolve
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._receipts import delivered_bytes, receipt_json
 from ktpsync.outbox._values import HoldingsApplied, StatusApplied
-from ktpsync.plain import anonymous, plain
+from ktpsync.plain import plain, reason
 from ktpsync.plugins import HoldingState
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Central:
         with self._database.write() as connection:
             for said in page.changes:
                 # The centre's words go into the database, to plugins and into the log.
-                change = evolve(said, status=plain(said.status), note=anonymous(said.note))
+                change = evolve(said, status=plain(said.status), note=reason(said.note))
                 known, previous = self._status(connection, change.packet_id)
                 if not known:
                     unknown.append(change.packet_id)

@@ -101,7 +101,7 @@ class FetchedToken:
         }
         answer = self._post(headers, urlencode(form).encode("ascii"))
         if answer.status in {400, 401} and "json" in answer.headers.get("Content-Type", ""):
-            error = peer.plain(str(document_of(peer, answer).get("error", "")))
+            error = peer.reason(str(document_of(peer, answer).get("error", "")))
             raise AuthError(
                 f"{peer.name}: the token service {peer.host} gives no token ({error or answer.status}). Correct "
                 "client_id, client_secret or scope under oauth."

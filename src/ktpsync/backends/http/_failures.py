@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -22,7 +23,7 @@ from urllib3.exceptions import (
 )
 
 from ktpsync.errors import AuthError, ConflictError, RejectedError, ThrottledError, UnavailableError
-from ktpsync.plain import anonymous
+from ktpsync.plain import MASK, anonymous, reason
 from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
@@ -85,9 +86,16 @@ class Peer:
 
     def plain(self, text: str) -> str:
         """Return somebody else's text fit to be shown: no secrets, no persons, no control characters, not too long."""
+        return anonymous(self._without_secrets(text))
+
+    def reason(self, text: str) -> str:
+        """Return what the centre says in its own words, as far as they can name nobody."""
+        return reason(self._without_secrets(text))
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        return anonymous(text)
+        return text
 
 
 def failure_of(peer: Peer, error: HTTPError) -> UnavailableError | AuthError:  # noqa: PLR0911 - one return a cause
@@ -234,7 +242,7 @@ def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901,
         BackendError: By what to do next, from the status and the problem type (RFC 9457).
     """
     problem_type, detail = _problem(answer)
-    detail = peer.plain(detail)
+    detail = _shown(peer, problem_type, detail)
     told = f"{peer.host} answered {answer.status}{f' ({detail})' if detail else ''}"
     said = f"{peer.name}: {told}"
     match answer.status:
@@ -288,6 +296,15 @@ def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901,
             raise RejectedError(
                 f"{said}: the centre refuses this packet. See its reason, correct, and requeue."
             )
+
+
+def _shown(peer: Peer, problem_type: str, detail: str) -> str:
+    """Return why the centre refuses: its words, and where some of them are masked also the name of the problem's type."""
+    words = peer.reason(detail)
+    if words and MASK not in words:
+        return words
+    kind = peer.reason(re.split(r"[/#:]", problem_type)[-1])
+    return ": ".join(said for said in (kind, words) if said and said != MASK) or words
 
 
 def _is_web_page(answer: Answer) -> bool:

@@ -61,7 +61,7 @@ class HttpBackend(CentralBackend):
         peer = self._line.peer
         document = document_of(peer, self._line.request("GET", "/v1/health", headers={}))
         warning = "UNSAFE, danger_accept_any_certificate is set: " if self._unchecked else ""
-        said = peer.plain(str(document.get("status", "well")))
+        said = peer.reason(str(document.get("status", "well")))
         return Health(summary=f"{warning}The centre at {peer.host} answers: {said}.")
 
     def statuses(self, cursor: str | None) -> StatusPage:

@@ -34,7 +34,7 @@ from ktpsync.errors import (
     ThrottledError,
     UnavailableError,
 )
-from ktpsync.plain import anonymous
+from ktpsync.plain import anonymous, reason
 from ktpsync.plugins import error_for_status, retry_after
 from ktpsync.units import counted
 
@@ -242,8 +242,8 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
         return UnavailableError(
             f"{said}: somebody else is changing it at the moment. It is tried again by itself."
         )
-    reason = anonymous(error.response.get("Error", {}).get("Message", "no reason given"))
-    return RejectedError(f"{said} ({reason}). See its reason, correct, and requeue.")
+    why = reason(error.response.get("Error", {}).get("Message", "no reason given"))
+    return RejectedError(f"{said} ({why}). See its reason, correct, and requeue.")
 
 
 def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendError:

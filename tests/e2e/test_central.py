@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
@@ -46,9 +46,10 @@ def settings(tmp_path: Path) -> CentralSettings:
     )
 
 
-def client(url: str, token: str = "token-a") -> HttpBackend:  # noqa: S107 - made up
+def client(url: str, token: str = "token-a", **options: Any) -> HttpBackend:  # noqa: S107 - made up
     """Return a client of an office."""
-    return HttpBackend(HttpSettings(url=url, token=Secret(token)), BackendContext(name="central"))
+    settings = HttpSettings(url=url, token=Secret(token), **options)
+    return HttpBackend(settings, BackendContext(name="central"))
 
 
 def sealed(enrollment: Enrollment, station: StationKey = STATION) -> SealedPacket:
@@ -118,6 +119,31 @@ def test_a_packet_that_does_not_open_is_told_to_the_office(settings: CentralSett
     assert [(bad.packet_id, bad.sha256, 0)] == [
         (i["packet_id"], i["sha256"], i["effects"]) for i in inventory
     ]
+
+
+@pytest.mark.parametrize("ask_first_from", [1, 1 << 20])
+def test_a_packet_that_failed_is_looked_into_again_when_it_is_sent_again(
+    settings: CentralSettings, ask_first_from: int
+) -> None:
+    """The centre has learned the station's key meanwhile: the same bytes take effect now, and once only."""
+    other = StationKey.generate()
+    one = sealed(make_enrollment(1, size=4000), other)
+    with running(settings) as url, client(url, ask_first_from=ask_first_from) as backend:
+        backend.deliver(one)
+        assert {one.packet_id: "ENROLL_FAILURE_AT_CENTRAL"} == final_statuses(backend, 1)
+        (note,) = [change.note for change in backend.statuses(None).changes if change.note]
+        assert "station that signed the packet is not trusted" in note
+    wiser = evolve(settings, stations=(*settings.stations, other.public))
+    with running(wiser) as url, client(url, ask_first_from=ask_first_from) as backend:
+        first, again = backend.deliver(one), None
+        for _ in range(400):
+            if backend.statuses(None).changes[-1].status == "PRINT_READY_RECORD":
+                again = backend.deliver(one)
+                break
+            time.sleep(0.02)
+        assert first == again
+        (held,) = urllib3.request("GET", f"{url}sandbox/inventory").json()["packets"]
+    assert (one.packet_id, one.sha256, 1) == (held["packet_id"], held["sha256"], held["effects"])
 
 
 def test_offices_do_not_see_one_another(settings: CentralSettings) -> None:

@@ -20,6 +20,7 @@ from ktpsync.central._problem import (
     OTHER_BYTES,
     Problem,
 )
+from ktpsync.central._store import FAILED
 from ktpsync.errors import PacketError
 from ktpsync.packet import parse_packet_id
 
@@ -194,7 +195,8 @@ class Packets:
             )
         known = self._store.find(upload.packet_id)
         if known is not None:
-            return known, False
+            same = (known.office, known.sha256) == (upload.office, upload.sha256)
+            return self._store.take_up(known) if same else known, False
         return self._store.add(upload.packet_id, upload.office, upload.sha256, upload.size, upload.path)
 
     async def _asked_for(self, request: Request) -> Held:
@@ -210,9 +212,11 @@ class Packets:
         return held if held is not None and held.office == office else None
 
     async def _held_at_last(self, office: str, packet_id: str) -> Held | None:
-        """Return a packet, or ``None`` when it is neither held nor about to be."""
+        """Return a packet, or ``None`` when it is neither held nor about to be, or failed: then it may come again."""
         while True:
             held = await self._held(office, packet_id)
+            if held is not None and held.status == FAILED:
+                return None
             if held is not None or not await self._uploads.settled(office, packet_id):
                 return held
 

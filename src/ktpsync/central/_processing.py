@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktpsync import packet
 from ktpsync.central._store import ADJUDICATE, Outcomes
-from ktpsync.errors import KtpsyncError
+from ktpsync.errors import KtpsyncError, UnknownStationError
 from ktpsync.keys import IndexKey
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 UNIQUE: Final = "PRINT_READY_RECORD"
 DUPLICATE: Final = "DUPLICATE_RECORD"
-FAILED: Final = "ENROLL_FAILURE_AT_CENTRAL"
 
 _OUTCOMES: Final = Outcomes(unique=UNIQUE, duplicate=DUPLICATE, doubtful=ADJUDICATE)
 
@@ -75,13 +74,11 @@ class Processing:
             sealed = self._store.path(held.packet_id, held.sha256).read_bytes()
             opened = packet.open(sealed, self._settings.identities, stations=self._settings.stations)
         except (KtpsyncError, OSError) as error:
-            _log.warning("Packet %s does not open: %s", held.packet_id, type(error).__name__)
-            self._store.refuse(
-                held, FAILED, f"The packet does not open at the centre: {type(error).__name__}."
-            )
+            _log.warning("Packet %s does not open: %s", held.packet_id, error)
+            self._store.refuse(held, _told(error))
             return
         if opened.manifest.packet_id != held.packet_id:
-            self._store.refuse(held, FAILED, "The packet was sealed under another id.")
+            self._store.refuse(held, "The packet was sealed under another id.")
             return
         enrollment = opened.enrollment
         nik = self._key.digest("nik", str(enrollment.nik).encode("ascii"))
@@ -89,3 +86,13 @@ class Processing:
             self._key.digest("biometric", digest.encode("ascii")) for digest in enrollment.biometric_digests()
         ]
         self._store.enrol(held, nik, biometrics, replaces=enrollment.replaces, outcome=_OUTCOMES)
+
+
+def _told(error: KtpsyncError | OSError) -> str:
+    """Return what the office is told of a packet that does not open; nothing of what is inside."""
+    if isinstance(error, UnknownStationError):
+        return (
+            "The station that signed the packet is not trusted at the centre: its key data/keys/station.pub.pem was not "
+            "given to it"
+        )
+    return f"The packet does not open at the centre: {type(error).__name__}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RECEIVED: Final = "RECEIVED_AT_CENTRAL"
 ADJUDICATE: Final = "ADJUDICATE_RECORD"
+FAILED: Final = "ENROLL_FAILURE_AT_CENTRAL"
 
 _IDS: Final = 500
 """Packet ids in one statement."""
@@ -156,6 +157,16 @@ class CentralStore:
             found.update({held.packet_id: held for held in map(_held, rows)})
         return found
 
+    def take_up(self, held: Held) -> Held:
+        """Let a packet that failed be looked into once more, because the office has sent it again."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                f"{_SELECT} WHERE id = ? AND status = ?", (held.packet_id, FAILED)
+            ).fetchone()
+            if row is not None:
+                self._move(connection, held, RECEIVED, "The office has sent it again.")
+        return held
+
     def add(self, packet_id: str, office: str, sha256: str, size: int, incoming: Path) -> tuple[Held, bool]:
         """Store a packet durably; when this returns, file and row are on the medium.
 
@@ -249,10 +260,10 @@ class CentralStore:
                 self._move(connection, _held(row), status, "A person judged it.")
         return row is not None
 
-    def refuse(self, held: Held, status: str, note: str) -> None:
-        """Give a packet a status without effect."""
+    def refuse(self, held: Held, note: str) -> None:
+        """Say that a packet's person cannot be registered; it has no effect."""
         with self._transaction() as connection:
-            self._move(connection, held, status, note)
+            self._move(connection, held, FAILED, note)
 
     def changes(self, office: str, after: int, limit: int) -> Sequence[Change]:
         """Return an office's status changes after a number, oldest first."""

@@ -40,17 +40,23 @@ def _decision(function: Callable[..., Exit]) -> Callable[..., None]:
 @click.option("--destination", help="Only deliveries to this destination.")
 @click.option("--state", type=click.Choice(_STATES), help="Only deliveries in this state.")
 @click.option(
+    "--status", "status", metavar="STATUS", help="Only packets with this registration status at the centre."
+)
+@click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="How many to show, at most."
 )
 @config_option
 @command
-def packets(output: Output, destination: str | None, state: str | None, limit: int, config: Path) -> Exit:
+def packets(
+    output: Output, destination: str | None, state: str | None, status: str | None, limit: int, config: Path
+) -> Exit:
     """List packets with where each stands, oldest first."""
     from ktpsync.outbox import DeliveryState
 
     wanted = None if state is None else DeliveryState(state)
     with ktpsync.Office.open(config) as office:
-        found = list(itertools.islice(office.deliveries(destination, wanted), limit + 1))
+        deliveries = office.deliveries(destination, wanted, registration_status=status)
+        found = list(itertools.islice(deliveries, limit + 1))
         configured = bool(office.destinations())
     shown = found[:limit]
     output.table(

@@ -6,10 +6,10 @@ import itertools
 import logging
 from typing import TYPE_CHECKING
 
-from ktpsync.courier._observer import notify
+from ktpsync.courier._observer import notify, tell_rejected
 from ktpsync.courier._pause import pause
 from ktpsync.errors import AuthError, ThrottledError
-from ktpsync.outbox import HoldingsApplied
+from ktpsync.outbox import NOT_REGISTERED, HoldingsApplied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +65,8 @@ def poll_statuses(
         for packet_id in applied.resent:
             facts = {"event": "resend", "packet_id": packet_id, "destination": destination}
             log.info("%s asks for %s again", destination, packet_id, extra={"facts": facts})
+        for packet_id, reason in applied.refused:
+            tell_rejected(observers, packet_id, destination, NOT_REGISTERED, reason)
         if not page.more or page.cursor == cursor:
             return new
 

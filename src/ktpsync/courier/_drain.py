@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from ktpsync.courier._gate import Opening
-from ktpsync.courier._observer import notify
+from ktpsync.courier._observer import notify, tell_rejected
 from ktpsync.courier._workers import Workers
 from ktpsync.outbox import Delivered, Failed, Rejected, Returned
 
@@ -324,16 +324,15 @@ class Drain:
                 facts = {"event": "delivered", "packet_id": packet_id, "destination": name}
                 log.info("delivered %s to %s", packet_id, name, extra={"facts": facts})
             notify(self._observers, lambda one: one.delivered(packet_id, name))
-        elif isinstance(outcome, Rejected | Failed):
-            event = "rejected" if isinstance(outcome, Rejected) else "failed"
+        elif isinstance(outcome, Rejected):
+            tell_rejected(self._observers, packet_id, name, outcome.code, outcome.reason)
+        elif isinstance(outcome, Failed):
             code, reason = outcome.code, outcome.reason
             facts = {
-                "event": event,
+                "event": "failed",
                 "packet_id": packet_id,
                 "destination": name,
                 "code": code,
                 "reason": reason,
             }
-            log.warning("%s %s at %s: %s: %s", event, packet_id, name, code, reason, extra={"facts": facts})
-            if event == "rejected":
-                notify(self._observers, lambda one: one.rejected(packet_id, name, code, reason))
+            log.warning("failed %s at %s: %s: %s", packet_id, name, code, reason, extra={"facts": facts})

@@ -34,3 +34,18 @@ def notify(observers: Sequence[Observer], call: Callable[[Observer], None]) -> N
             call(observer)
         except Exception:
             log.exception("observer %r failed; the outbox is not affected", observer)
+
+
+def tell_rejected(
+    observers: Sequence[Observer], packet_id: str, destination: str, code: str, reason: str
+) -> None:
+    """Log that a packet waits for a person, and tell the observers."""
+    facts = {
+        "event": "rejected",
+        "packet_id": packet_id,
+        "destination": destination,
+        "code": code,
+        "reason": reason,
+    }
+    log.warning("rejected %s at %s: %s: %s", packet_id, destination, code, reason, extra={"facts": facts})
+    notify(observers, lambda one: one.rejected(packet_id, destination, code, reason))

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ktpsync import courier, office
 from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.config import OWN_KEYS
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.config import Configuration
-    from ktpsync.courier import Courier, DrainReport, Task
+    from ktpsync.courier import Courier, DrainReport, Observer, Task
     from ktpsync.errors import KtpsyncError
     from ktpsync.office._layout import DataFolder
     from ktpsync.office._reports import DestinationReport, ReconcileReport, SyncReport
@@ -204,15 +206,16 @@ class Destinations:
         except _UNUSABLE as error:
             return self._unusable(name, error)
         self._ask_now(name)
-        drained = self._drain_patiently(own, _Counting(on_delivered))
+        progress = _Counting(on_delivered)
+        drained = self._drain_patiently(own, progress)
         self.lines.remember(name, own.speed)
         trouble = ""
         try:
             if drained.stopped not in ("unreachable", "paused"):
-                self._poll(name)
+                self._poll(name, progress)
         except BackendError as error:
             trouble = str(error)
-        return self._report(name, drained, trouble)
+        return self._report(name, evolve(drained, rejected=progress.refused), trouble)
 
     def _drain_patiently(self, own: Courier, progress: _Counting) -> DrainReport:
         """Drain, and wait for packets that only stepped aside for a moment."""
@@ -238,11 +241,11 @@ class Destinations:
         if state.paused is None and state.breaker == "closed" and not throttled:
             self._poll(name)
 
-    def _poll(self, name: str) -> int:
+    def _poll(self, name: str, *observers: Observer) -> int:
         backend = self.backend(name)
         if not isinstance(backend, CentralBackend) or Capability.STATUSES not in backend.capabilities:
             return 0
-        return courier.poll_statuses(self._outbox, name, backend, (self._registry.notify,))
+        return courier.poll_statuses(self._outbox, name, backend, (self._registry.notify, *observers))
 
     def _unusable(self, name: str, error: KtpsyncError) -> DestinationReport:
         line = self._summary(name)
@@ -285,16 +288,18 @@ class Destinations:
 
 
 class _Counting:
-    """Tells a progress bar."""
+    """Tells a progress bar, and counts what was refused."""
 
     def __init__(self, on_delivered: Callable[[], None]) -> None:
         self._on_delivered = on_delivered
+        self.refused = 0
 
     def delivered(self, packet_id: str, destination: str) -> None:  # noqa: ARG002 - an Observer
         self._on_delivered()
 
-    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:
-        """Nothing: it does not count as done."""
+    def rejected(self, packet_id: str, destination: str, code: str, reason: str) -> None:  # noqa: ARG002 - an Observer
+        """Count it; it is not done."""
+        self.refused += 1
 
     def paused(self, destination: str, reason: str) -> None:
         """Nothing."""

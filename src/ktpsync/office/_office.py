@@ -360,18 +360,27 @@ class Office:
         return self.outbox.registration_statuses()
 
     def deliveries(
-        self, destination: str | None = None, state: DeliveryState | str | None = None
+        self,
+        destination: str | None = None,
+        state: DeliveryState | str | None = None,
+        *,
+        registration_status: str | None = None,
     ) -> Iterator[DeliveryView]:
         """Yield deliveries, oldest packet first: all, or those to one destination, or in one state.
 
         Args:
             destination: Its name.
             state: The state, or its name, such as ``rejected``.
+            registration_status: What the centre says of the packet, such as ``PRINT_READY_RECORD``.
 
         Raises:
             ValueError: There is no such state.
         """
-        return self.outbox.deliveries(destination, None if state is None else DeliveryState(state))
+        return self.outbox.deliveries(
+            destination,
+            None if state is None else DeliveryState(state),
+            registration_status=registration_status,
+        )
 
     def rejected(self) -> Iterator[DeliveryView]:
         """Yield the deliveries that wait for a person."""

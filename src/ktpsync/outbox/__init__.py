@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._outbox import Outbox
     from ktpsync.outbox._rebuild import Found, Rebuilt, rebuild, recovered
     from ktpsync.outbox._recovery import UnrecordedBytes
+    from ktpsync.outbox._registration import NOT_REGISTERED
     from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
     from ktpsync.outbox._rewrap import RewrapReport
     from ktpsync.outbox._spool import Spool
@@ -59,6 +60,7 @@ _ROOMS = {
     "_outbox": ("Outbox",),
     "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
     "_recovery": ("UnrecordedBytes",),
+    "_registration": ("NOT_REGISTERED",),
     "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
     "_rewrap": ("RewrapReport",),
     "_spool": ("Spool",),
@@ -90,6 +92,7 @@ __all__ = [
     "DAMAGED",
     "FINAL_STATUSES",
     "LONGEST_THROTTLE_MS",
+    "NOT_REGISTERED",
     "AuditEntry",
     "AuditReport",
     "AuditTrail",

@@ -8,6 +8,7 @@ from attrs import evolve
 
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._receipts import delivered_bytes, receipt_json
+from ktpsync.outbox._registration import NOT_REGISTERED, follow
 from ktpsync.outbox._values import HoldingsApplied, StatusApplied
 from ktpsync.plain import plain, reason
 from ktpsync.plugins import HoldingState
@@ -42,9 +43,6 @@ STILL_WANTED = f"""(d.state IN ('open', 'rejected')
   OR d.state = 'delivered' AND t.cursor IS NOT NULL AND (p.status IS NULL OR p.status NOT IN ({_FINAL})))"""
 """Whether packet p is still to be delivered, or a centre may still ask for it again: by delivery d to destination t."""
 
-RESEND_STATUSES = frozenset({"PACKET_RETRY"})
-"""The centre's statuses with which it asks for the packet again: the same bytes under the same id."""
-
 _SEEN = """
 INSERT INTO ktpsync_status (packet_id, status, changed_ms, note)
 VALUES (:packet_id, :status, :changed_ms, :note) ON CONFLICT DO NOTHING
@@ -57,17 +55,13 @@ _HELD = """
 UPDATE ktpsync_delivery SET state = 'delivered', owner = NULL, fence = fence + 1, receipt = :receipt,
   settled_ms = {now}, code = NULL, reason = NULL
 WHERE packet_id = :packet_id AND dest = :dest AND state <> 'delivered'
+  AND NOT (state = 'rejected' AND code = :not_registered)
 """
 _MISSING = """
 UPDATE ktpsync_delivery SET state = 'open', owner = NULL, fence = fence + 1, receipt = NULL, settled_ms = NULL,
   due_ms = {now}
-WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
-"""
-_AGAIN = """
-UPDATE ktpsync_delivery SET state = 'open', owner = NULL, fence = fence + 1, receipt = NULL, settled_ms = NULL,
-  due_ms = {now}
-WHERE packet_id = :packet_id AND dest = :dest AND state = 'delivered'
-  AND (SELECT p.status FROM ktpsync_packet p WHERE p.packet_id = :packet_id) = :status
+WHERE packet_id = :packet_id AND dest = :dest
+  AND (state = 'delivered' OR state = 'rejected' AND code = :not_registered)
 """
 _CONFLICT = """
 UPDATE ktpsync_delivery SET state = 'rejected', owner = NULL, fence = fence + 1, settled_ms = {now},
@@ -130,29 +124,24 @@ class Central:
                 self._database.sql("UPDATE ktpsync_destination SET cursor = :cursor WHERE dest = :dest"),
                 {"cursor": page.cursor, "dest": dest},
             )
-            asked = [change for change, _ in changes if change.status in RESEND_STATUSES]
-            resent = self._send_again(connection, dest, asked, now)
-            told += [
-                entry(
-                    "resend", at_ms=self._clock.now_ms(), packet_id=packet_id, destination=dest, by="status"
-                )
-                for packet_id in resent
-            ]
+            followed = follow(
+                self._database,
+                connection,
+                dest,
+                [change for change, _ in changes],
+                at_ms=self._clock.now_ms(),
+                now=now,
+            )
+            if followed.delivered:
+                self._destinations.count(connection, dest, followed.delivered)
+            told += followed.told
             self._audit.append(connection, told)
-        return StatusApplied(changes=tuple(changes), unknown=tuple(unknown), resent=tuple(resent))
-
-    def _send_again(
-        self, connection: Connection, dest: str, asked: Iterable[StatusChange], now: int | None
-    ) -> list[str]:
-        """Open the deliveries again that the centre asks for, unless a later status says that it has gone on."""
-        resent = []
-        for change in asked:
-            bound = {"packet_id": change.packet_id, "dest": dest, "status": change.status, "now": now}
-            if connection.execute(self._database.sql(_AGAIN), bound).rowcount:
-                resent.append(change.packet_id)
-        if resent:
-            self._destinations.count(connection, dest, -len(resent))
-        return resent
+        return StatusApplied(
+            changes=tuple(changes),
+            unknown=tuple(unknown),
+            resent=tuple(followed.resent),
+            refused=tuple(followed.refused),
+        )
 
     def to_reconcile(self, dest: str) -> Iterator[SealedPacket]:
         """Yield every packet with a delivery to a destination, in constant memory."""
@@ -181,7 +170,7 @@ class Central:
                 receipt = holding.receipt
                 known = delivered_bytes(row.sha256, row.size, row.receipt)
                 proven = receipt is not None and (receipt.sha256, receipt.size) == known
-                bound = {"packet_id": packet_id, "dest": dest, "now": now}
+                bound = {"packet_id": packet_id, "dest": dest, "now": now, "not_registered": NOT_REGISTERED}
                 if holding.state is HoldingState.HELD and receipt is not None and proven:
                     statement, event, into = _HELD, "delivered", delivered
                     bound["receipt"] = receipt_json(receipt)

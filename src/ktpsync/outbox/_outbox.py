@@ -604,15 +604,20 @@ class Outbox:
         return self._views.rejected(destination)
 
     def deliveries(
-        self, destination: str | None = None, state: DeliveryState | None = None
+        self,
+        destination: str | None = None,
+        state: DeliveryState | None = None,
+        *,
+        registration_status: str | None = None,
     ) -> Iterator[DeliveryView]:
         """Yield deliveries in the order of their making, in constant memory.
 
         Args:
             destination: Only those to one destination.
             state: Only those in one state.
+            registration_status: Only those of packets that have this status at the centre.
         """
-        return self._views.deliveries(destination, state)
+        return self._views.deliveries(destination, state, registration_status)
 
     def summary(self, destination: str | None = None) -> list[DestinationSummary]:
         """Return counts per destination, or for one of them."""
@@ -627,7 +632,8 @@ class Outbox:
     def apply_statuses(self, destination: str, page: StatusPage) -> StatusApplied:
         """Keep a page of the centre's feed and its cursor, in one transaction.
 
-        A packet that the centre asks for again (``PACKET_RETRY``) is pending again, with its history kept.
+        A packet that the centre asks for again (``PACKET_RETRY``) is pending again, with its history kept; one whose
+        person it could not register (``ENROLL_FAILURE_AT_CENTRAL``) is rejected, with its receipt kept.
 
         Returns:
             The changes that were new. Observers are to be told of these, once this has returned.

@@ -342,11 +342,13 @@ class StatusApplied:
         changes: The changes that were new, each with the status before.
         unknown: Ids of packets that this outbox does not know.
         resent: Ids of packets that the centre has asked for again; they are pending.
+        refused: Ids of packets whose person the centre could not register, each with the reason; they are rejected.
     """
 
     changes: Sequence[tuple[StatusChange, str | None]]
     unknown: Sequence[str] = Factory(tuple)
     resent: Sequence[str] = Factory(tuple)
+    refused: Sequence[tuple[str, str]] = Factory(tuple)
 
 
 @frozen(kw_only=True)

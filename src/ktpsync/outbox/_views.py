@@ -160,7 +160,9 @@ class Views:
         for row in self._database.paged(statement, bound, after="id"):
             yield _delivery_view(row, self._clock.now_ms())
 
-    def deliveries(self, dest: str | None, state: DeliveryState | None) -> Iterator[DeliveryView]:
+    def deliveries(
+        self, dest: str | None, state: DeliveryState | None, status: str | None
+    ) -> Iterator[DeliveryView]:
         """Yield deliveries in the order of their making, in constant memory."""
         wanted = ["t.kind = 'courier'", "d.id > :after"]
         bound: dict[str, str | int] = {"after": 0}
@@ -170,9 +172,12 @@ class Views:
         if state is not None:
             wanted.append("d.state = :state")
             bound["state"] = OPEN if state in {DeliveryState.PENDING, DeliveryState.LEASED} else state.value
+        if status is not None:
+            wanted.append("p.status = :status")
+            bound["status"] = status
         statement = (
             f"SELECT {_DELIVERY} FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest "
-            f"WHERE {' AND '.join(wanted)} ORDER BY d.id"
+            f"JOIN ktpsync_packet p ON p.packet_id = d.packet_id WHERE {' AND '.join(wanted)} ORDER BY d.id"
         )
         rows = self._database.paged(statement, bound, after="id")
         views = (_delivery_view(row, self._clock.now_ms()) for row in rows)

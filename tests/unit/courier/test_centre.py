@@ -75,10 +75,10 @@ class Centre(CentralBackend):
         """Return a true receipt."""
         return Receipt.of(packet, sha256=packet.sha256, stored_at=START)
 
-    def say(self, packet_id: str, status: str) -> None:
+    def say(self, packet_id: str, status: str, note: str = "") -> None:
         """Add a change to the feed, each a day after the one before."""
         moment = START + timedelta(days=len(self.feed))
-        self.feed.append(StatusChange(packet_id=packet_id, status=status, changed_at=moment))
+        self.feed.append(StatusChange(packet_id=packet_id, status=status, changed_at=moment, note=note))
 
 
 class Ear:
@@ -227,3 +227,90 @@ def test_recording_goes_on_while_the_centre_is_asked_what_it_holds(
     assert (held.packet_id,) == applied.delivered
     assert [] == [packet.packet_id for packet in missing if packet.packet_id in applied.delivered]
     assert 14 == len(list(station.outbox.to_reconcile("central")))
+
+
+NOT_REGISTERED = "ENROLL_FAILURE_AT_CENTRAL"
+
+
+def _state(station: Any, packet_id: str) -> tuple[str, str | None, bool]:
+    line, *_ = station.outbox.status(packet_id).deliveries
+    return line.state.value, line.code, line.receipt is not None
+
+
+def test_a_person_that_the_centre_could_not_register_waits_for_somebody(
+    station: Any, centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The packet is rejected with the centre's note, told as every refusal, with its receipt kept; reconciling changes nothing."""
+    told: list[tuple[str, ...]] = []
+    ear = Ear(station)
+    ear.rejected = lambda *facts: told.append(facts)  # type: ignore[method-assign]
+    courier = Courier(station.outbox, "central", centre, clock=station.clock)
+    packet_id = station.submit().packet.packet_id
+    courier.drain()
+    centre.say(packet_id, NOT_REGISTERED, "Station not trusted.")
+    poll_statuses(station.outbox, "central", centre, [ear])
+
+    assert ("rejected", "not-registered", True) == _state(station, packet_id)
+    ((told_id, name, code, reason),) = told
+    assert (packet_id, "central", "not-registered") == (told_id, name, code)
+    assert "ENROLL_FAILURE_AT_CENTRAL (Station not trusted)" in reason
+    assert f"rejected {packet_id} at central" in caplog.text
+    line, *_ = station.outbox.summary()
+    assert (0, 0, 1) == (line.pending, line.delivered, line.rejected)
+
+    reconcile(station.outbox, "central", centre)
+    assert ("rejected", "not-registered", True) == _state(station, packet_id)
+    assert 1 == poll_statuses_from_the_start(station, centre)
+    assert ("rejected", "not-registered", True) == _state(station, packet_id)
+    assert () == station.outbox.audit.verify().problems
+
+
+def poll_statuses_from_the_start(station: Any, centre: Centre) -> int:
+    """Read the feed anew, as after a restore from an older backup; return how many pages were asked for."""
+    with station.outbox._database.write() as connection:
+        sql = station.outbox._database.sql
+        connection.execute(sql("UPDATE ktpsync_destination SET cursor = NULL WHERE dest = 'central'"))
+    asked = len(centre.asked)
+    assert 0 == poll_statuses(station.outbox, "central", centre)
+    return len(centre.asked) - asked
+
+
+def test_a_requeued_packet_may_fail_again_or_be_registered(station: Any, centre: Centre) -> None:
+    """It travels again under the same id; each later word of the centre counts, its earlier ones do not."""
+    courier = Courier(station.outbox, "central", centre, clock=station.clock)
+    packet_id = station.submit().packet.packet_id
+    courier.drain()
+    centre.say(packet_id, NOT_REGISTERED)
+    poll_statuses(station.outbox, "central", centre)
+    station.outbox.requeue(packet_id, "central", who="budi", why="the key was given to the centre")
+    assert 1 == courier.drain().delivered
+    poll_statuses_from_the_start(station, centre)
+    assert ("delivered", None, True) == _state(station, packet_id)
+
+    centre.say(packet_id, NOT_REGISTERED)
+    poll_statuses(station.outbox, "central", centre)
+    assert "rejected" == _state(station, packet_id)[0]
+    centre.say(packet_id, "PRINT_READY_RECORD")  # taken up there by itself
+    poll_statuses(station.outbox, "central", centre)
+    assert ("delivered", None, True) == _state(station, packet_id)
+    line, *_ = station.outbox.summary()
+    assert (0, 1, 0) == (line.pending, line.delivered, line.rejected)
+    assert () == station.outbox.audit.verify().problems
+
+
+def test_a_failed_packet_that_the_centre_asks_for_or_lost_travels_again(station: Any, centre: Centre) -> None:
+    """``PACKET_RETRY`` and a reconcile that misses it open a rejected delivery as they open a delivered one."""
+    courier = Courier(station.outbox, "central", centre, clock=station.clock)
+    asked, lost = (station.submit(data).packet.packet_id for data in (b"asked", b"lost"))
+    courier.drain()
+    for packet_id in (asked, lost):
+        centre.say(packet_id, NOT_REGISTERED)
+    centre.say(asked, "PACKET_RETRY")
+    poll_statuses(station.outbox, "central", centre)
+    assert "pending" == _state(station, asked)[0]
+    assert 1 == courier.drain().delivered
+    centre.taken = [one for one in centre.taken if one[0] != lost]
+    assert (lost,) == reconcile(station.outbox, "central", centre).requeued
+    assert 1 == courier.drain().delivered
+    line, *_ = station.outbox.summary()
+    assert (0, 2, 0) == (line.pending, line.delivered, line.rejected)

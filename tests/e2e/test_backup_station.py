@@ -33,7 +33,7 @@ from ktpsync.backup import (
     verify,
 )
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ConfigError, RestoreError, WrongDiskError
+from ktpsync.errors import BackupInUseError, ConfigError, RestoreError, WrongDiskError
 from ktpsync.keys import StationKey
 from ktpsync.outbox import DeliveryState, DestinationSpec, Outbox
 from ktpsync.plugins import BackendContext, Receipt, StatusChange, StatusPage
@@ -222,6 +222,31 @@ def test_a_restore_never_overwrites(station: Station) -> None:
         station.restore(station.data)
 
     assert before == spooled(station.data)
+
+
+def test_only_one_restore_into_a_folder_runs_at_a_time(station: Station, tmp_path: Path) -> None:
+    """The second one would write over files that the first one has told durable."""
+    station.record(2)
+    station.backup()
+    refused = []
+
+    def second(_progress: object) -> None:
+        with pytest.raises(BackupInUseError, match="Wait until it has ended"):
+            station.restore(tmp_path / "new")
+        refused.append(True)
+
+    first = restore_station(
+        station.repository,
+        tmp_path / "new",
+        identities=[station.identity],
+        open_outbox=open_outbox,
+        memory=tmp_path / "new" / "backups",
+        progress=second,
+    )
+
+    assert (True, [True]) == (first.ok, refused)
+    with pytest.raises(RestoreError, match="is not empty"):
+        station.restore(tmp_path / "new")
 
 
 def test_a_wrong_identity_restores_nothing_and_says_so(station: Station, tmp_path: Path) -> None:

@@ -563,7 +563,7 @@ def test_not_while_a_backup_runs(station: Station) -> None:
     held = station.spooled()
 
     def meanwhile(_: object) -> None:
-        with pytest.raises(BackupInUseError, match="is running"):
+        with pytest.raises(BackupInUseError, match="is at work on this repository"):
             station.rewrap()
 
     station.record(2)

@@ -146,7 +146,7 @@ class BackupMemory:
                 stack.enter_context(files.locked(self._lock, wait=False))
             except TimeoutError:
                 raise BackupInUseError(
-                    "Another backup of this station to this repository is running. Wait until it has ended."
+                    "Another backup or restore of this station is at work on this repository. Wait until it has ended."
                 ) from None
             yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -61,25 +61,27 @@ def restore_station(
 
     Raises:
         RestoreError: The folder is not empty, no snapshot can be used, or no identity opens it.
+        BackupInUseError: Another restore from there into this directory is running.
         BackendError: The storage cannot be reached. Call again later.
     """
     _claim(into, repository)
-    with ExitStack() as stack:
-        outbox = open_outbox(into)
-        stack.callback(outbox.close)
-        report = restore(
-            repository,
-            OutboxTarget(outbox, selection),
-            identities=identities,
-            snapshot=snapshot,
-            select=selection,
-            progress=progress,
-        )
-        if selection is None:
-            continue_backups(outbox, report, memory=memory)
-    finish(report)
-    (into / RESTORE_MARKER).unlink()
-    files.fsync_folder(into)
+    with BackupMemory(memory, repository.uuid).locked():
+        # Another restore may have ended since.
+        _claim(into, repository)
+        with closing(open_outbox(into)) as outbox:
+            report = restore(
+                repository,
+                OutboxTarget(outbox, selection),
+                identities=identities,
+                snapshot=snapshot,
+                select=selection,
+                progress=progress,
+            )
+            if selection is None:
+                continue_backups(outbox, report, memory=memory)
+        finish(report)
+        (into / RESTORE_MARKER).unlink()
+        files.fsync_folder(into)
     return report
 
 

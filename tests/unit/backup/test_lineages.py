@@ -134,7 +134,7 @@ def test_only_one_backup_of_a_station_runs_at_a_time(bench: Any) -> None:
     fill(bench, 1)
 
     def second(_progress: object) -> None:
-        with pytest.raises(BackupInUseError, match="is running"):
+        with pytest.raises(BackupInUseError, match="is at work on this repository"):
             bench.backup()
 
     assert bench.backup(progress=second).ok

@@ -12,8 +12,7 @@ from ktpsync.outbox._values import AuditEntry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy.engine import Connection
-
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.plugins import StatusChange
 

@@ -9,7 +9,13 @@ import pytest
 from attrs import evolve
 
 import ktpsync
-from ktpsync.errors import ReferenceConflictError, StationFullError, ValidationError, WrongStateError
+from ktpsync.errors import (
+    ReferenceConflictError,
+    SpoolUnavailableError,
+    StationFullError,
+    ValidationError,
+    WrongStateError,
+)
 from ktpsync.plugins import StatusChange, StatusPage
 from ktpsync.testing import make_enrollment
 
@@ -68,6 +74,22 @@ def test_when_the_station_is_full_each_of_many_says_so(tmp_path: Path) -> None:
         assert 0 < len(stored) < 6
         assert "allowed" in str(refused[0])
         assert len(stored) == len(list(office.outbox.packets()))
+
+
+def test_while_the_spool_is_away_each_of_many_says_so(tmp_path: Path) -> None:
+    """Nothing of them is stored, and they can be submitted again when its disk is there."""
+    with office_with(tmp_path) as office:
+        (first,) = office.submit_many([small(0)])
+        away = office.data.spool.rename(tmp_path / "away")
+        office.data.spool.mkdir()
+        refused = office.submit_many([small(1), small(2)])
+        assert [SpoolUnavailableError] * 2 == [type(one) for one in refused]
+        office.data.spool.rmdir()
+        away.rename(office.data.spool)
+        assert not any(
+            isinstance(one, Exception) for one in [first, *office.submit_many([small(1), small(2)])]
+        )
+        assert 3 == len(list(office.outbox.packets()))
 
 
 def test_the_disk_s_reserve_is_set_in_the_configuration(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import itertools
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ktpsync import packet
-from ktpsync.errors import AgeError, KtpsyncError, PacketError, RecordError, StationFullError
+from ktpsync.errors import (
+    AgeError,
+    KtpsyncError,
+    PacketError,
+    RecordError,
+    SpoolUnavailableError,
+    StationFullError,
+)
 from ktpsync.outbox import Submission, Submitted
 
 if TYPE_CHECKING:
@@ -110,7 +117,7 @@ class Intake:
             stored: Iterable[Submitted | KtpsyncError] = self._with_room(
                 lambda: self._outbox.submit_many(good, connection=connection), size, connection
             )
-        except StationFullError as error:
+        except (StationFullError, SpoolUnavailableError) as error:
             stored = itertools.repeat(error)
         found = iter(stored)
         return [next(found) if isinstance(item, Submission) else item for item in batch]

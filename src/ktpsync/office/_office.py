@@ -191,6 +191,7 @@ class Office:
             ValidationError: The enrollment has problems; all are listed, nothing was stored.
             ReferenceConflictError: Another enrollment was submitted under this reference.
             StationFullError: The station's disk has no room; nothing was stored.
+            SpoolUnavailableError: The spool's disk or share is not there; nothing was stored.
             OutboxUnavailableError: The database does not answer. Submit again under the same reference.
             OutboxDamagedError: The database is damaged; nothing was stored.
             ConfigError: No recipients are configured, or ``connection`` does not lead to the outbox.

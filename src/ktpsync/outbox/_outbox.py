@@ -243,6 +243,7 @@ class Outbox:
             DigestError: ``sealed`` does not have this digest; nothing was stored.
             ReferenceConflictError: Another enrollment has this reference; nothing was stored.
             StationFullError: The disk has no room, or a limit is reached; nothing was stored.
+            SpoolUnavailableError: The spool's disk, share or storage is away; nothing was recorded.
             ConfigError: ``connection`` does not lead to this outbox.
         """
         submission = Submission(

@@ -32,6 +32,7 @@ _KEPT: Final = 1024
 _STATES: Final = frozenset({"location", "standing", "state", "what", "when"})
 """Values that are words of ktpsync's own."""
 
+_FIELD: Final = re.compile(r"\{\w")
 _NAMED: Final = "{name}: "
 """What messages of destinations and backups begin with."""
 
@@ -142,20 +143,31 @@ class Translator:
     """
 
     def __init__(self, known: Mapping[str, str]) -> None:
-        self._exact = {}
-        templates = []
-        for english, other in known.items():
-            if "{" in english and fields_of(english):
-                templates.append(Template(english, other))
-                if english.startswith(_NAMED) and other.startswith(_NAMED):
-                    # It is left out where it was said already, as of a stopped destination.
-                    templates.append(Template(english[len(_NAMED) :], other[len(_NAMED) :]))
-            else:
-                self._exact[_text(english)] = _text(other)
-        self._templates = sorted(templates, key=lambda template: template.specific, reverse=True)
-        self._of_lines = [template for template in self._templates if template.has_lines]
+        self._with_values = {
+            english: other for english, other in known.items() if _FIELD.search(english.replace("{{", ""))
+        }
+        self._exact = {
+            _text(english): _text(other)
+            for english, other in known.items()
+            if english not in self._with_values
+        }
         # The rest of a line is looked at from several of its beginnings.
         self._line = functools.lru_cache(_KEPT)(self._line_anew)
+
+    @functools.cached_property
+    def _templates(self) -> list[Template]:
+        """Those that say most first; the help does without any."""
+        templates = []
+        for english, other in self._with_values.items():
+            templates.append(Template(english, other))
+            if english.startswith(_NAMED) and other.startswith(_NAMED):
+                # It is left out where it was said already, as of a stopped destination.
+                templates.append(Template(english[len(_NAMED) :], other[len(_NAMED) :]))
+        return sorted(templates, key=lambda template: template.specific, reverse=True)
+
+    @functools.cached_property
+    def _of_lines(self) -> list[Template]:
+        return [template for template in self._templates if template.has_lines]
 
     def translate(self, text: str) -> str:
         """Return a message in the language; what is not known stays as it is."""

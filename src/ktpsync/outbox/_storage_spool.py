@@ -21,7 +21,7 @@ from ktpsync.packet import SealedPacket
 from ktpsync.plugins import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ktpsync.outbox._ownership import Recent
     from ktpsync.plugins import StorageBackend
@@ -57,6 +57,7 @@ class StorageSpool:
         self._claim: Callable[[], None] = lambda: None
         self._locate: Callable[[str], tuple[str, str] | None] = lambda _packet_id: None
         self._claimed = False
+        self._rewrapped = False
         self._lock = threading.Lock()
 
     @property
@@ -121,9 +122,10 @@ class StorageSpool:
     def glance(self, packet: SealedPacket) -> bool:
         """Return whether a packet's bytes are here; see :class:`Spool`."""
         other_size = False
-        for key in keys_of(packet.packet_id, packet.sha256):
+        for key in self._likely_keys(packet.packet_id, packet.sha256):
             with contextlib.suppress(NotFoundError):
                 if self.objects.size(key) == packet.size:
+                    self._rewrapped = key != plain_key(packet.packet_id)
                     return True
                 other_size = True
         if other_size:
@@ -209,9 +211,10 @@ class StorageSpool:
     def _copy(self, packet_id: str, sha256: str, size: int, into: BinaryIO) -> None:
         """Fill a file with a packet's verified bytes and go back to its start."""
         damaged = False
-        for key in keys_of(packet_id, sha256):
+        for key in self._likely_keys(packet_id, sha256):
             with contextlib.suppress(NotFoundError), self.objects.open(key) as source:
                 if self._is_whole(source, sha256, size, into):
+                    self._rewrapped = key != plain_key(packet_id)
                     return
                 damaged = True
         self._explain(packet_id, sha256)
@@ -223,6 +226,11 @@ class StorageSpool:
         with self.fetch(packet_id, sha256) as source:
             if not self._is_whole(source, sha256, size, into):
                 raise self._damaged(packet_id)
+
+    def _likely_keys(self, packet_id: str, sha256: str) -> Sequence[str]:
+        """Return where a packet's bytes can be, that first which is as the last packet's key was: one request less."""
+        keys = keys_of(packet_id, sha256)
+        return keys[::-1] if self._rewrapped else keys
 
     def _is_whole(self, source: BinaryIO, sha256: str, size: int, into: BinaryIO) -> bool:
         into.seek(0)

@@ -9,6 +9,7 @@ trail does not have that entry any more, nothing is removed.
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import OutboxDamagedError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ktpsync.outbox._trail_notes import TrailNotes
     from ktpsync.outbox._unrecorded import Unrecorded
     from ktpsync.outbox._views import Views
+
+log = logging.getLogger("ktpsync.outbox")
 
 ORPHAN_AGE_MS: Final = 24 * 3_600_000
 """How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
@@ -80,14 +83,24 @@ class Orphans:
         before_ms = self._clock.now_ms() - ORPHAN_AGE_MS
         self._spool.clear_temporaries(before_ms)
         removed = 0 if self._tidying is None else self._tidying.all(before_ms=before_ms)
+        left = 0
         old_files = self._spool.old_files(before_ms)
         while packet_ids := list(itertools.islice(old_files, _PAGE)):
             needed = self._views.spooled(packet_ids)
             self._spool.keep(needed)
-            removed += sum(
+            gone = [
                 self._unrecorded.remove(packet_id, without_row=self.removes_without_row)
                 for packet_id in packet_ids
                 if packet_id not in needed
+            ]
+            removed += sum(gone)
+            left += len(gone) - sum(gone)
+        if left and not self.removes_without_row:
+            log.warning(
+                "the spool has %s that the database does not know: a rollback's, or the database is an older copy. "
+                "`ktpsync doctor --recover --dry-run` names them.",
+                counted(left, "packet", "packets"),
+                extra={"facts": {"event": "unrecorded", "packets": left}},
             )
         return removed
 

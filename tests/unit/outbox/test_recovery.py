@@ -132,12 +132,13 @@ def test_packets_that_were_rewrapped_since_are_recovered(now: Any) -> None:
     assert hashlib.sha256(other_header(sealed("enrollment"))).hexdigest() == lease.packet.sha256
 
 
-def test_nothing_is_ever_removed_because_it_has_no_row(now: Any) -> None:
+def test_nothing_is_ever_removed_because_it_has_no_row(now: Any, caplog: pytest.LogCaptureFixture) -> None:
     """However old it is: nothing in storage shows whether it was a rollback's, or its row is lost."""
     unknown = new_packet_id()
     now.outbox.spool.write(unknown, sealed("x"), hashlib.sha256(sealed("x")).hexdigest())
     now.clock.ms += 1000 * DAY_MS
     assert 0 == now.outbox.collect_orphans()
+    assert "the spool has 1 packet that the database does not know" in caplog.text
     assert [] == now.outbox.spool.lacking([unknown])
     assert any("--recover --dry-run" in notice for notice in now.outbox.examine().notices)
     assert [unknown] == [one.packet_id for one in now.outbox.unrecorded()]

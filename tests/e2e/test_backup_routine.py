@@ -284,6 +284,29 @@ def test_where_the_disk_whose_turn_it_is_fails_the_other_one_is_used(place: Plac
     assert ["usb-b"] == place.made
 
 
+def test_where_the_disk_whose_turn_it_is_is_damaged_the_other_one_is_used(place: Place) -> None:
+    """And a person is told of the damage; with both damaged, of both."""
+    place.set_up(dict.fromkeys(("usb-a", "usb-b"), 'rotate = "usb"'))
+    place.record()
+    place.office.backup("usb")
+    place.office.backup("usb")
+    (place.folder / "usb-a/ktpsync-repository.json").write_text("?")
+    place.record(first=1)
+
+    answer = place.run("backup", "usb")
+
+    assert DAMAGED == answer.exit_code
+    assert "usb-a: ktpsync-repository.json is not readable JSON" in answer.stderr
+    assert "The backup went to usb-b instead." in answer.stderr
+    assert 2 == len([*(place.folder / "usb-b/packs").glob("*.tar")])
+    (place.folder / "usb-b/ktpsync-repository.json").write_text("?")
+    both = place.run("backup", "usb")
+    assert DAMAGED == both.exit_code
+    assert {"usb-a: ktpsync", "usb-b: ktpsync"} <= {
+        line[:14] for line in both.stderr.replace("ktpsync: ", "").split("\n")
+    }
+
+
 def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -149,7 +149,7 @@ class BackupPlaces:
             )
         return here
 
-    def note_try(self, name: str, error: BackendError | None) -> None:
+    def note_try(self, name: str, error: BackendError | BackupError | None) -> None:
         """Remember how the last try to make a backup ended; that a disk was away is no news."""
         path = self._failure_file(name)
         if error is None:

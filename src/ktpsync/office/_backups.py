@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ktpsync import backup, packet
-from ktpsync.errors import BackendError, ConfigError, UnavailableError, UnknownDestinationError
+from ktpsync.errors import (
+    BackendError,
+    BackupError,
+    BackupInUseError,
+    ConfigError,
+    UnavailableError,
+    UnknownDestinationError,
+)
 from ktpsync.office._backup_places import BackupPlaces
 from ktpsync.office._offload import Offload
 
@@ -127,26 +134,28 @@ class Backups:
         """Make the backup that a name means; of those that take turns, the next one at hand where one fails.
 
         Returns:
-            The backup that was made, and how; its warnings name those that failed.
+            The backup that was made, and how; its warnings name those that failed, and what was found those that are
+            damaged or not what they were.
 
         Raises:
             UnknownDestinationError: There is none of this name.
+            BackupInUseError: A backup to the one whose turn it is is running.
             BackendError: None could be made.
+            BackupError: None could be made, because what is on one of them is damaged or not what it was.
         """
-        failed: dict[str, BackendError] = {}
+        failed: dict[str, BackendError | BackupError] = {}
         for member in self.places.in_turn(name):
             try:
                 report = self.backup(member, progress, read_back=read_back)
-            except BackendError as error:
+            except BackupInUseError:
+                raise
+            except (BackendError, BackupError) as error:
                 self.places.note_try(member, error)
                 failed[member] = error
             else:
                 self.places.note_try(member, None)
-                passed = tuple(f"{error} The backup went to {member} instead." for error in failed.values())
-                return member, evolve(report, warnings=(*report.warnings, *passed))
-        if len(failed) > 1:
-            raise UnavailableError("\n".join(str(error) for error in failed.values()))
-        raise next(iter(failed.values()))
+                return member, _with_failures(report, failed.values(), instead=member)
+        raise _joined(list(failed.values()))
 
     def verify(
         self,
@@ -334,3 +343,23 @@ class Backups:
 
         destinations = tuple(self._settings.destinations), self._destination
         return GoodCopies(self._outbox, self.places, destinations, missing_from=missing_from)
+
+
+def _with_failures(
+    report: SnapshotReport, failed: Iterable[BackendError | BackupError], *, instead: str
+) -> SnapshotReport:
+    """Return the report of a backup with what failed before it: damage has to be seen to, a full disk to be known."""
+    warnings, found = list(report.warnings), list(report.found)
+    for error in failed:
+        told = found if isinstance(error, BackupError) else warnings
+        told.append(f"{error} The backup went to {instead} instead.")
+    return evolve(report, warnings=tuple(warnings), found=tuple(found))
+
+
+def _joined(failed: Sequence[BackendError | BackupError]) -> BackendError | BackupError:
+    """Return one error for all; it is of the kind that a person must see to, if one is."""
+    if len(failed) == 1:
+        return failed[0]
+    told = "\n".join(str(error) for error in failed)
+    kinds = [type(error) for error in failed if isinstance(error, BackupError)]
+    return kinds[0](told) if kinds else UnavailableError(told)

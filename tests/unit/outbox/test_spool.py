@@ -283,13 +283,13 @@ def test_packets_with_digests_in_their_names_move_to_a_folder(tmp_path: Path) ->
     assert (4, (), ()) == (found.packets, found.problems, found.notices)
 
 
-def test_of_many_that_claim_an_empty_place_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_that_claim_an_empty_place_one_gets_it(kind: str, tmp_path: Path) -> None:
     """Machines of one outbox that start together agree; those of another are refused."""
-    spools = [make("storage", tmp_path) for _ in range(8)]
-    for number, spool in enumerate(spools):
-        spool.claim(f"outbox {number % 2}", recent=list, locate=lambda _packet_id: None)
+    spools = [make(kind, tmp_path) for _ in range(8)]
 
     def write(spool: Spool) -> bool:
+        outbox_id = f"outbox {spools.index(spool) % 2}"
+        spool.claim(outbox_id, recent=list, locate=lambda _packet_id: None)
         try:
             stored(spool)
         except SpoolUnavailableError:

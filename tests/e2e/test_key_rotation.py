@@ -301,10 +301,12 @@ def test_a_backup_with_recipients_of_its_own_tells_it_too(station: Station) -> N
 
 
 def test_without_a_change_of_recipients_a_packet_that_does_not_open_is_a_problem(station: Station) -> None:
-    """A wrong key is not taken for a rotation that is under way; neither is a damaged packet in the middle of one."""
+    """A wrong key is not taken for a rotation that is under way, nor for damage; neither is a damaged packet."""
     station.record(1)
     station.office.backup("usb-a")
-    assert not station.verify(NEW).ok
+    with pytest.raises(NoMatchingIdentityError, match="nothing is said of its packets"):
+        station.verify(NEW)
+    assert [] == [sentence for sentence in station.office.attention() if "amage" in sentence]
     station.change_recipients()
     station.office.backup("usb-a")
     for pack in (station.folder / "usb-a" / "packs").glob("*.tar"):

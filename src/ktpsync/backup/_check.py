@@ -93,6 +93,8 @@ class Check:
     def all(self) -> VerifyReport:
         # Manifests before the list of files: what a backup that runs meanwhile adds is then in both or in none.
         snapshots = self._manifests()
+        if self.depth is Depth.OPEN:
+            self._refuse_others(snapshots.values())
         for prefix in ("packs/", "snapshots/"):
             self.objects.update((info.key, info) for info in self.repository.storage.list(prefix))
         dropped_snapshots = {name for s in snapshots.values() for name in s.manifest.dropped.snapshots}
@@ -338,6 +340,17 @@ class Check:
         stations = {"", *(station.key_id for station in self.trusted or ())}
         history = [line for line in recipient_history(self.repository) if line.station in stations]
         return len(history) > 1 and self._names_us(history[-1].recipients)
+
+    def _refuse_others(self, snapshots: Collection[Snapshot]) -> None:
+        """Refuse identities that open nothing here: what they do not open is not damaged."""
+        newest = {snapshot.manifest.lineage: snapshot.manifest for snapshot in snapshots}
+        lately = {line.station: line for line in recipient_history(self.repository)}
+        now = [last.recipients for last in newest.values()] + [last.recipients for last in lately.values()]
+        if not any(self._names_us(recipients) for recipients in now):
+            raise NoMatchingIdentityError(
+                "The identity file is of nobody to whom this backup is sealed now, so nothing was opened, and nothing is said "
+                "of its packets. Give the identity file of one of its recipients; after a change of keys that is the new one."
+            )
 
     def _names_us(self, recipients: Collection[str]) -> bool:
         return any(str(identity.recipient) in recipients for identity in self.identities)

@@ -6,6 +6,7 @@ byte, and has the digest that the snapshot recorded: no manifest changes, and no
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -13,15 +14,24 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ktpsync.backup._documents import MARKER_KEY, PackEntry, PackIndex, dump, index_key, pack_key
+from ktpsync.backup._documents import (
+    MARKER_KEY,
+    PackEntry,
+    PackIndex,
+    dump,
+    index_key,
+    manifest_key,
+    pack_key,
+    signature_key,
+)
 from ktpsync.backup._memory import BackupMemory
 from ktpsync.backup._pack import PackWriter, index_from_pack, read_packets
-from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError
+from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, RepositoryError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ktpsync.backup._repository import Repository
+    from ktpsync.backup._repository import Repository, Snapshot
 
 GoodCopy = Callable[[str], bytes | None]
 """Returns the sealed bytes of a packet, or ``None`` where that place has none. Its digest is checked."""
@@ -51,7 +61,8 @@ def repair(
     """Make damaged or missing packs and indexes, and the repository's marker, whole again.
 
     What is still good in a damaged pack is used; the rest comes from the sources: the spool, another
-    repository, the centre. Damaged manifests and states are not mended; a new full backup makes up for them.
+    repository, the centre. Damaged manifests and states are not mended; a new full backup makes up for them. Once this station has made
+    that, a damaged manifest is put below ``damaged/``, where no verification stops at it.
 
     Args:
         repository: Which.
@@ -64,8 +75,12 @@ def repair(
         BackendError: The storage failed.
     """
     if memory is not None:
-        with BackupMemory(memory, repository.uuid).locked():
-            return repair(repository, sources)
+        remembered = BackupMemory(memory, repository.uuid)
+        with remembered.locked():
+            found = repair(repository, sources)
+            known = remembered.load()
+            aside, left = _set_aside(repository, known.head.name if known is not None and known.head else "")
+        return RepairReport(repaired=(*found.repaired, *aside), unrepaired=(*found.unrepaired, *left))
     repaired: list[str] = []
     unrepaired: list[str] = []
     if repository.trouble is not None:
@@ -78,6 +93,36 @@ def repair(
         except DamagedBackupError as error:
             unrepaired.append(str(error))
     return RepairReport(repaired=tuple(repaired), unrepaired=tuple(unrepaired))
+
+
+def _set_aside(repository: Repository, head: str) -> tuple[list[str], list[str]]:
+    """Put manifests that cannot be read, and that this station's newest snapshot does without, out of the way.
+
+    Returns:
+        Keys of those that were, and one line for each that was not.
+    """
+    snapshots: dict[str, Snapshot] = {}
+    damaged: dict[str, DamagedBackupError] = {}
+    for name in repository.snapshot_names():
+        try:
+            snapshots[name] = repository.snapshot(name)
+        except DamagedBackupError as error:
+            damaged[name] = error
+        except RepositoryError:
+            continue  # of a newer release
+    parents = {one.manifest.parent.name for one in snapshots.values() if one.manifest.parent is not None}
+    whole = head in snapshots and snapshots[head].manifest.complete
+    aside, left = [], []
+    for name, trouble in damaged.items():
+        if whole and name not in parents:
+            for key in (signature_key(name), manifest_key(name)):
+                with contextlib.suppress(NotFoundError), repository.storage.open(key) as source:
+                    repository.put_bytes(f"damaged/{key}", source.read())
+                repository.storage.delete(key)
+            aside.append(manifest_key(name))
+        else:
+            left.append(f"{trouble} Make a backup, which copies what it held again, and repair then.")
+    return aside, left
 
 
 def _packs(repository: Repository) -> list[PackEntry]:

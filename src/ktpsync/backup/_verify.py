@@ -63,6 +63,7 @@ def verify(
 
     Raises:
         BackendError: The storage cannot be reached, or went away meanwhile.
+        NoMatchingIdentityError: None of the identities is of a recipient of what is sealed now.
     """
     remembered = BackupMemory(memory, repository.uuid) if memory is not None else None
     known = remembered.load() if remembered is not None else None

@@ -177,6 +177,38 @@ def test_repair_without_a_good_copy_names_what_it_lacks_and_changes_nothing(fill
     assert before == contents(filled)
 
 
+def test_a_manifest_that_cannot_be_read_is_put_aside_once_it_is_made_good(filled: Any) -> None:
+    """Not before the packets that it named are in another snapshot; its bytes are kept."""
+    filled.flip("snapshots/*.manifest.json", 100, number=-1)
+    broken = filled.files("snapshots/*.manifest.json")[-1]
+    name, bytes_left = broken.name, broken.read_bytes()
+
+    before = repair(filled.repository, [from_spool(filled)], memory=filled.memory)
+    assert [True] == [name in line and "Make a backup" in line for line in before.unrepaired]
+    assert broken.exists()
+
+    filled.backup()
+    assert [f"snapshots/{name}"] == [problem.key for problem in filled.verify().problems]
+    after = repair(filled.repository, [], memory=filled.memory)
+
+    assert ((f"snapshots/{name}",), ()) == (after.repaired, after.unrepaired)
+    assert bytes_left == (filled.files("damaged/snapshots/*.manifest.json")[0]).read_bytes()
+    assert filled.verify().ok
+    filled.restore(snapshot=filled.backup().head)
+    assert filled.spool() == filled.restored()
+
+
+def test_a_manifest_that_others_go_on_from_stays(filled: Any) -> None:
+    """What is built on it would lose its chain: it goes on to be told as damage."""
+    filled.flip("snapshots/*.manifest.json", 100)
+    filled.backup()
+
+    report = repair(filled.repository, [from_spool(filled)], memory=filled.memory)
+
+    assert 1 == len(report.unrepaired)
+    assert 2 == len(filled.files("snapshots/*.manifest.json"))
+
+
 def test_a_repair_killed_between_its_steps_is_finished_by_the_next(filled: Any, monkeypatch: Any) -> None:
     """The copy put aside is used when the pack itself is gone."""
     before = contents(filled)

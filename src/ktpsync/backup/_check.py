@@ -200,7 +200,7 @@ class Check:
             try:
                 found[name] = self.repository.snapshot(name)
             except (DamagedBackupError, RepositoryError) as error:
-                self._report(manifest_key(name), str(error))
+                self._report(manifest_key(name), str(error).removeprefix(f"{manifest_key(name)}: "))
         return found
 
     def _is_ours(self, snapshot: Snapshot) -> bool:

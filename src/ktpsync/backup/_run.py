@@ -109,8 +109,11 @@ class SnapshotRun:
 
         Raises:
             BackupError: The station has no snapshot here.
+            DamagedBackupError: It is gone, damaged or another one.
         """
         known, head = self.resume()
+        if self.tally.found:
+            raise DamagedBackupError(f"{self.tally.found[0]} Make a backup first.")
         if head is None:
             raise BackupError(
                 f"There is no snapshot of this station to {purpose} in this repository. Make a backup first."

@@ -9,7 +9,7 @@ import pytest
 
 from ktpsync.backup import Retention, backup, backup_dates, heads, prune, verify
 from ktpsync.backup._run import SnapshotRun
-from ktpsync.errors import BackupError, BackupInUseError, RestoreError, UnavailableError
+from ktpsync.errors import BackupError, BackupInUseError, DamagedBackupError, RestoreError, UnavailableError
 from ktpsync.keys import StationKey
 
 
@@ -127,6 +127,25 @@ def test_a_lost_head_makes_the_next_backup_copy_everything_again(bench: Any, pat
     # A manifest without its signature goes on to be a problem; of one that is gone nothing is left.
     assert whole is (pattern == "snapshots/*.manifest.json")
     assert whole is (backup_dates(bench.memory, bench.repository.uuid).damaged_ms is None)
+
+
+def test_a_prune_that_finds_the_head_gone_says_so(bench: Any) -> None:
+    """Not that there never was a backup; nothing is dropped."""
+    fill(bench, 3)
+    bench.backup()
+    bench.files("snapshots/*.manifest.json")[-1].unlink()
+    before = bench.files("packs/*")
+
+    with pytest.raises(DamagedBackupError, match=r"manifest\.json is missing\. .* Make a backup first"):
+        prune(
+            bench.source,
+            bench.repository,
+            station=bench.station,
+            memory=bench.memory,
+            retention=Retention(last=1, daily=0, weekly=0, monthly=0),
+        )
+
+    assert before == bench.files("packs/*")
 
 
 def test_only_one_backup_of_a_station_runs_at_a_time(bench: Any) -> None:

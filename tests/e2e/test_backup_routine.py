@@ -584,6 +584,7 @@ def damage_marker(place: Place, how: str) -> None:
         marker.write_text(json.dumps(json.loads(marker.read_text()) | {"repository": str(uuid.uuid4())}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["missing", "damaged", "of another"])
 def test_a_backup_whose_marker_is_lost_restores_and_is_mended(place: Place, how: str) -> None:
     """Its signed snapshots say which repository it is: a few hundred bytes cost nobody the backup."""
@@ -861,6 +862,7 @@ def test_two_disks_that_are_never_there_together_make_room(place: Place) -> None
     assert 2 == place.office.sync().delivered
 
 
+@pytest.mark.slow
 def test_disks_that_were_read_back_too_long_ago_are_read_back_again_in_turn(place: Place) -> None:
     """Each is read again while it is plugged in, and then counts when the other one is."""
     read_back_in_turn(place)
@@ -894,6 +896,7 @@ def test_where_one_disk_lost_a_packet_the_other_one_is_named(place: Place) -> No
     assert 1 == place.office.sync().delivered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -7,6 +7,7 @@ Catch by what you want to do next, never by the text of a message::
     ├── RecordError
     │   ├── ValidationError         an enrollment has problems; all are listed
     │   ├── NikError                the text cannot be a NIK
+    │   ├── UnknownTermError        a text that is not a choice of the form, such as of Religion
     │   ├── UnknownCodeError        a code that is not in the list that comes with ktpsync
     │   └── SchemaError             JSON that is not an enrollment of a known version
     ├── KeyFileError                a key file is missing, damaged or readable by others
@@ -121,6 +122,10 @@ class NikError(RecordError, ValueError):
         self.code = code
 
 
+class UnknownTermError(RecordError, ValueError):
+    """The text is none of the choices, such as of ``Religion``. The message does not hold it."""
+
+
 class UnknownCodeError(RecordError, LookupError):
     """The code is not in the list that comes with ktpsync. The message does not hold it."""
 
@@ -195,7 +200,18 @@ class OutboxError(KtpsyncError):
 
 
 class ReferenceConflictError(OutboxError):
-    """Another enrollment was already submitted under this reference."""
+    """Another enrollment was already submitted under this reference, or other bytes under this packet id.
+
+    Args:
+        message: What was found.
+        packet_id: The packet that the outbox holds.
+        reference: The reference, where it is the reason.
+    """
+
+    def __init__(self, message: str, *, packet_id: str = "", reference: str | None = None) -> None:
+        super().__init__(message)
+        self.packet_id = packet_id
+        self.reference = reference
 
 
 class UnknownPacketError(OutboxError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TypeGuard, TypeVar, get_origin
 
 import attrs
@@ -61,6 +61,7 @@ def new_converter() -> cattrs.Converter:
     converter.register_structure_hook(int, exactly(int, "a whole number"))
     converter.register_structure_hook(bool, exactly(bool, "true or false"))
     converter.register_structure_hook_func(is_enum, _enum)
+    converter.register_structure_hook(StrEnum, _enum)  # or it would be taken for the text that it is, too
     converter.register_structure_hook_factory(attrs.has, lambda cls: _object(converter, cls))
     converter.register_unstructure_hook_factory(
         attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)

@@ -186,7 +186,7 @@ def test_nothing_personal_and_no_key_is_on_the_disk(station: Station) -> None:
     secrets = [station.key.to_pem()[28:90]]
     for person in range(3):
         biodata = make_enrollment(person, size=2_000).biodata
-        secrets += [str(biodata.nik).encode(), biodata.full_name.encode()]
+        secrets += [biodata.nik.digits.encode(), biodata.full_name.encode()]
 
     stored = b"".join(path.read_bytes() for path in station.disk.rglob("*") if path.is_file())
 

@@ -250,7 +250,7 @@ def test_nothing_personal_is_in_the_centre_s_folder(settings: CentralSettings) -
     for path in settings.folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            assert str(enrollment.nik).encode() not in content
+            assert enrollment.nik.digits.encode() not in content
             assert enrollment.biodata.full_name.encode() not in content
 
 

@@ -317,7 +317,7 @@ def test_files_that_are_no_records(office: Path, untold: list[str]) -> None:
             "bad: Data perekaman bukan JSON dalam UTF-8 yang dapat dibaca (baris 1, kolom 2); ekspor lagi.",
         ),
         ("{}", "bad: JSON ini tidak memuat kolom 'schema'; rilis ini membaca ktpsync.enrollment/1."),
-        ('{"schema": "x"}', "bad: JSON ini menyebut 'x'; rilis ini membaca ktpsync.enrollment/1."),
+        ('{"schema": "x"}', "bad: JSON ini memakai skema lain; rilis ini membaca ktpsync.enrollment/1."),
         (
             '{"schema": "ktpsync.enrollment/99"}',
             "bad: Data perekaman memakai format versi 99; rilis ini membaca",
@@ -355,7 +355,10 @@ def test_a_configuration_names_the_language(office: Path, monkeypatch: pytest.Mo
     config = office / "ktpsync.toml"
     config.write_text(config.read_text().replace("[office]\n", '[office]\nlanguage = "id"\n'))
     assert "tujuan\tmenunggu" in said("status")
-    assert "This outbox has no packet x." == run("status", "x", "--json").json()["error"]["message"]
+    assert (
+        "This outbox has no packet with such an id."
+        == run("status", "x", "--json").json()["error"]["message"]
+    )
     config.write_text(config.read_text().replace('"id"', '"xx"'))
     assert "[office] language" in said("config", "check")
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 import sqlalchemy.exc
 import sqlalchemy.orm
+from attrs import evolve
 
 import ktpsync
-from ktpsync.errors import ClosedError, ConfigError, NikError, OutboxUnavailableError
-from ktpsync.outbox import Outbox
+from ktpsync import records
+from ktpsync.errors import (
+    ClosedError,
+    ConfigError,
+    NikError,
+    OutboxUnavailableError,
+    PacketError,
+    ReferenceConflictError,
+    UnknownPacketError,
+)
+from ktpsync.outbox import DeliveryState, Outbox
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.testing import make_enrollment
 
@@ -189,7 +201,7 @@ def test_connection_of_another_kind(config: Path, connection: object) -> None:
 def test_what_a_form_has_is_text(config: Path) -> None:
     """A NIK as it is typed and a state by its name are taken; what cannot be one is refused, not searched for."""
     enrollment = make_enrollment(1, size=3000)
-    nik = str(enrollment.nik)
+    nik = enrollment.nik.digits
     with ktpsync.Office.open(config) as office:
         packet = office.submit(enrollment)
         assert [packet.packet_id] == office.find(nik=nik)
@@ -232,3 +244,39 @@ def test_what_a_database_server_may_say_for_a_moment(error: psycopg.Error, ours:
         TranslatedErrors(),
     ):
         raise wrapped
+
+
+@pytest.mark.parametrize("asked", ["3578014405920001 DEWI LESTARI", "3578014405920001" * 2, "DEWI LESTARI"])
+def test_what_is_asked_for_is_repeated_only_where_it_is_an_id(config: Path, asked: str) -> None:
+    """A clerk types a name into the field of the packet: it stands in no message, and so in no log."""
+    packet_id = "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001"
+    with ktpsync.Office.open(config) as office:
+        with pytest.raises(UnknownPacketError, match=f"^This outbox has no packet {packet_id}.$"):
+            office.status(packet_id)
+        for ask in (
+            lambda: office.status(asked),
+            lambda: office.requeue(asked, "central", who="t", why="t"),
+            lambda: ktpsync.packet.parse_packet_id(asked),
+        ):
+            with pytest.raises((UnknownPacketError, PacketError)) as raised:
+                ask()
+            assert [] == [part for part in asked.split() if part in "".join(format_exception(raised.value))]
+
+
+def test_a_conflict_names_its_packet_and_reference(config: Path) -> None:
+    """A program goes on from them, not from the text of the message; also after it was sent to another process."""
+    first = evolve(make_enrollment(1, size=3000), reference="2017-03-17/0042")
+    with ktpsync.Office.open(config) as office:
+        submitted = office.submit(first)
+        with pytest.raises(ReferenceConflictError) as raised:
+            office.submit(evolve(first, biodata=make_enrollment(2, size=3000).biodata))
+
+    for error in (raised.value, pickle.loads(pickle.dumps(raised.value))):  # noqa: S301 - our own
+        assert (submitted.packet_id, first.reference) == (error.packet_id, error.reference)
+
+
+def test_states_are_the_texts_that_calls_take() -> None:
+    """A template and an API's answer compare and show them as they are."""
+    assert DeliveryState.DELIVERED == "delivered"
+    assert "rejected" == f"{DeliveryState.REJECTED}"
+    assert records.Severity.ERROR == "error"

@@ -13,6 +13,7 @@ from ktpsync import files
 from ktpsync.backup._documents import PacketEntry, PackIndex, index_key, load, pack_key
 from ktpsync.backup._pack import read_packets, what_is_left
 from ktpsync.errors import BackupError, DamagedBackupError, NotFoundError, UnknownPacketError
+from ktpsync.packet import called
 from ktpsync.plugins import Capability
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ class PacketFinder:
             raise DamagedBackupError(
                 f"Packet {packet_id} is damaged in repository {self._repository.uuid}. Look for another copy."
             )
-        raise UnknownPacketError(f"Repository {self._repository.uuid} does not hold packet {packet_id}.")
+        raise UnknownPacketError(
+            f"Repository {self._repository.uuid} does not hold packet {called(packet_id)}."
+        )
 
     def open(self, packet_id: str, sha256: str) -> BinaryIO:
         """Return a file object over the verified bytes of a packet, as the spool asks for offloaded ones.

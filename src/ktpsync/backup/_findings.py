@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 from attrs import frozen
 
@@ -14,7 +14,7 @@ OpenPacket = Callable[[str, bytes], object]
 """Opens sealed bytes that should be those of a packet id, and raises where they are not."""
 
 
-class Depth(Enum):
+class Depth(StrEnum):
     """How closely a verification looks."""
 
     LIST = "list"

@@ -81,7 +81,7 @@ class Processing:
             self._store.refuse(held, "The packet was sealed under another id.")
             return
         enrollment = opened.enrollment
-        nik = self._key.digest("nik", str(enrollment.nik).encode("ascii"))
+        nik = self._key.digest("nik", enrollment.nik.digits.encode("ascii"))
         biometrics = [
             self._key.digest("biometric", digest.encode("ascii")) for digest in enrollment.biometric_digests()
         ]

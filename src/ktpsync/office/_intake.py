@@ -65,7 +65,7 @@ class Intake:
 
     def person(self, nik: Nik) -> bytes:
         """Return the keyed hash of a NIK."""
-        return self._index_key.digest("nik", str(nik).encode("ascii"))
+        return self._index_key.digest("nik", nik.digits.encode("ascii"))
 
     def submit(self, enrollment: Enrollment, *, urgent: bool, connection: Connection | None) -> Submitted:
         """Store one; see :meth:`Office.submit`."""

@@ -11,6 +11,7 @@ from ktpsync.errors import UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import check_decision, entry
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
+from ktpsync.packet import called
 from ktpsync.plain import plain
 
 if TYPE_CHECKING:
@@ -230,7 +231,9 @@ class Deliveries:
                 {"packet_id": packet_id, "dest": dest, "now": now},
             ).first()
             if row is None:
-                raise UnknownPacketError(f"This outbox has no delivery of packet {packet_id} to {dest!r}.")
+                raise UnknownPacketError(
+                    f"This outbox has no delivery of packet {called(packet_id)} to {dest!r}."
+                )
             before = row.state
             if before != OPEN:
                 standing = DeliveryState(before)

@@ -160,7 +160,8 @@ class Intake:
             if found != submission.sealed:
                 raise ReferenceConflictError(
                     f"The spool holds other bytes under the packet id {submission.packet_id}. Nothing was stored; "
-                    "seal the enrollment again, which gives it an id of its own."
+                    "seal the enrollment again, which gives it an id of its own.",
+                    packet_id=submission.packet_id,
                 )
             self._spool.settle(submission.packet_id)
             return
@@ -372,13 +373,16 @@ class Intake:
         if row.packet_id == item.packet_id and row.sha256 != item.sha256:
             return ReferenceConflictError(
                 f"Packet {item.packet_id} is in the outbox with other bytes. Nothing was stored; seal the enrollment "
-                "again, which gives it an id of its own."
+                "again, which gives it an id of its own.",
+                packet_id=row.packet_id,
             )
         if row.packet_id != item.packet_id and (
             item.fingerprint is None or row.fingerprint is None or bytes(row.fingerprint) != item.fingerprint
         ):
             return ReferenceConflictError(
                 f"Another enrollment was submitted under the reference {item.reference!r}: packet {row.packet_id}. "
-                "Nothing was stored; a correction needs a reference of its own."
+                "Nothing was stored; a correction needs a reference of its own.",
+                packet_id=row.packet_id,
+                reference=item.reference,
             )
         return Submitted(packet=self._spool.packet(row.packet_id, row.sha256, row.size), created=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class DeliveryState(Enum):
+class DeliveryState(StrEnum):
     """Where a delivery, one packet for one destination, stands."""
 
     PENDING = "pending"

@@ -10,6 +10,7 @@ from ktpsync.outbox._audit import from_row
 from ktpsync.outbox._receipts import receipt_from_json
 from ktpsync.outbox._states import OPEN, DeliveryState
 from ktpsync.outbox._values import DeliveryView, DestinationSummary, PacketStatus, PacketView
+from ktpsync.packet import called
 from ktpsync.plugins import StatusChange
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Views:
                 sql(f"SELECT {_PACKET} FROM ktpsync_packet WHERE packet_id = :packet_id"), bound
             ).first()
             if row is None:
-                raise UnknownPacketError(f"This outbox has no packet {packet_id}.")
+                raise UnknownPacketError(f"This outbox has no packet {called(packet_id)}.")
             deliveries = connection.execute(
                 sql(
                     f"SELECT {_DELIVERY} FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest "

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from ktpsync.packet._rewrap import rewrap
     from ktpsync.packet._seal import OpenedPacket, Sealing, seal
     from ktpsync.packet._seal import open_packet as open  # noqa: A004 - read as `packet.open`
-    from ktpsync.packet._sealed import SealedPacket, new_packet_id, parse_packet_id
+    from ktpsync.packet._sealed import SealedPacket, called, new_packet_id, parse_packet_id
 
 _ROOMS = {
     "_manifest": ("Manifest", "Member", "Warned"),
     "_rewrap": ("rewrap",),
     "_seal": ("OpenedPacket", "Sealing", "open_packet as open", "seal"),
-    "_sealed": ("SealedPacket", "new_packet_id", "parse_packet_id"),
+    "_sealed": ("SealedPacket", "called", "new_packet_id", "parse_packet_id"),
 }
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "SealedPacket",
     "Sealing",
     "Warned",
+    "called",
     "new_packet_id",
     "open",
     "parse_packet_id",

@@ -29,15 +29,25 @@ def parse_packet_id(text: str) -> str:
     Raises:
         PacketError: It is not a canonical lower-case UUIDv7.
     """
-    try:
-        parsed = UUID(text)
-    except ValueError:
-        parsed = None
+    parsed = _uuid(text)
     if parsed is None or parsed.version != _UUID_VERSION or str(parsed) != text:
-        raise PacketError(
-            f"{text[:40]!r} is not a packet id; ids look like 01890a5d-ac96-774b-bcce-b302099a8057."
-        )
+        shown = str(parsed) if parsed is not None else "This"  # a text may be anything, a person's name too
+        raise PacketError(f"{shown} is not a packet id; ids look like 01890a5d-ac96-774b-bcce-b302099a8057.")
     return text
+
+
+def called(packet_id: str) -> str:
+    """Return how a message calls a packet that somebody asks for: only a UUID is repeated, never a NIK or a name."""
+    asked = _uuid(packet_id)
+    return "with such an id" if asked is None else str(asked)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        found = UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return found if str(found) == text.lower() else None
 
 
 @frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ktpsync.plugins._values import Health, Receipt
 
 
-class Capability(Enum):
+class Capability(StrEnum):
     """What some backends of a kind can do and others cannot. The conformance kit tests both.
 
     What is claimed must work. What is not claimed raises :class:`ktpsync.errors.UnsupportedError`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
@@ -51,7 +51,7 @@ class StatusPage:
     more: bool
 
 
-class HoldingState(Enum):
+class HoldingState(StrEnum):
     """Whether the centre holds a packet."""
 
     HELD = "held"

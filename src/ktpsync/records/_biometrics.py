@@ -6,11 +6,11 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from attrs import field, frozen
 
+from ktpsync.records._choice import Choice
 from ktpsync.records._content import Content, inspect
 from ktpsync.records._entry import entry
 from ktpsync.records._formats import Format
@@ -20,7 +20,7 @@ from ktpsync.records._places import Eye, Finger
 Place = TypeVar("Place", Finger, Eye)
 
 
-class MissingReason(Enum):
+class MissingReason(Choice):
     """Why there is no sample."""
 
     AMPUTATED = "amputated"
@@ -114,9 +114,9 @@ def _in_order(
     """Return the entries in the order of the places. What is no place is kept, to be told as a problem."""
     if not isinstance(entries, Mapping):
         return entries
-    named = {place.value: place for place in places if place not in entries}
-    # A program that uses no type checker writes the names as they stand in the JSON.
-    entries = {named.get(cast("str", place), place): entry for place, entry in entries.items()}
+    named: dict[object, Place] = {place.value: place for place in places}
+    # The names as they stand in the JSON are taken, too.
+    entries = {named.get(place, place): entry for place, entry in entries.items()}
     known = {place: entries[place] for place in places if place in entries}
     return known | entries
 
@@ -134,10 +134,12 @@ class Biometrics:
 
     fingers: Mapping[Finger, Sample | Missing] = field(
         converter=_fingers,
+        hash=False,  # a mapping has none
         metadata=entry("Sidik Jari", rule="Each of the ten: a sample or the reason why there is none."),
     )
     irises: Mapping[Eye, Sample | Missing] = field(
         converter=_irises,
+        hash=False,  # see above
         metadata=entry("Iris Mata", rule="Each of the two: a sample or the reason why there is none."),
     )
     face: Sample | Missing = field(metadata=entry("Foto Wajah"))

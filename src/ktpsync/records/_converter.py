@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar, cast, get_args, get_origin
 
 from cattrs.cols import list_structure_factory, mapping_structure_factory
@@ -15,7 +17,7 @@ from ktpsync.records import _moment
 from ktpsync.records._nik import Nik
 from ktpsync.records._places import Eye, Finger
 from ktpsync.records._problems import Perhaps, Problem, problem
-from ktpsync.structure import NotAnObjectError, UnknownFieldError, choices, is_enum, misfits, new_converter
+from ktpsync.structure import NotAnObjectError, UnknownFieldError, choices, misfits, new_converter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +54,7 @@ def new_records_converter() -> cattrs.Converter:
     converter.register_structure_hook(date, _date)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(Nik, _nik)
-    converter.register_structure_hook_func(is_enum, _choice)
+    converter.register_structure_hook(StrEnum, _choice)
     converter.register_structure_hook(Finger, _place)
     converter.register_structure_hook(Eye, _place)
     converter.register_structure_hook_factory(
@@ -63,7 +65,7 @@ def new_records_converter() -> cattrs.Converter:
     )
     converter.register_unstructure_hook(date, date.isoformat)
     converter.register_unstructure_hook(datetime, _moment.moment_text)
-    converter.register_unstructure_hook(Nik, str)
+    converter.register_unstructure_hook(Nik, attrgetter("digits"))
     return converter
 
 

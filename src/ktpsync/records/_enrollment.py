@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from attrs import Factory, field, frozen
 
 from ktpsync.records._biodata import Biodata
 from ktpsync.records._biometrics import Biometrics, Sample
+from ktpsync.records._choice import Choice
 from ktpsync.records._entry import entry
 from ktpsync.records._moment import aware
 
@@ -22,7 +22,7 @@ PACKET_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 """A UUIDv7 in its canonical form (RFC 9562), as a regular expression."""
 
 
-class Kind(Enum):
+class Kind(Choice):
     """Why the person is recorded."""
 
     FIRST = "first"
@@ -36,7 +36,7 @@ class Kind(Enum):
     """Of a lost or damaged card."""
 
 
-class DocumentKind(Enum):
+class DocumentKind(Choice):
     """A scanned document."""
 
     FAMILY_CARD = "family-card"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from ktpsync.records._choice import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Format(Enum):
+class Format(Choice):
     """A format of samples and documents; the value is the usual file name ending."""
 
     WSQ = "wsq"

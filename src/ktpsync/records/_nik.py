@@ -70,6 +70,8 @@ class Nik:
     The region may be one that no longer exists and the date one that was corrected later: a NIK never
     changes (PP 40/2019 art. 30(2)). Both are reported as warnings by validation, never refused here.
 
+    As text, and in an f-string, it shows the region alone, so that no log line tells whose it is; ``digits`` has all.
+
     Args:
         digits: 16 digits; spaces, dots and hyphens are dropped.
 
@@ -122,7 +124,10 @@ class Nik:
         return self.digits[6:12] == birth_digits(day, self.sex)
 
     def __str__(self) -> str:
-        return self.digits
+        return f"{self.region}**********"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
 
     def __repr__(self) -> str:
-        return f"Nik('{self.region}**********')"
+        return f"Nik('{self}')"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
+from ktpsync.records._choice import Choice
 
-class Finger(Enum):
+
+class Finger(Choice):
     """The ten fingers, in the order of their codes in ISO/IEC 19794-4, 1 to 10."""
 
     RIGHT_THUMB = "right-thumb"
@@ -21,7 +22,7 @@ class Finger(Enum):
     LEFT_LITTLE = "left-little"
 
 
-class Eye(Enum):
+class Eye(Choice):
     """The two eyes, in the order of their codes in ISO/IEC 19794-6, 1 and 2."""
 
     RIGHT = "right"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Literal
 
 from attrs import evolve, field, frozen
@@ -13,7 +13,7 @@ from ktpsync.records._catalogue import CATALOGUE
 Language = Literal["en", "id"]
 
 
-class Severity(Enum):
+class Severity(StrEnum):
     """Whether a problem blocks ``submit``."""
 
     ERROR = "error"

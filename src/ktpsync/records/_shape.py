@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -31,6 +32,8 @@ def shape(value: object, path: str) -> Iterator[Finding]:
     prefix = f"{path}." if path else ""
     for name, entry in _entries(type(value)):
         found = getattr(value, name)
+        if isinstance(found, Enum):
+            continue  # a choice has no rules of its own
         if isinstance(found, str):
             yield from _text(f"{prefix}{name}", found, entry)
         elif isinstance(found, int):

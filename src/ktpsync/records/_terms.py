@@ -6,18 +6,19 @@ register uses the same is unverified.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Self
 
+from ktpsync.records._choice import Choice
 
-class Term(Enum):
+
+class Term(Choice):
     """A term of a form: the value is the Indonesian term, ``code`` its number."""
 
     code: int
 
-    def __new__(cls, term: str, code: int) -> Self:
-        """Make a member from the term and its number."""
-        member = object.__new__(cls)
+    def __new__(cls, term: str, code: int = 0) -> Self:
+        """Make a member from the term and its number; called with the term alone, a class returns its member."""
+        member = str.__new__(cls, term)
         member._value_ = term
         member.code = code
         return member
@@ -106,7 +107,7 @@ class Citizenship(Term):
     """Of children only, until 18 or married (UU 12/2006 art. 6)."""
 
 
-class StayPermit(Enum):
+class StayPermit(Choice):
     """Izin tinggal of a foreigner."""
 
     TEMPORARY = "KITAS"

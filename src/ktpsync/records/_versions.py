@@ -35,7 +35,8 @@ def upgraded(document: object) -> JsonObject:
     found = document.get("schema") if isinstance(document, dict) else None
     match = _SCHEMA.fullmatch(found) if isinstance(found, str) else None
     if not isinstance(document, dict) or match is None:
-        said = "has no field 'schema'" if found is None else f"says {str(found)[:40]!r}"
+        # What stands there may be anything, a person's data too.
+        said = "has no field 'schema'" if found is None else "is of another schema"
         raise SchemaError(f"The JSON {said}; this release reads {FAMILY}/{CURRENT}.")
     version = int(match[1])
     if version > CURRENT:

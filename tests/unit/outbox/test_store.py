@@ -146,10 +146,11 @@ def test_an_own_schema_in_the_applications_database(
 
 def test_unknown_names_have_their_errors(station: Any) -> None:
     """What does not exist is named in the error."""
-    with pytest.raises(UnknownPacketError, match="nope"):
-        station.outbox.status("nope")
-    with pytest.raises(UnknownPacketError, match="nope"):
-        station.outbox.requeue("nope", "central", who="a", why="b")
+    packet_id = "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001"
+    with pytest.raises(UnknownPacketError, match=packet_id):
+        station.outbox.status(packet_id)
+    with pytest.raises(UnknownPacketError, match=packet_id):
+        station.outbox.requeue(packet_id, "central", who="a", why="b")
     with pytest.raises(UnknownDestinationError, match="mars"):
         station.outbox.destination("mars")
 

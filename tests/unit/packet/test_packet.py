@@ -84,7 +84,7 @@ def test_the_container_is_ordinary_and_in_order() -> None:
 
 def test_nothing_of_the_person_is_outside_the_seal() -> None:
     """The sealed bytes and the packet's repr hold neither NIK nor name."""
-    for text in (str(ENROLLMENT.nik), ENROLLMENT.biodata.full_name):
+    for text in (ENROLLMENT.nik.digits, ENROLLMENT.biodata.full_name):
         assert text.encode() not in SEALING.sealed
         assert text not in repr(SEALING)
 

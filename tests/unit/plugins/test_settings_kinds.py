@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,13 @@ from ktpsync.plugins import ByteSize, Duration, Secret, read_settings, settings_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Shade(StrEnum):
+    """An enumeration of texts."""
+
+    LIGHT = "light"
+    DARK = "dark"
 
 
 class Colour(Enum):
@@ -139,3 +146,18 @@ def test_the_schema_says_what_the_docstring_says() -> None:
     assert [{"type": "string"}, {"env"}, {"vault"}] == [
         kind if kind["type"] == "string" else set(kind["properties"]) for kind in properties["token"]["anyOf"]
     ]
+
+
+def test_a_choice_that_is_a_text_too_is_a_choice() -> None:
+    """An enumeration of texts (StrEnum) becomes its member, and what is none of them is told."""
+
+    @frozen(kw_only=True)
+    class Painted:
+        """Settings."""
+
+        shade: Shade = Shade.DARK
+
+    assert Painted(shade=Shade.LIGHT) == read_settings(Painted, {"shade": "light"}, where="[x]")
+    assert read_settings(Painted, {"shade": "light"}, where="[x]").shade is Shade.LIGHT
+    with pytest.raises(ConfigError, match="one of light, dark"):
+        read_settings(Painted, {"shade": "red"}, where="[x]")

@@ -316,3 +316,10 @@ def test_what_version_1_wrote_stays_readable() -> None:
     document = json.loads((VERSION_1 / "enrollment.json").read_bytes())
     if records.SCHEMA == document["schema"]:
         assert (VERSION_1 / "enrollment.json").read_bytes() == records.to_json(enrollment)[0]
+
+
+def test_another_schema_is_not_repeated() -> None:
+    """Its field may hold anything, a person's number too."""
+    with pytest.raises(SchemaError, match="is of another schema") as raised:
+        records.from_json('{"schema": "3578014405920001"}', {}.__getitem__)
+    assert "3578" not in str(raised.value)

@@ -41,7 +41,17 @@ def test_a_nik_tells_sex_and_possible_birth_dates(digits: str, sex: Sex, born: l
     assert sex is nik.sex
     assert tuple(born) == nik.possible_birth_dates(by=date(2026, 11, 25))
     assert all(nik.may_be_born_on(day) for day in born)
-    assert digits == str(nik)
+    assert digits == nik.digits
+
+
+def test_a_nik_shows_its_region_alone() -> None:
+    """A log line, an f-string and a repr tell nobody whose it is; who needs all digits asks for them."""
+    nik = Nik("3578014405920042")
+
+    shown = "357801**********"
+    assert [shown, f"  {shown}", f"Nik('{shown}')"] == [str(nik), f"{nik:>18}", repr(nik)]
+    assert [shown] * 3 == [f"{nik}", "%s" % nik, "{}".format(nik)]  # noqa: UP031, UP032 - ways to say it
+    assert "3578014405920042" == nik.digits
 
 
 def test_without_a_day_the_possible_dates_are_those_until_today() -> None:

@@ -414,12 +414,6 @@ def test_places_may_be_named_as_in_the_json() -> None:
             "perhaps 'left-thumb' is meant",
         ),
         (
-            {"left-thumb": Missing(reason=MissingReason.WORN)},  # beside the one that is there
-            "biometrics.fingers.left-thumb",
-            "json.field-unknown",
-            "perhaps 'left-thumb' is meant",
-        ),
-        (
             {11: Missing(reason=MissingReason.WORN)},
             "biometrics.fingers.11",
             "json.field-unknown",

@@ -33,7 +33,7 @@ def _holding(document: Mapping[str, object]) -> Holding:
     receipt = document.get("receipt")
     return Holding(
         packet_id=str(document["packet_id"]),
-        state=HoldingState(document["state"]),
+        state=HoldingState(str(document["state"])),
         receipt=None if receipt is None else receipt_of(_object(receipt)),
     )
 

@@ -157,7 +157,7 @@ def test_troubles_with_disks_and_keys(office: Path, untold: list[str]) -> None:
     shutil.move("../away", "../usb-a")
 
     opened = said("verify", "usb-a", "--open", "../other.txt")
-    assert "tidak dapat dibuka: Tidak ada kunci privat yang cocok" in opened
+    assert "bukan milik salah satu penerima cadangan ini sekarang, jadi tidak ada yang dibuka" in opened
     pack = next(Path("../usb-a").rglob("*.tar"))
     pack.write_bytes(pack.read_bytes().replace(b"age-encryption", b"age-encrypt!on"))
     damaged = said("verify", "usb-a")

@@ -876,6 +876,25 @@ def test_disks_that_were_read_back_too_long_ago_are_read_back_again_in_turn(plac
     assert 0 == spooled(place)
 
 
+def test_an_old_proof_of_a_disk_that_is_there_and_fails_makes_no_room(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not in the cupboard: what was read back from it yesterday says little of today."""
+    read_back_in_turn(place)
+    place.plug_in("usb-a")
+    places = place.office._backups.places
+    opened = places.opened
+
+    def opened_or_not(name: str) -> Any:
+        if name == "usb-a":
+            raise UnavailableError("The disk at usb-a failed: Input/output error.")
+        return opened(name)
+
+    monkeypatch.setattr(places, "opened", opened_or_not)
+
+    assert (0, 2) == (place.office._backups.offload.run(), spooled(place))
+
+
 def test_where_one_disk_lost_a_packet_the_other_one_is_named(place: Place) -> None:
     """The disk that is plugged in does not give it back: it is not waited for, and a person is told of both."""
     (bad, _) = read_back_in_turn(place)

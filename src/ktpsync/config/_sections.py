@@ -64,8 +64,8 @@ class OfficeSettings:
         offload_below: Bytes free on the spool's disk below which packets that verified backups hold are
             dropped from the spool; they are fetched back to be delivered. 0 never does.
         offload_copies: Verified backups that must hold a packet before it is dropped. One of them is read at that
-            moment; the others may be away.
-        offload_proof_age: Time for which a backup that is away counts after a packet was read back from it.
+            moment; the others may be on disks that are not plugged in.
+        offload_proof_age: Time for which such a disk counts after a packet was read back from it.
         language: The language of what the command line shows to people, ``en`` or ``id``; the environment variable
             KTPSYNC_LANG goes before it. Default: the system's.
     """

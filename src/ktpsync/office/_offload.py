@@ -19,6 +19,7 @@ from ktpsync.errors import (
     SpoolUnavailableError,
     UnavailableError,
     UnknownPacketError,
+    WrongDiskError,
 )
 from ktpsync.units import amount, counted, rough_duration
 
@@ -156,9 +157,9 @@ class Offload:
         return self._clock.now_ms() - round(self._settings.offload_proof_age * 1000)
 
     def _proofs(self, stack: contextlib.ExitStack) -> tuple[dict[str, PacketProof], list[str]]:
-        """Open the backups that are at hand, by name; return with them the lineages of those that are only away.
+        """Open the backups that are at hand, by name; return with them the lineages on disks that are not plugged in.
 
-        One that is there and cannot be used, or on which damage was found, is neither.
+        What is there and cannot be used, or out of reach for another reason, is neither; nor is a disk with known damage.
         """
         proofs = {}
         away = []
@@ -169,7 +170,7 @@ class Offload:
                     proofs[name] = backup.PacketProof(repository, memory=self._memory)
             except DoubtfulDiskError:
                 continue
-            except UnavailableError:
+            except WrongDiskError:
                 dates = self._places.dates(name)
                 if dates and dates.lineage and dates.damaged_ms is None:
                     away.append(dates.lineage)

@@ -209,6 +209,109 @@ def test_a_login_page_is_not_a_storage(new_line: Any, reply: Any) -> None:
                 use()
 
 
+LISTING = b"<ListBucketResult><Name>b</Name>%s</ListBucketResult>"
+ENTRY = b"<Contents><Key>a</Key><Size>%s</Size><LastModified>%s</LastModified></Contents>"
+FOUND = {"ETag": '"0"', "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", {**FOUND, "Last-Modified": "yesterday"}),
+        (b"", {**FOUND, "Last-Modified": "Thu, 01 Jan 99999 00:00:00 GMT"}),
+        (b"", {**FOUND, "Last-Modified": "9" * 40}),
+        (b"", {**FOUND, "Content-Length": "many"}),
+        (b"", {**FOUND, "Content-Length": "-5"}),
+        (b"", {"ETag": '"0"'}),
+    ],
+)
+def test_an_answer_about_an_object_that_cannot_be(
+    new_line: Any, reply: Any, body: bytes, headers: dict[str, str]
+) -> None:
+    """Dates, sizes: nothing that a server can write there ends in an error of Python's own."""
+    line = new_line(None)
+    line.fault = lambda _: reply(200, body, headers)
+
+    with (
+        make({"endpoint": line.url}) as backend,
+        pytest.raises(UnavailableError, match="something else answers"),
+    ):
+        backend.stat("a")
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        ENTRY % (b"x", b"2026-01-01T00:00:00Z"),
+        ENTRY % (b"1", b"yesterday"),
+        b"<Contents><Size>1</Size></Contents>",
+        b"<Contents><Key>a</Key><Size>1</Size></Contents>",
+        b"<IsTruncated>true</IsTruncated>",
+        b"<IsTruncated>true</IsTruncated>" + ENTRY % (b"1", b"2026-01-01T00:00:00Z"),
+        b"<IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken>",
+    ],
+)
+def test_a_listing_that_cannot_be(new_line: Any, reply: Any, inner: bytes) -> None:
+    """Least of all does one that is cut off count as whole: what it leaves out would seem to be gone."""
+    line = new_line(None)
+    line.fault = lambda _: reply(200, LISTING % inner, {"Content-Type": "application/xml"})
+
+    with make({"endpoint": line.url}) as backend, pytest.raises(UnavailableError):
+        list(backend.list())
+
+
+@pytest.mark.slow
+def test_a_listing_without_end(new_line: Any, reply: Any) -> None:
+    """Pages without objects, each with another one to follow: nobody is kept waiting for ever."""
+    line = new_line(None)
+    line.fault = lambda _: reply(
+        200,
+        LISTING
+        % b"<IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>"
+        % len(line.requests),
+        {"Content-Type": "application/xml"},
+    )
+
+    with (
+        make({"endpoint": line.url}) as backend,
+        pytest.raises(UnavailableError, match="something else answers"),
+    ):
+        list(backend.list())
+
+
+def test_more_than_the_part_that_was_asked_for(new_line: Any, reply: Any) -> None:
+    """A server that says that it gives a part, and gives another one."""
+    line = new_line(None)
+    line.fault = lambda _: reply(206, b"x" * 20, {**FOUND, "Content-Range": "bytes 0-19/20"})
+
+    with (
+        make({"endpoint": line.url}) as backend,
+        pytest.raises(UnavailableError, match="something else answers"),
+    ):
+        backend.open_part("a", 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (400, b"<Error><Code>DewiLestari</Code><Message>Dewi Lestari</Message></Error>", {}),
+        (301, b"", {"x-amz-bucket-region": "Dewi Lestari 3578014405920001"}),
+    ],
+)
+def test_a_code_and_a_region_tell_no_person(
+    new_line: Any, reply: Any, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    """What is no code and no region of the usual form is not repeated."""
+    line = new_line(None)
+    line.fault = lambda _: reply(status, body, {"Content-Type": "application/xml", **headers})
+
+    message = str(failure({"endpoint": line.url}))
+
+    assert f"the storage answered {status}" in message
+    assert "Dewi" not in message
+    assert "3578014405920001" not in message
+
+
 def test_a_line_that_drops(new_line: Any, reply: Any) -> None:
     """The connection is closed without an answer."""
     line = new_line(None)

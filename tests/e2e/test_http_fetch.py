@@ -202,3 +202,16 @@ def test_no_more_is_taken_than_the_packet_has(tmp_path: Path) -> None:
             assert copies.whole(packet.packet_id, packet.sha256) is None
 
     assert 6001 <= endless.given <= 6001 + 1000
+
+
+def test_a_login_page_is_no_packet() -> None:
+    """A captive portal answers everything with 200 and a page: it is told as that, and never given for a packet."""
+    page = b"<html>Log in, please</html>"
+    head = f"200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(page)}"
+    with serving(head, [page]) as url:
+        settings = HttpSettings(url=url, token=Secret(TOKEN))
+        with (
+            HttpBackend(settings, BackendContext(name="central")) as backend,
+            pytest.raises(UnavailableError, match="a web page came instead"),
+        ):
+            backend.fetch(new_packet_id())

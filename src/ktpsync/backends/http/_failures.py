@@ -27,6 +27,8 @@ from ktpsync.plain import MASK, anonymous, reason
 from ktpsync.plugins import retry_after
 
 if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
     from ktpsync.backends.http._answer import Answer
     from ktpsync.clock import Clock
 
@@ -215,8 +217,8 @@ def document_of(peer: Peer, answer: Answer) -> dict[str, object]:
     Raises:
         UnavailableError: It is something else; whoever answered is not the centre, or not well.
     """
-    if _is_web_page(answer):
-        raise _portal(peer)
+    if is_web_page(answer):
+        raise portal(peer)
     try:
         document = json.loads(answer.data)
     except (ValueError, RecursionError):
@@ -247,10 +249,10 @@ def refuse(peer: Peer, answer: Answer, clock: Clock) -> NoReturn:  # noqa: C901,
     said = f"{peer.name}: {told}"
     match answer.status:
         case 511:
-            raise _portal(peer)
+            raise portal(peer)
         # The centre says no in its own format. A web page is from somebody between.
-        case 401 | 403 if _is_web_page(answer):
-            raise _portal(peer, answer.status)
+        case 401 | 403 if is_web_page(answer):
+            raise portal(peer, answer.status)
         case 401 if problem_type == EXPIRED_TYPE:
             raise AuthError(f"{said}: the token has expired. Get a new one and set it.")
         case 401:
@@ -307,11 +309,13 @@ def _shown(peer: Peer, problem_type: str, detail: str) -> str:
     return ": ".join(said for said in (kind, words) if said and said != MASK) or words
 
 
-def _is_web_page(answer: Answer) -> bool:
+def is_web_page(answer: Answer | BaseHTTPResponse) -> bool:
+    """Return whether an answer is for a browser."""
     return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
-def _portal(peer: Peer, status: int | None = None) -> UnavailableError:
+def portal(peer: Peer, status: int | None = None) -> UnavailableError:
+    """Return the error for a web page in the place of an answer."""
     shown = "" if status is None else f" ({status})"
     return UnavailableError(
         f"{peer.name}: a web page came{shown} instead of {peer.host}'s answer. Somebody between asks for a login "

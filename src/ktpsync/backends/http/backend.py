@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 from ktpsync.backends.http._documents import holdings_of, receipt_of, status_page_of
-from ktpsync.backends.http._failures import document_of, not_understood
+from ktpsync.backends.http._failures import document_of, is_web_page, not_understood, portal
 from ktpsync.backends.http._line import Line
 from ktpsync.backends.http._reader import reader
 from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
@@ -106,6 +106,9 @@ class HttpBackend(CentralBackend):
         if answer.status == _NOT_FOUND:
             answer.close()
             raise NotFoundError(f"{peer.name}: the centre does not hold packet {packet_id}.")
+        if is_web_page(answer):
+            answer.close()
+            raise portal(peer)
         return reader(answer, peer, packet_id)
 
     def close(self) -> None:

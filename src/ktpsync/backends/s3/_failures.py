@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -86,6 +87,9 @@ _ON_THE_WAY: Final = frozenset(
 )
 _AGAIN: Final = "It is tried again by itself."
 
+_A_REGION: Final = re.compile(r"[a-z]{2,9}(?:-[a-z0-9]{1,12}){1,4}")
+_KNOWN: Final = _CREDENTIALS | _BUCKET | _REGION | _LOCK | _THROTTLED | _QUOTA | _CLOCK | _ON_THE_WAY
+_NEW_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[._-]")
 _SKEW_SECONDS: Final = 300
 """A clock that is wrong by more than this is named; S3 refuses requests from 15 minutes on."""
 
@@ -148,6 +152,9 @@ def translated(place: Place, what: str) -> Iterator[None]:
         ) from error
     except (BotoCoreError, HTTPClientError, ResponseParserError, HTTPError) as error:
         raise UnavailableError(f"{name}: {what}: {_trouble(error)} {_AGAIN}") from error
+    except (ValueError, KeyError, RuntimeError, OverflowError) as error:
+        # botocore takes an answer for granted: a date or a number that is none, or what is missing.
+        raise not_storage(place, what) from error
 
 
 def no_bucket(place: Place, said: str) -> AuthError:
@@ -197,8 +204,8 @@ def _trouble(error: BaseException) -> str:  # noqa: PLR0911 - one return a cause
 
 
 def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # noqa: C901, PLR0911 - one return a kind
-    code, status = anonymous(error_code(error)), status_of(error)
-    said, bucket = f"{place.name}: {what}: the storage answered {code or status}", place.bucket
+    code, status = error_code(error), status_of(error)
+    said, bucket = f"{place.name}: {what}: the storage answered {_shown(code) or status}", place.bucket
     skew = _skew_seconds(error, place.clock)
     if code in _CLOCK or (400 <= status <= 403 and abs(skew) > _SKEW_SECONDS):  # noqa: PLR2004 - "you are not welcome"
         minutes = counted(round(abs(skew) / 60), "minute", "minutes")
@@ -210,7 +217,7 @@ def _refusal(place: Place, what: str, error: ClientError) -> BackendError:  # no
         return no_bucket(place, said)
     region = _header(error, "x-amz-bucket-region")
     if code in _REGION or (region and status in (301, 307)):
-        region = region or "another region"
+        region = region if _A_REGION.fullmatch(region) else "another region"
         return AuthError(
             f"{said}: the bucket {bucket!r} is in {region}. Correct the setting region or endpoint."
         )
@@ -256,6 +263,12 @@ def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendErr
             f"{place.bucket!r} is in another region. Correct the settings."
         )
     return error_for_status(status, f"{place.name}: {what}")
+
+
+def _shown(code: str) -> str:
+    """Return a code whose words are known, such as ``NoSuchBucket``, or an empty text."""
+    words = _NEW_WORD.sub(" ", code)
+    return code if code in _KNOWN or reason(words) == words else ""
 
 
 def _skew_seconds(error: ClientError, clock: Clock) -> float:

@@ -332,7 +332,9 @@ def head(direct: Direct, place: Place, key: str, full: str) -> HeadObjectOutputT
     """
     with translated(place, key):
         answer = direct.head(full)
-    if answer is not None and not etag_of(answer):
+    if answer is None:
+        return None
+    if not etag_of(answer) or answer.get("ContentLength", -1) < 0 or "LastModified" not in answer:
         raise not_storage(place, key)
     return answer
 
@@ -341,7 +343,7 @@ def stored_at_of(answer: HeadObjectOutputTypeDef) -> datetime:
     """Return when an object was stored first: as it was noted then, or else what the storage says."""
     noted = _noted(answer, _STORED_AT)
     if noted is not None:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return datetime.fromisoformat(noted).astimezone(UTC)
     return answer["LastModified"]
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ktpsync.backends.s3.settings import S3Settings
     from ktpsync.plugins import BackendContext
 
+_EMPTY_PAGES: Final = 1000
+"""So many pages of a listing in a row may have no object; whoever gives more never ends."""
+
 _NO_CONTENT: Final = 204
 _RANGE_NOT_SATISFIABLE: Final = 416
 
@@ -105,7 +108,10 @@ class S3Backend(StorageBackend):
             raise not_storage(self._place, key)
         file = reader(answer["Body"], self._place, key)
         if "ContentRange" in answer:
-            return file
+            if answer.get("ContentLength", 0) <= size:
+                return file
+            file.close()
+            raise not_storage(self._place, key)
         with file:  # a server that knows no ranges gives the whole object
             return io.BytesIO(file.read()[start : start + size])
 
@@ -124,18 +130,26 @@ class S3Backend(StorageBackend):
                 Bucket=self._settings.bucket, Prefix=f"{start}{prefix}"
             )
         )
+        empty = 0
         while True:
             with self._translated("list"):
                 page = next(pages, None)
-            if page is None:
-                return
-            if "Name" not in page:
-                # A page of something else looks like a listing without objects.
+                if page is None:
+                    return
+                found = [
+                    ObjectInfo(
+                        key=entry["Key"].removeprefix(start),
+                        size=entry["Size"],
+                        modified=entry["LastModified"],
+                    )
+                    for entry in page.get("Contents", [])
+                ]
+            empty = 0 if found else empty + 1
+            cut = page.get("IsTruncated", False) and not page.get("NextContinuationToken")
+            # A page of something else looks like a listing without objects, and one that is cut off like a whole one.
+            if cut or empty > _EMPTY_PAGES or "Name" not in page:
                 raise not_storage(self._place, "list")
-            for entry in page.get("Contents", []):
-                key = entry["Key"].removeprefix(start)
-                if valid_key(key):
-                    yield ObjectInfo(key=key, size=entry["Size"], modified=entry["LastModified"])
+            yield from (info for info in found if valid_key(info.key))
 
     def delete(self, key: str) -> None:
         """See the base class."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -15,9 +15,11 @@ import ktpsync
 from ktpsync import age
 from ktpsync.backends.http.backend import HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
+from ktpsync.clock import SystemClock
 from ktpsync.courier._rate import TokenBucket, metered
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
-from ktpsync.packet import SealedPacket, new_packet_id
+from ktpsync.keys import StationKey, StationPublicKey
+from ktpsync.packet import SealedPacket, new_packet_id, seal
 from ktpsync.plugins import BackendContext, Secret
 from ktpsync.testing import made_up_packet, make_enrollment
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from ktpsync.testing import ManualClock
 
+IDENTITY = age.generate_identity("x25519")
+STATION = StationKey.generate()
 DROP = 200_000
 PACKET_SIZE = 1_300_000
 
@@ -39,8 +43,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CentralSettings:
     """A centre with one office."""
     return CentralSettings(
         folder=tmp_path_factory.mktemp("centre"),
-        identities=[age.generate_identity("x25519")],
+        identities=[IDENTITY],
         tokens={"right-token": "3578"},
+        stations=[STATION.public],
         faults=True,
     )
 
@@ -156,10 +161,12 @@ def test_an_interrupted_upload_survives_a_restart_of_the_centre(
     assert line.up < PACKET_SIZE - size + 2_000
 
 
-def test_an_answer_that_was_lost_costs_no_second_upload(
-    url: str, packet: SealedPacket, bad_line: Callable[..., BadLine]
-) -> None:
-    """The centre holds it whole: only the receipt is fetched."""
+def test_an_answer_that_was_lost_costs_no_second_upload(url: str, bad_line: Callable[..., BadLine]) -> None:
+    """The centre holds it whole, and can open it: only the receipt is fetched."""
+    enrollment = make_enrollment(1, size=PACKET_SIZE)
+    packet = seal(
+        enrollment, recipients=[IDENTITY.recipient], station_key=STATION, clock=SystemClock()
+    ).packet
     with client(url) as backend:
         first = backend.deliver(packet)
     line = bad_line(url)
@@ -269,20 +276,29 @@ def test_a_limited_rate_counts_only_what_is_sent(
 
 
 def test_an_office_brings_a_recording_over_a_line_that_drops(
-    url: str, tmp_path: Path, bad_line: Callable[..., BadLine]
+    settings: CentralSettings, tmp_path: Path, bad_line: Callable[..., BadLine]
 ) -> None:
     """From recording to receipt in one sync: breaks that bring something over neither park the packet nor stop the line."""
-    line = bad_line(url, drop_after=DROP)
-    places = f'[destinations.central]\nbackend = "http"\nurl = "{line.url}"\ntoken = "right-token"\n'
-    recipient = str(age.generate_identity().recipient)
-    config = ktpsync.init_office(tmp_path / "office", recipients=[recipient], places=places)
-    with ktpsync.Office.open(config) as office:
-        submitted = office.submit(make_enrollment(1, size=PACKET_SIZE))
-        report = office.sync()
-        (delivery,) = office.status(submitted.packet_id).deliveries
+    places = '[destinations.central]\nbackend = "http"\nurl = "http://line.invalid/"\ntoken = "right-token"\n'
+    config = ktpsync.init_office(tmp_path / "office", recipients=[str(IDENTITY.recipient)], places=places)
+    station = StationPublicKey.from_pem((tmp_path / "office/data/keys/station.pub.pem").read_bytes())
+    centre = evolve(settings, folder=tmp_path / "centre", stations=[station])
+    with running(centre) as url:
+        line = bad_line(url, drop_after=DROP)
+        config.write_text(config.read_text().replace("http://line.invalid/", line.url))
+        submitted, report, delivery = synced(config)
 
     assert (1, 0, 0) == (report.delivered, report.rejected, report.waiting)
     assert delivery.receipt is not None
     assert submitted.sha256 == delivery.receipt.sha256
     assert line.connections > submitted.size // DROP
     assert line.up < 2 * submitted.size
+
+
+def synced(config: Path) -> tuple[Any, Any, Any]:
+    """Record, deliver once, and return what was submitted, the report, and the delivery."""
+    with ktpsync.Office.open(config) as office:
+        submitted = office.submit(make_enrollment(1, size=PACKET_SIZE))
+        report = office.sync()
+        (delivery,) = office.status(submitted.packet_id).deliveries
+    return submitted, report, delivery

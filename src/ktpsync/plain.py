@@ -68,6 +68,9 @@ MASK: Final = "[...]"
 _SEVERAL_MASKED: Final = re.compile(r"\0(?:[\W_]*\0)?")
 _LONGEST_NUMBER: Final = 5
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""As in ``UnknownStationError``."""
+
 _CODE: Final = re.compile(r"[A-Z]{1,2}\d{1,5}")
 _DIGITS_OF_PERSONS: Final = (
     _PERSON_NUMBER,
@@ -119,10 +122,13 @@ def _tells_nobody(word: str) -> bool:
         return len(word) <= _LONGEST_NUMBER and not _YEAR.fullmatch(word)
     if _CODE.fullmatch(word):
         return True
-    letters = word.lower().rstrip("0123456789")
+    letters = word.rstrip("0123456789")
     if len(word) - len(letters) > _LONGEST_NUMBER:
         return False
-    return bool({letters, letters.removesuffix("s"), letters.removesuffix("nya")} & WORDS)
+    return all(
+        {part, part.removesuffix("s"), part.removesuffix("nya")} & WORDS
+        for part in _CAMEL.sub(" ", letters).lower().split()
+    )
 
 
 def _line(text: str) -> str:

@@ -55,7 +55,7 @@ volume wait waiting want wanted wants warning was way we web well were what when
 whose why width will window with within without word work worker working works would write writing written wrong year years yes
 yet you your zero zip zone acl ascii aws ca cpu dpi dns fps http2 io ip iso jpeg jpg kb kib ktp kk mb mib mime mtls nfiq nist nik
 ok oauth pdf pem png post rfc s3 sha sql ssl tcp tls uri utf uuid uuidv wsq xml yaml
-added anything bodies centred cache case cursor de decode deduplicated detail duplication etag forget grant private recording scope setting tell
+added judged matching anything bodies centred pub trusted sealed cache case cursor de decode deduplicated detail duplication etag forget grant private recording scope setting tell
 """
 
 _INDONESIAN = """

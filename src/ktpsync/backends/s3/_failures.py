@@ -89,7 +89,6 @@ _AGAIN: Final = "It is tried again by itself."
 
 _A_REGION: Final = re.compile(r"[a-z]{2,9}(?:-[a-z0-9]{1,12}){1,4}")
 _KNOWN: Final = _CREDENTIALS | _BUCKET | _REGION | _LOCK | _THROTTLED | _QUOTA | _CLOCK | _ON_THE_WAY
-_NEW_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[._-]")
 _SKEW_SECONDS: Final = 300
 """A clock that is wrong by more than this is named; S3 refuses requests from 15 minutes on."""
 
@@ -267,8 +266,7 @@ def _not_in_its_words(place: Place, what: str, error: ClientError) -> BackendErr
 
 def _shown(code: str) -> str:
     """Return a code whose words are known, such as ``NoSuchBucket``, or an empty text."""
-    words = _NEW_WORD.sub(" ", code)
-    return code if code in _KNOWN or reason(words) == words else ""
+    return code if code in _KNOWN or reason(code) == code else ""
 
 
 def _skew_seconds(error: ClientError, clock: Clock) -> float:

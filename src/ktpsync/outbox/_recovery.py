@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._spool_objects import SpoolObjects
     from ktpsync.outbox._unrecorded import Unrecorded
+    from ktpsync.outbox._values import AuditEntry
     from ktpsync.outbox._views import Views
     from ktpsync.plugins import ObjectInfo
 
@@ -122,17 +123,8 @@ class Recovery:
         if not self._unrecorded.is_nobodys(found.packet_id):
             return False
         self._submit(sealed, found.packet_id, found.sha256)
-        told = entry(
-            _EVENT,
-            at_ms=self._clock.now_ms(),
-            packet_id=found.packet_id,
-            who=plain(who),
-            why=plain(why),
-            sha256=found.sha256,
-            size=found.size,
-        )
         with self._database.write() as connection:
-            self._audit.append(connection, [told])
+            self._audit.append(connection, [self._told(found, who, why, sha256=found.sha256)])
         return True
 
     def _without_row(self, before_ms: int) -> Iterator[str]:
@@ -192,17 +184,13 @@ class Recovery:
                 return False
             change = Change(packet_id=found.packet_id, old=old, new=found.sha256, sealed=sealed)
             replace_row(self._database, connection, change)
-            told = entry(
-                _EVENT,
-                at_ms=self._clock.now_ms(),
-                packet_id=found.packet_id,
-                who=plain(who),
-                why=plain(why),
-                before=old,
-                after=found.sha256,
-            )
+            told = self._told(found, who, why, before=old, after=found.sha256)
             self._audit.append(connection, [told])
         return True
+
+    def _told(self, found: UnrecordedBytes, who: str, why: str, **facts: str) -> AuditEntry:
+        at_ms = self._clock.now_ms()
+        return entry(_EVENT, at_ms=at_ms, packet_id=found.packet_id, who=plain(who), why=plain(why), **facts)
 
 
 def _found(packet_id: str, sealed: bytes | None, *, known: bool) -> UnrecordedBytes:

@@ -17,6 +17,9 @@ from ktpsync.packet import new_packet_id
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 """Where an older copy of the database can be put back by copying a file."""
 
+on_server = pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+"""What storage is for."""
+
 DAY_MS = 86_400_000
 
 
@@ -132,6 +135,7 @@ def test_packets_that_were_rewrapped_since_are_recovered(now: Any) -> None:
     assert hashlib.sha256(other_header(sealed("enrollment"))).hexdigest() == lease.packet.sha256
 
 
+@on_server
 def test_nothing_is_ever_removed_because_it_has_no_row(now: Any, caplog: pytest.LogCaptureFixture) -> None:
     """However old it is: nothing in storage shows whether it was a rollback's, or its row is lost."""
     unknown = new_packet_id()
@@ -144,6 +148,7 @@ def test_nothing_is_ever_removed_because_it_has_no_row(now: Any, caplog: pytest.
     assert [unknown] == [one.packet_id for one in now.outbox.unrecorded()]
 
 
+@on_server
 def test_what_was_just_stored_is_left_alone(station: Any) -> None:
     """Somebody may be between the bytes and the row."""
     station.clock.ms = round(datetime.now(UTC).timestamp() * 1000)
@@ -154,7 +159,7 @@ def test_what_was_just_stored_is_left_alone(station: Any) -> None:
     assert [packet_id] == [one.packet_id for one in station.outbox.unrecorded()]
 
 
-@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+@on_server
 def test_a_packet_whose_transaction_is_open_is_left_to_it(now: Any) -> None:
     """The application has submitted it and not committed: its reference would be lost otherwise."""
     other = now.reopen()
@@ -173,6 +178,7 @@ def test_a_packet_whose_transaction_is_open_is_left_to_it(now: Any) -> None:
     assert [] == list(now.outbox.unrecorded())
 
 
+@on_server
 def test_what_cannot_be_a_packet_is_named_and_left(now: Any) -> None:
     """Bytes that are cut short, strange, or not those that their key says get no row."""
     objects = now.outbox.spool.objects
@@ -194,6 +200,7 @@ def test_what_cannot_be_a_packet_is_named_and_left(now: Any) -> None:
     assert 3 == len(list(objects.listed("spool/")))
 
 
+@on_server
 def test_nobody_recovers_without_a_name_and_a_reason(now: Any) -> None:
     """Both are kept in the audit trail."""
     packet_id = new_packet_id()
@@ -206,6 +213,7 @@ def test_nobody_recovers_without_a_name_and_a_reason(now: Any) -> None:
     assert [] == list(now.outbox.packets())
 
 
+@on_server
 def test_a_new_database_beside_the_spool(now: Any, new_database: Any) -> None:
     """Refused as ever; recovering, it becomes that of the outbox to which the storage belongs."""
     packets = {now.submit(sealed(f"packet {number}")).packet.packet_id for number in range(3)}

@@ -22,16 +22,19 @@ from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-on_folder = pytest.mark.parametrize("spool_kind", ["folder"])
-on_storage = pytest.mark.parametrize("spool_kind", ["storage"])
+_FOLDERS = [("sqlite", "folder"), ("postgresql", "folder")]
+_STORAGE = [("postgresql", "storage")]
+"""Storage without a database server is refused by the configuration."""
+
+
+def _on(places: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("new_database", "spool_kind"), places, indirect=["new_database"])
+
+
+anywhere, on_folder, on_storage = _on(_FOLDERS + _STORAGE), _on(_FOLDERS), _on(_STORAGE)
+on_server = _on([("postgresql", "folder"), *_STORAGE])
 
 REPOSITORY = "5a6f1c9e-3a52-4b53-8f2d-0c6f3f1f7a10"
-
-
-@pytest.fixture(params=["folder", "storage"])
-def spool_kind(request: pytest.FixtureRequest) -> str:
-    """The spool is in a folder, or in storage."""
-    return str(request.param)
 
 
 def wrap(sealed: bytes) -> bytes | None:
@@ -69,6 +72,7 @@ def file_of(station: Any, packet_id: str) -> Path:
     return found
 
 
+@anywhere
 def test_packets_that_never_left_get_new_bytes(station: Any) -> None:
     """File, row and what the courier is given agree, and the trail says what happened."""
     packet = station.submit(b"old|enrollment").packet
@@ -88,6 +92,7 @@ def test_packets_that_never_left_get_new_bytes(station: Any) -> None:
     assert [] == leftovers(station)
 
 
+@anywhere
 def test_what_is_on_its_way_stays(station: Any) -> None:
     """Leased, returned after a broken line, rejected: whoever may hold the bytes must get the same again."""
     leased, returned, rejected = (station.submit(b"old|%d" % number).packet for number in range(3))
@@ -105,6 +110,7 @@ def test_what_is_on_its_way_stays(station: Any) -> None:
     assert 1 == rewrap(station).rewrapped
 
 
+@anywhere
 def test_what_a_centre_may_ask_for_again_stays(station: Any) -> None:
     """A packet that a centre has is rewrapped when the centre's status is final, and not before."""
     packet = station.submit(b"old|enrollment").packet
@@ -123,6 +129,7 @@ def test_what_a_centre_may_ask_for_again_stays(station: Any) -> None:
     assert 1 == rewrap(station).rewrapped
 
 
+@anywhere
 def test_a_receipt_for_the_former_bytes_stays_good(station: Any) -> None:
     """Asked after a rewrap, the centre is asked for the bytes that it gave the receipt for."""
     packet = station.submit(b"old|enrollment").packet
@@ -141,6 +148,7 @@ def test_a_receipt_for_the_former_bytes_stays_good(station: Any) -> None:
     assert DeliveryState.DELIVERED == states["central"]
 
 
+@anywhere
 def test_backups_take_the_new_bytes(station: Any) -> None:
     """A copy of the former bytes is no copy any more: the next backup takes the new ones."""
     packet = station.submit(b"old|enrollment").packet
@@ -157,6 +165,7 @@ def test_backups_take_the_new_bytes(station: Any) -> None:
     assert () == station.outbox.copy_holders(packet.packet_id)
 
 
+@anywhere
 def test_a_copy_of_the_former_bytes_does_not_count(station: Any) -> None:
     """A disk that was away is verified after the rewrap: what it holds is no copy, and the new bytes stay here."""
     packet = station.submit(b"old|enrollment").packet
@@ -170,6 +179,7 @@ def test_a_copy_of_the_former_bytes_does_not_count(station: Any) -> None:
     assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
 
 
+@anywhere
 def test_run_again_it_goes_on(station: Any) -> None:
     """What is rewrapped already is not done again, until the recipients change once more."""
     for number in range(40):
@@ -191,6 +201,7 @@ def test_run_again_it_goes_on(station: Any) -> None:
     assert 40 == rewrap(station, to="new", how=lambda sealed: sealed).rewrapped
 
 
+@anywhere
 def test_what_cannot_be_opened_stays(station: Any) -> None:
     """A packet that the identity does not open, and a damaged one, are named and left as they are."""
     other = station.submit(b"new|enrollment").packet
@@ -400,6 +411,7 @@ def crashing_rename(count: int) -> Callable[[Path, Path], None]:
     return rename
 
 
+@anywhere
 def test_a_failed_commit_is_put_right_at_once(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database refuses the change, the old bytes are back before the error is."""
     packet = station.submit(b"old|enrollment").packet
@@ -416,6 +428,7 @@ def test_a_failed_commit_is_put_right_at_once(station: Any, monkeypatch: pytest.
     assert [] == leftovers(station)
 
 
+@anywhere
 def test_one_at_a_time(station: Any) -> None:
     """A second process is told to wait, and one that opens the outbox meanwhile disturbs nothing."""
     packet = station.submit(b"old|enrollment").packet
@@ -429,6 +442,7 @@ def test_one_at_a_time(station: Any) -> None:
     assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
 
 
+@anywhere
 def test_claimed_while_it_is_rewrapped(station: Any) -> None:
     """A courier that takes the packet while its new bytes are being made gets the old ones, and they stay."""
     packet = station.submit(b"old|enrollment").packet
@@ -444,7 +458,7 @@ def test_claimed_while_it_is_rewrapped(station: Any) -> None:
     assert [] == leftovers(station)
 
 
-@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+@on_server
 def test_a_claim_that_began_before_the_change(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that sees the rows as they were before never gives the new delivery with the former digest."""
     packet = station.submit(b"old|enrollment").packet
@@ -477,6 +491,7 @@ def wait_for_a_waiting_claim(station: Any) -> None:
                 return
 
 
+@anywhere
 def test_couriers_at_work_meanwhile(station: Any) -> None:
     """Every courier that claims while packets are rewrapped reads the bytes whose digest it was told."""
     packets = {station.submit(b"old|%d" % number).packet.packet_id for number in range(80)}

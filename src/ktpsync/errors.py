@@ -73,6 +73,8 @@ from ktpsync.units import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ktpsync.records._problems import Problem
+
 
 class KtpsyncError(Exception):
     """Base of every error that ktpsync raises on purpose."""
@@ -102,7 +104,7 @@ class ValidationError(RecordError):
         problems: All problems found, each with ``path``, ``code``, ``severity`` and ``message``.
     """
 
-    def __init__(self, problems: Sequence[object]) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         count = counted(len(self.problems), "problem", "problems")

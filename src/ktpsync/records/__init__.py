@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ktpsync.records._regions import region_name
     from ktpsync.records._schema import json_schema
     from ktpsync.records._sources import Checked, Source, check_sources, find_sources
-    from ktpsync.records._table import table_columns
+    from ktpsync.records._table import from_row, table_columns
     from ktpsync.records._terms import (
         BloodType,
         Citizenship,
@@ -60,7 +60,7 @@ _ROOMS = {
     "_regions": ("region_name",),
     "_schema": ("json_schema",),
     "_sources": ("Checked", "Source", "check_sources", "find_sources"),
-    "_table": ("table_columns",),
+    "_table": ("from_row", "table_columns"),
     "_terms": (
         "BloodType",
         "Citizenship",
@@ -114,6 +114,7 @@ __all__ = [
     "check_sources",
     "find_sources",
     "from_json",
+    "from_row",
     "inspect",
     "json_schema",
     "load_folder",

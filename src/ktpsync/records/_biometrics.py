@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from attrs import field, frozen
 
@@ -14,7 +14,6 @@ from ktpsync.records._choice import Choice
 from ktpsync.records._content import Content, inspect
 from ktpsync.records._entry import entry
 from ktpsync.records._formats import Format
-from ktpsync.records._moment import aware
 from ktpsync.records._places import Eye, Finger
 
 Place = TypeVar("Place", Finger, Eye)
@@ -32,10 +31,8 @@ class MissingReason(Choice):
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"data is the bytes of a sample, not {type(data).__name__}; read the file first")
-    # Devices' libraries hand out buffers that they use again.
-    return bytes(data)
+    """Return a copy, as devices' libraries hand out buffers that they use again. What is no bytes is kept, to be told."""
+    return bytes(data) if isinstance(data, bytearray | memoryview) else data
 
 
 @frozen(kw_only=True)
@@ -59,7 +56,6 @@ class Sample:
     device: str | None = field(default=None, metadata=entry("Alat Perekam", "ACME F-10"))
     captured_at: datetime | None = field(
         default=None,
-        validator=aware,
         metadata=entry(
             "Waktu Perekaman", "2017-03-17T09:31:20+07:00", "Default: the enrollment's captured_at."
         ),
@@ -100,25 +96,27 @@ class Missing:
     )
 
 
-def _fingers(entries: Mapping[Finger, Sample | Missing]) -> Mapping[Finger, Sample | Missing]:
+_Entries = Mapping[Place, Sample | Missing] | Mapping[str, Sample | Missing]
+"""By the places, or by their names as in the JSON."""
+
+
+def _fingers(entries: _Entries[Finger]) -> Mapping[Finger, Sample | Missing]:
     return _in_order(Finger, entries)
 
 
-def _irises(entries: Mapping[Eye, Sample | Missing]) -> Mapping[Eye, Sample | Missing]:
+def _irises(entries: _Entries[Eye]) -> Mapping[Eye, Sample | Missing]:
     return _in_order(Eye, entries)
 
 
-def _in_order(
-    places: type[Place], entries: Mapping[Place, Sample | Missing]
-) -> Mapping[Place, Sample | Missing]:
+def _in_order(places: type[Place], entries: _Entries[Place]) -> Mapping[Place, Sample | Missing]:
     """Return the entries in the order of the places. What is no place is kept, to be told as a problem."""
     if not isinstance(entries, Mapping):
         return entries
     named: dict[object, Place] = {place.value: place for place in places}
     # The names as they stand in the JSON are taken, too.
-    entries = {named.get(place, place): entry for place, entry in entries.items()}
-    known = {place: entries[place] for place in places if place in entries}
-    return known | entries
+    placed = {named.get(place, place): entry for place, entry in entries.items()}
+    known = {place: placed[place] for place in places if place in placed}
+    return cast("Mapping[Place, Sample | Missing]", known | placed)
 
 
 @frozen(kw_only=True)

@@ -199,6 +199,10 @@ _BIOMETRICS: Final = {
         "Neither a sample nor the reason why it is missing is given.",
         "Tidak ada sampel maupun alasan ketiadaannya.",
     ),
+    "sample.not-bytes": _error(
+        "The sample's data is not bytes; read its file first.",
+        "Data sampel bukan byte; baca dahulu berkasnya.",
+    ),
     "sample.empty": _error("The sample has no bytes.", "Sampel kosong."),
     "sample.too-large": _error("The sample has more than {limit} MiB.", "Sampel lebih dari {limit} MiB."),
     "sample.format-unknown": _error(

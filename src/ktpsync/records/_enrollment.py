@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import Factory, field, frozen
 
@@ -11,7 +11,6 @@ from ktpsync.records._biodata import Biodata
 from ktpsync.records._biometrics import Biometrics, Sample
 from ktpsync.records._choice import Choice
 from ktpsync.records._entry import entry
-from ktpsync.records._moment import aware
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +61,11 @@ class Document:
 
 
 def _in_a_row(documents: Iterable[Document]) -> tuple[Document, ...]:
-    return tuple(documents)
+    """Return the documents as a tuple. What is none of them is kept, to be told as a problem."""
+    try:
+        return tuple(documents)
+    except TypeError:
+        return cast("tuple[Document, ...]", documents)
 
 
 @frozen(kw_only=True)
@@ -85,7 +88,6 @@ class Capture:
     station: str = field(metadata=entry("Nama Alat", "loket-2", longest=60))
     operator: str = field(repr=False, metadata=entry("Operator", "op-17", longest=60))
     captured_at: datetime = field(
-        validator=aware,
         metadata=entry(
             "Waktu Perekaman", "2017-03-17T09:30:00+07:00", "With its time zone. A time in the future warns."
         ),

@@ -18,6 +18,10 @@ from ktpsync.records._biometrics import Missing, Sample
 from ktpsync.records._converter import CodedError, new_records_converter, problems_of
 from ktpsync.records._enrollment import Document, DocumentKind, Enrollment
 from ktpsync.records._formats import Format
+from ktpsync.records._kinds import kind_findings
+from ktpsync.records._partial import partial
+from ktpsync.records._problems import Problem, Severity, without_misspelt
+from ktpsync.records._readable import readable
 
 SCHEMA: Final = f"{_versions.FAMILY}/{_versions.CURRENT}"
 
@@ -78,7 +82,7 @@ def to_json(enrollment: Enrollment) -> tuple[bytes, dict[str, bytes]]:
 
 @discreet
 def from_json(data: bytes | str, read: Read) -> Enrollment:
-    """Return the enrollment that the JSON describes. Rules beyond its structure are not checked here.
+    """Return the enrollment that the JSON describes. Where its structure is right, its rules are not checked here.
 
     Args:
         data: The bytes of ``enrollment.json``, or its text.
@@ -88,7 +92,8 @@ def from_json(data: bytes | str, read: Read) -> Enrollment:
 
     Raises:
         SchemaError: It is not JSON, or not of a schema version that this release reads.
-        ValidationError: Fields or files are missing, unknown or malformed; all of them are listed.
+        ValidationError: Fields or files are missing, unknown or malformed; all of them are listed, with what is wrong
+            by :func:`validate` in the rest.
     """
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogatepass")
@@ -113,11 +118,20 @@ def structured(body: Mapping[str, object], read: Read) -> Enrollment:
     try:
         return _CONVERTER.structure(body, Enrollment)
     except cattrs.BaseValidationError as error:
-        found = list(problems_of(error))
+        found = without_misspelt([*problems_of(error), *_problems_of_the_rest(body)])
     finally:
         _reader.reset(token)
     # Raised out here, it keeps no hold of what cattrs says of the values.
     raise ValidationError(found)
+
+
+def _problems_of_the_rest(body: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield the errors that rules find in what could be read: a person corrects all in one go."""
+    from ktpsync.records._validation import problems  # noqa: PLC0415 - needed where something is wrong only
+
+    rest = partial(body, _CONVERTER)
+    unread = readable(path for path, _, _ in kind_findings(rest, ""))
+    yield from (one for one in problems(rest) if one.severity is Severity.ERROR and unread(one.path))
 
 
 def _parse(data: bytes) -> object:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Union, cast, get_args, get_origin
 import attrs
 from attrs import frozen
 
-from ktpsync.records._biometrics import Missing
+from ktpsync.records._biometrics import Missing, Sample
 from ktpsync.records._enrollment import Document
+from ktpsync.records._moment import is_moment
 from ktpsync.records._nik import Nik
 from ktpsync.records._problems import Perhaps
 from ktpsync.structure import choices
@@ -28,6 +29,7 @@ _CODES: Mapping[type, str] = {
     bool: "json.not-yes-or-no",
     date: "json.not-a-date",
     datetime: "json.not-a-time",
+    bytes: "sample.not-bytes",
     tuple: "json.not-a-list",
     Nik: "json.value-invalid",
 }
@@ -51,6 +53,8 @@ class _Kind:
 
     def takes(self, value: object) -> bool:
         """Return whether the field takes a value."""
+        if isinstance(value, datetime) and not is_moment(value):
+            return False
         kind = type(value)
         return kind in self.kinds or any(one not in _EXACT and issubclass(kind, one) for one in self.kinds)
 
@@ -75,7 +79,7 @@ def kind_findings(value: attrs.AttrsInstance, path: str) -> Iterator[Finding]:
 
 def _path(value: object, name: str, path: str) -> str:
     """Return the path of a field as the JSON has it."""
-    if isinstance(value, Document) and name == "scan":
+    if (isinstance(value, Document) and name == "scan") or (isinstance(value, Sample) and name == "data"):
         return path
     if isinstance(value, Missing):
         return f"{path}.missing.{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -69,6 +69,16 @@ def problem(
     return Problem(
         path=path, code=code, severity=severity, message=_sentence(code, language, values), values=values
     )
+
+
+def without_misspelt(found: Sequence[Problem]) -> list[Problem]:
+    """Return the problems without those of samples that are absent only because their place's name is misspelt."""
+    meant = {
+        f"{one.path.rpartition('.')[0]}.{one.values['suggestion']:%s}"
+        for one in found
+        if one.code == "json.field-unknown"
+    }
+    return [one for one in found if one.code != "biometrics.absent" or one.path not in meant]
 
 
 class Perhaps(str):

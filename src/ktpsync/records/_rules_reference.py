@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ktpsync.records._biodata import Biodata
     from ktpsync.records._finding import Finding
+    from ktpsync.records._readable import Readable
 
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -21,7 +22,7 @@ _SHORTEST_RUN: Final = 6
 """Letters of a name written without its spaces that no other word holds by chance."""
 
 
-def reference_findings(reference: str, biodata: Biodata) -> Iterator[Finding]:
+def reference_findings(reference: str, biodata: Biodata, readable: Readable) -> Iterator[Finding]:
     """Yield whether a reference holds numbers or names of the person or of the parents.
 
     A whole name is an error. A part of one only warns: the same word may be a town's or an operator's.
@@ -29,13 +30,22 @@ def reference_findings(reference: str, biodata: Biodata) -> Iterator[Finding]:
     Args:
         reference: The app's own id.
         biodata: The person's.
+        readable: Which parts can be looked at.
     """
-    parents = [parent for parent in (biodata.father, biodata.mother) if parent is not None]
-    numbers = [biodata.nik.digits, *(parent.nik.digits for parent in parents if parent.nik is not None)]
-    if len(biodata.family_card_number) == _FAMILY_CARD_DIGITS:
-        numbers.append(biodata.family_card_number)
+    numbers, names = [], []
+    for path, person in (
+        ("biodata", biodata),
+        ("biodata.father", biodata.father),
+        ("biodata.mother", biodata.mother),
+    ):
+        if readable(f"{path}.nik") and person is not None and person.nik is not None:
+            numbers.append(person.nik.digits)
+        if readable(f"{path}.full_name") and person is not None:
+            names.append(_words(person.full_name))
+    family_card = biodata.family_card_number if readable("biodata.family_card_number") else ""
+    if len(family_card) == _FAMILY_CARD_DIGITS:
+        numbers.append(family_card)
     digits = _NOT_DIGITS.sub("", reference)
-    names = [_words(name) for name in (biodata.full_name, *(parent.full_name for parent in parents))]
     words = _words(reference)
     if any(number in digits for number in numbers) or any(_holds(words, name) for name in names):
         yield "reference", "reference.personal", {}

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ktpsync.records._biometrics import Biometrics
-    from ktpsync.records._enrollment import Document
+    from ktpsync.records._enrollment import Enrollment
     from ktpsync.records._finding import Finding
     from ktpsync.records._formats import Format
+    from ktpsync.records._readable import Readable
 
 MAX_SAMPLE_MIB: Final = 16
 MAX_DOCUMENT_MIB: Final = 8
@@ -28,10 +29,18 @@ _OF_EYES: Final = frozenset(MissingReason) - {MissingReason.AMPUTATED, MissingRe
 _OF_OTHERS: Final = frozenset(MissingReason) - {MissingReason.WORN}
 
 
-def sample_findings(biometrics: Biometrics, documents: Sequence[Document]) -> Iterator[Finding]:
-    """Yield what is wrong or unusual about the biometrics and the documents."""
+def sample_findings(enrollment: Enrollment, readable: Readable) -> Iterator[Finding]:
+    """Yield what is wrong or unusual about the biometrics and the documents.
+
+    Args:
+        enrollment: The enrollment.
+        readable: Which parts can be looked at.
+    """
     samples: list[tuple[str, Sample]] = []
-    for path, place, found, formats, reasons in _places(biometrics):
+    places = _places(enrollment.biometrics, readable) if readable("biometrics") else ()
+    for path, place, found, formats, reasons in places:
+        if not readable(path):
+            continue
         if found is None:
             yield path, "biometrics.absent", {}
         elif isinstance(found, Missing):
@@ -40,19 +49,23 @@ def sample_findings(biometrics: Biometrics, documents: Sequence[Document]) -> It
             samples.append((path, found))
             yield from _sample(path, found, formats, place=place)
     yield from _repeated(samples)
+    documents = enrollment.documents if readable("documents") else ()
     if len(documents) > MAX_DOCUMENTS:
         yield "documents", "documents.too-many", {"limit": MAX_DOCUMENTS}
-    for number, document in enumerate(documents):
+    scans = [
+        (path, document.scan)
+        for path, document in ((f"documents[{number}]", one) for number, one in enumerate(documents))
+        if readable(path)
+    ]
+    for path, scan in scans:
         yield from _sample(
-            f"documents[{number}]",
-            document.scan,
+            path,
+            scan,
             DOCUMENT_FORMATS,
             limit=MAX_DOCUMENT_MIB,
             unsuited="document.format-unsuited",
         )
-    total = sum(len(sample.data) for _, sample in samples) + sum(
-        len(document.scan.data) for document in documents
-    )
+    total = sum(len(sample.data) for _, sample in [*samples, *scans])
     if total > MAX_TOTAL_MIB << 20:
         yield "biometrics", "enrollment.too-large", {"limit": MAX_TOTAL_MIB}
 
@@ -62,11 +75,11 @@ _Place = tuple[
 ]
 
 
-def _places(biometrics: Biometrics) -> Iterator[_Place]:
-    for finger in Finger:
+def _places(biometrics: Biometrics, readable: Readable) -> Iterator[_Place]:
+    for finger in Finger if readable("biometrics.fingers") else ():
         found = biometrics.fingers.get(finger)
         yield f"biometrics.fingers.{finger.value}", finger, found, FINGER_FORMATS, _OF_FINGERS
-    for eye in Eye:
+    for eye in Eye if readable("biometrics.irises") else ():
         yield f"biometrics.irises.{eye.value}", eye, biometrics.irises.get(eye), IRIS_FORMATS, _OF_EYES
     yield "biometrics.face", None, biometrics.face, FACE_FORMATS, _OF_OTHERS
     yield "biometrics.signature", None, biometrics.signature, PICTURES, frozenset(MissingReason)

@@ -11,10 +11,10 @@ from attrs import field, frozen
 from ktpsync.discreet import discreet
 from ktpsync.errors import RecordError, SchemaError, ValidationError
 from ktpsync.records._enrollment import Enrollment
-from ktpsync.records._folder import ENROLLMENT_NAME, load_folder
-from ktpsync.records._problems import Problem, problem
-from ktpsync.records._table import enrollment_of, read_table
-from ktpsync.records._validation import validate
+from ktpsync.records._folder import ENROLLMENT_NAME, files_in, load_folder
+from ktpsync.records._problems import Problem, Severity, problem
+from ktpsync.records._table import enrollment_of, read_table, workbook
+from ktpsync.records._validation import problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,6 +62,8 @@ def find_sources(path: Path) -> list[Source]:
     if path.is_dir():
         folders = [path] if (path / ENROLLMENT_NAME).exists() else sorted(_folders_in(path)) or [path]
         return [Source(name=str(folder), load=functools.partial(load_folder, folder)) for folder in folders]
+    if path.suffix.lower() in {".xlsx", ".xls", ".ods"}:
+        raise workbook(path)
     if path.suffix.lower() != ".csv":
         raise SchemaError(f"{path} is neither a folder nor a CSV file.")
     return [
@@ -92,9 +94,12 @@ def check_sources(
     for source in sources:
         try:
             enrollment = source.load()
-            warnings = validate(enrollment)
-            _check_reference(enrollment.reference, source.name, references)
-            found.append(Checked(source=source, warnings=warnings))
+            told = problems(enrollment)
+            wrong = [one for one in told if one.severity is Severity.ERROR]
+            wrong += _reference_problems(enrollment.reference, source.name, references)
+            if wrong:
+                raise ValidationError(wrong)
+            found.append(Checked(source=source, warnings=told))
         except RecordError as error:
             # The traceback would keep every bad enrollment in memory.
             found.append(Checked(source=source, error=error.with_traceback(None)))
@@ -102,16 +107,15 @@ def check_sources(
     return found
 
 
-def _check_reference(reference: str | None, name: str, seen: dict[str, str]) -> None:
+def _reference_problems(reference: str | None, name: str, seen: dict[str, str]) -> list[Problem]:
     if reference is None:
-        raise ValidationError([problem("reference", "import.reference-needed")])
+        return [problem("reference", "import.reference-needed")]
     other = seen.setdefault(reference, name)
-    if other != name:
-        raise ValidationError([problem("reference", "import.reference-repeated", {"other": other})])
+    return [] if other == name else [problem("reference", "import.reference-repeated", {"other": other})]
 
 
 @discreet
 def _load_row(row: tuple[tuple[str, str], ...] | ValidationError, folder: Path) -> Enrollment:
     if isinstance(row, ValidationError):
         raise row
-    return enrollment_of(row, folder)
+    return enrollment_of(row, files_in(folder))

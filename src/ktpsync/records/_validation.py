@@ -9,7 +9,8 @@ from ktpsync.discreet import discreet
 from ktpsync.errors import ValidationError
 from ktpsync.records._enrollment import Enrollment, Kind
 from ktpsync.records._kinds import kind_findings
-from ktpsync.records._problems import Language, Problem, Severity, problem
+from ktpsync.records._problems import Language, Problem, Severity, problem, without_misspelt
+from ktpsync.records._readable import Readable, readable
 from ktpsync.records._regions import is_known_region
 from ktpsync.records._rules_biodata import biodata_findings
 from ktpsync.records._rules_reference import reference_findings
@@ -19,6 +20,7 @@ from ktpsync.records._shape import shape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ktpsync.records._enrollment import Capture
     from ktpsync.records._finding import Finding
 
 _REPLACING: Final = frozenset({Kind.RE_RECORDING, Kind.CORRECTION})
@@ -41,15 +43,11 @@ def problems(
             f"an Enrollment is needed, not {type(enrollment).__name__}; records.from_json makes one of JSON"
         )
     now = datetime.now(UTC) if now is None else now
-    # Other rules look at values that are of their field's type.
-    found = list(kind_findings(enrollment, "")) or [
-        *shape(enrollment, ""),
-        *biodata_findings(enrollment.biodata, enrollment.captured_at.astimezone(_EASTERNMOST).date()),
-        *sample_findings(enrollment.biometrics, enrollment.documents),
-        *_capture(enrollment, now),
-        *_links(enrollment),
-    ]
-    return tuple(problem(path, code, values, language=language) for path, code, values in found)
+    wrong = list(kind_findings(enrollment, ""))
+    found = [*wrong, *rule_findings(enrollment, readable(path for path, _, _ in wrong), now)]
+    return tuple(
+        without_misspelt([problem(path, code, values, language=language) for path, code, values in found])
+    )
 
 
 @discreet
@@ -73,20 +71,42 @@ def validate(enrollment: Enrollment, *, now: datetime | None = None) -> tuple[Pr
     return found
 
 
-def _capture(enrollment: Enrollment, now: datetime) -> Iterator[Finding]:
-    office = enrollment.capture.office
-    if len(office) == 4 and not is_known_region(office):  # noqa: PLR2004 - another length is an error already
+def rule_findings(enrollment: Enrollment, can_be_read: Readable, now: datetime) -> Iterator[Finding]:
+    """Yield what the rules find in the parts of an enrollment that hold what they should hold.
+
+    Args:
+        enrollment: The enrollment.
+        can_be_read: Which parts the rules may look at.
+        now: The time (aware) by which a recording lies in the future.
+    """
+    # Whatever is of another type has a length and a pattern that nobody asked for.
+    yield from (found for found in shape(enrollment, "") if can_be_read(found[0]))
+    recorded = None
+    if can_be_read("capture.captured_at"):
+        recorded = enrollment.captured_at.astimezone(_EASTERNMOST).date()
+    if can_be_read("biodata"):
+        yield from biodata_findings(enrollment.biodata, recorded, can_be_read)
+    yield from sample_findings(enrollment, can_be_read)
+    if can_be_read("capture"):
+        yield from _capture(enrollment.capture, can_be_read, now)
+    if can_be_read("replaces", "kind"):
+        yield from _replaces(enrollment)
+    if can_be_read("reference", "biodata") and enrollment.reference is not None:
+        yield from reference_findings(enrollment.reference, enrollment.biodata, can_be_read)
+
+
+def _capture(capture: Capture, can_be_read: Readable, now: datetime) -> Iterator[Finding]:
+    office = capture.office
+    four = can_be_read("capture.office") and len(office) == 4  # noqa: PLR2004 - another length is an error already
+    if four and not is_known_region(office):
         yield "capture.office", "capture.office-unknown", {}
-    if enrollment.captured_at > now:
+    if can_be_read("capture.captured_at") and capture.captured_at > now:
         yield "capture.captured_at", "capture.future", {}
 
 
-def _links(enrollment: Enrollment) -> Iterator[Finding]:
+def _replaces(enrollment: Enrollment) -> Iterator[Finding]:
     if enrollment.replaces is None:
         if enrollment.kind in _REPLACING:
             yield "replaces", "replaces.needed", {}
     elif enrollment.kind is Kind.FIRST:
         yield "replaces", "replaces.not-for-first", {}
-    if enrollment.reference is None:
-        return
-    yield from reference_findings(enrollment.reference, enrollment.biodata)

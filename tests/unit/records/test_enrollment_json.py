@@ -323,3 +323,51 @@ def test_another_schema_is_not_repeated() -> None:
     with pytest.raises(SchemaError, match="is of another schema") as raised:
         records.from_json('{"schema": "3578014405920001"}', {}.__getitem__)
     assert "3578" not in str(raised.value)
+
+
+def test_structure_and_rules_are_told_in_one_round() -> None:
+    """What is no date does not hide a name that is too long, nor a lost file a repeated reference to the person."""
+    document, files = records.to_json(evolve(make_enrollment(1, size=3000), reference="x"))
+    body = json.loads(document)
+    body["biodata"] |= {"date_of_birth": "31-02-1990", "full_name": "SITI" * 30, "family_card_number": "12"}
+    body["biodata"]["address"]["rt"] = "3"
+    body["capture"] |= {"captured_at": "2017-03-17 09:30", "office": "12", "typo": 1}
+    body |= {"reference": body["biodata"]["nik"], "documents": [{"kind": "other", "file": "nowhere"}]}
+    del files[body["biometrics"]["face"]["file"]], body["biometrics"]["irises"]["left"]
+
+    with pytest.raises(ValidationError) as raised:
+        records.from_json(json.dumps(body), reader(files))
+
+    assert {
+        ("biodata.date_of_birth", "json.not-a-date"),
+        ("biodata.full_name", "name.too-long"),
+        ("biodata.family_card_number", "text.digits"),
+        ("biodata.address.rt", "text.digits"),
+        ("capture.captured_at", "json.not-a-time"),
+        ("capture.office", "text.digits"),
+        ("capture.typo", "json.field-unknown"),
+        ("reference", "reference.personal"),
+        ("documents[0]", "file.missing"),
+        ("biometrics.face", "file.missing"),
+        ("biometrics.irises.left", "biometrics.absent"),
+    } == {(one.path, one.code) for one in raised.value.problems}
+    assert len(raised.value.problems) == 11
+
+
+@pytest.mark.parametrize("part", ["biodata", "biometrics", "capture", "documents"])
+@pytest.mark.parametrize("value", [None, [], {}, "x", 7, [{}]], ids=repr)
+def test_a_part_that_is_none_hides_nothing_of_the_others(part: str, value: object) -> None:
+    """Whatever stands in the place of a whole group."""
+    document, files = records.to_json(make_enrollment(1, size=3000))
+    body = json.loads(document)
+    body["capture"] |= {"office": "12"}
+    body["biodata"] |= {"family_card_number": "12"}
+    body["extra"] = 1
+    body[part] = value
+
+    with pytest.raises(ValidationError) as raised:
+        records.from_json(json.dumps(body), reader(files))
+
+    found = {(one.path, one.code) for one in raised.value.problems}
+    other = ("biodata.family_card_number" if part == "capture" else "capture.office", "text.digits")
+    assert {other, ("extra", "json.field-unknown")} <= found

@@ -13,6 +13,7 @@ from attrs import evolve
 from ktpsync import records
 from ktpsync.errors import SchemaError, ValidationError
 from ktpsync.records import DocumentKind, Finger, Missing, check_sources, find_sources
+from ktpsync.records._folder import files_in
 from ktpsync.records._form import form_fields
 from ktpsync.testing import make_enrollment
 
@@ -78,8 +79,7 @@ def errors(path: Path) -> dict[str, list[tuple[str, str]]]:
             assert one.error.__traceback__ is None  # it would hold the enrollment
             assert isinstance(one.error, ValidationError)
             found[one.source.name.removeprefix(f"{path} ")] = [
-                (problem.path, problem.code)  # type: ignore[attr-defined]
-                for problem in one.error.problems
+                (problem.path, problem.code) for problem in one.error.problems
             ]
     return found
 
@@ -145,7 +145,11 @@ def test_all_bad_rows_are_reported_at_once(people: list[Row], tmp_path: Path) ->
     path = write(tmp_path / "people.csv", people)
 
     assert {
-        "line 2": [("biodata.nik", "nik.digits"), ("biodata.religion", "json.not-a-choice")],
+        "line 2": [
+            ("biodata.nik", "nik.digits"),
+            ("biodata.address.rt", "text.digits"),
+            ("biodata.religion", "json.not-a-choice"),
+        ],
         "line 4": [
             ("biodata.full_name", "json.field-missing"),
             ("biometrics.fingers.left-thumb.quality", "json.not-a-whole-number"),
@@ -170,11 +174,13 @@ def test_rules_are_checked_too(people: list[Row], tmp_path: Path) -> None:
 def test_an_import_needs_references_and_each_once(people: list[Row], tmp_path: Path) -> None:
     """Without them, running it again after an interruption would record people twice."""
     people[0]["reference"] = ""
-    people[2]["reference"] = people[1]["reference"]
+    people[1]["biodata.full_name"] = "A" * 61
+    people[2] |= {"reference": people[1]["reference"], "biodata.address.rt": "3"}
 
     assert {
         "line 2": [("reference", "import.reference-needed")],
-        "line 4": [("reference", "import.reference-repeated")],
+        "line 3": [("biodata.full_name", "name.too-long")],
+        "line 4": [("biodata.address.rt", "text.digits"), ("reference", "import.reference-repeated")],
     } == errors(write(tmp_path / "people.csv", people))
 
 
@@ -198,6 +204,8 @@ def test_unknown_columns_are_all_named_with_suggestions(people: list[Row], tmp_p
         ("biodata.nik\nJos\xe9".encode("latin-1"), "not in UTF-8"),
         (b'biodata.nik\n"3171', "not readable as CSV"),
         (b"biodata.nik,biodata.nik\n", "there twice"),
+        (b"PK\x03\x04" + bytes(50), "workbook of a spreadsheet; save its sheet as 'CSV UTF-8'"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "workbook of a spreadsheet"),
         (b"biodata.nik\n,\n", "no rows"),
         ((",".join(records.table_columns()) + "\n").encode(), "no rows"),
     ],
@@ -265,10 +273,10 @@ def test_a_folder_of_folders(tmp_path: Path) -> None:
 
 def test_what_is_neither_folder_nor_table_is_refused(tmp_path: Path) -> None:
     """A file of another kind is not guessed at."""
-    (tmp_path / "people.xlsx").write_bytes(b"PK")
+    (tmp_path / "people.pdf").write_bytes(b"%PDF")
 
     with pytest.raises(SchemaError, match="neither a folder nor a CSV file"):
-        find_sources(tmp_path / "people.xlsx")
+        find_sources(tmp_path / "people.pdf")
 
 
 def test_warnings_are_kept(tmp_path: Path) -> None:
@@ -295,3 +303,59 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(SchemaError, match="more than 1 MiB"):
         records.load_folder(tmp_path / "1")
+
+
+def test_a_workbook_is_named_as_one_whatever_its_ending(tmp_path: Path) -> None:
+    """An .xlsx is told what to do with it, not that it is neither folder nor CSV."""
+    path = tmp_path / "people.xlsx"
+    path.write_bytes(b"PK\x03\x04" + bytes(50))
+
+    with pytest.raises(SchemaError, match="CSV UTF-8"):
+        find_sources(path)
+
+
+def test_a_flat_form_is_an_enrollment(tmp_path: Path) -> None:
+    """As a page on the web sends it: texts and the names of uploads, or the bytes themselves; empty fields are none."""
+    enrollment = make_enrollment(1, size=4000)
+    row = row_of(enrollment, tmp_path)
+    files = {field.path for field in form_fields() if field.kind == "file"}
+    uploads = {name: (tmp_path / value).read_bytes() for name, value in row.items() if name in files}
+    texts = {name: value for name, value in row.items() if name not in files} | {"replaces": " "}
+
+    assert len(uploads) > 10
+    assert enrollment == records.from_row(
+        {**texts, **uploads, "biodata.blood_type": enrollment.biodata.blood_type}
+    )
+    assert enrollment == records.from_row({**texts, **{name: name for name in uploads}}, uploads.__getitem__)
+
+
+def test_a_form_s_problems_are_told_in_one_round(tmp_path: Path) -> None:
+    """Unknown fields, values of another kind, lost files and rules, each by its field."""
+    row: dict[str, str | bytes | None] = {**row_of(make_enrollment(1, size=4000), tmp_path)}
+    read = files_in(tmp_path)
+    row |= {"biodata.ful_name": "X", "DEWI LESTARI": "Y", "biodata.rt": None}
+    with pytest.raises(ValidationError) as only_unknown:
+        records.from_row(row | {"biodata.address.rt": "3"}, read)
+    with pytest.raises(ValidationError) as all_kinds:
+        records.from_row(
+            row
+            | {
+                "biodata.sex": 7,
+                "biodata.full_name": b"DEWI",
+                "biodata.address.rt": "3",
+                "biometrics.face": "gone",
+            },  # type: ignore[dict-item]
+            read,
+        )
+    with pytest.raises(ValidationError, match=r"biometrics.face.*file.missing"):
+        records.from_row({"biometrics.face": "face.jpg"})
+
+    unknown = {("biodata.ful_name", "json.field-unknown"), ("row", "json.field-unknown")}
+    unknown |= {("biodata.rt", "json.field-unknown"), ("biodata.address.rt", "text.digits")}
+    assert unknown == {(one.path, one.code) for one in only_unknown.value.problems}
+    assert "DEWI" not in str(only_unknown.value)
+    assert unknown | {
+        ("biodata.sex", "json.not-text"),
+        ("biodata.full_name", "json.not-text"),
+        ("biometrics.face", "file.missing"),
+    } == {(one.path, one.code) for one in all_kinds.value.problems}

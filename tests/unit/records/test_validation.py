@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from attrs import evolve
 
@@ -33,6 +35,9 @@ from ktpsync.records import (
 )
 from ktpsync.records._catalogue import CATALOGUE, IN_SCHEMA
 from ktpsync.testing import make_enrollment, make_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 JPEG = make_sample(Format.JPEG, size=1500, random=Random(1))
 PACKET_ID = "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001"
@@ -283,18 +288,25 @@ def test_a_wrong_clock_warns() -> None:
     assert [("capture.future", Severity.WARNING)] == [(problem.code, problem.severity) for problem in found]
 
 
-def test_naive_times_are_refused() -> None:
-    """A time without a zone means another moment at every office."""
-    with pytest.raises(TypeError, match="not a datetime"):
-        evolve(make_enrollment(1).capture, captured_at="2017-03-17T09:30:00+07:00")
-    for moment in (
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2017, 3, 17),  # noqa: DTZ001 - the case
         datetime(1017, 3, 17, tzinfo=UTC),
         datetime.max.replace(tzinfo=timezone(-timedelta(hours=9))),
-    ):
-        with pytest.raises(ValueError, match="1900 to 2099"):
-            evolve(make_enrollment(1).capture, captured_at=moment)
-    with pytest.raises(ValueError, match="time zone"):
-        evolve(make_enrollment(1).capture, captured_at=datetime(2017, 3, 17))  # noqa: DTZ001 - the case
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=9))),
+        date(2017, 3, 17),
+        "2017-03-17T09:30:00+07:00",
+    ],
+)
+def test_what_is_no_moment_is_told(moment: object) -> None:
+    """A time without a zone means another moment at every office; so does one of a sample."""
+    enrollment = make_enrollment(1)
+    capture = evolve(enrollment.capture, captured_at=moment)
+    thumb = with_fingers(Sample(data=JPEG, captured_at=moment))  # type: ignore[arg-type]
+
+    assert {("capture.captured_at", "json.not-a-time")} == codes(evolve(enrollment, capture=capture))
+    assert {("biometrics.fingers.left-thumb.captured_at", "json.not-a-time")} == codes(thumb)
 
 
 def test_messages_come_in_indonesian() -> None:
@@ -381,6 +393,11 @@ def test_a_device_s_buffer_is_copied() -> None:
             "json.not-yes-or-no",
         ),
         (evolve(make_enrollment(1), documents=["x"]), "documents[0]", "json.not-an-object"),
+        (evolve(make_enrollment(1), documents=None), "documents", "json.not-a-list"),
+        (with_fingers(Sample(data="abc")), "biometrics.fingers.left-thumb", "sample.not-bytes"),  # type: ignore[arg-type]
+        (with_fingers(Sample(data=None)), "biometrics.fingers.left-thumb", "sample.not-bytes"),  # type: ignore[arg-type]
+        (with_fingers(Sample(data=Path("x.wsq"))), "biometrics.fingers.left-thumb", "sample.not-bytes"),  # type: ignore[arg-type]
+        (with_documents(Sample(data=[])), "documents[0]", "sample.not-bytes"),  # type: ignore[arg-type]
         (evolve(make_enrollment(1), kind="first"), "kind", "json.not-a-choice"),
         (evolve(make_enrollment(1), reference=7), "reference", "json.not-text"),
     ],
@@ -435,8 +452,72 @@ def test_a_place_that_there_is_not_is_told(fingers: object, path: str, code: str
 
 
 def test_what_is_no_enrollment_is_said_to_be_none() -> None:
-    """And a sample is its bytes, not the path of its file."""
+    """There is nothing to look at."""
     with pytest.raises(TypeError, match="an Enrollment is needed, not dict"):
         records.problems({})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"bytes of a sample, not (Posix|Windows)Path"):
-        Sample(data=Path("thumb.wsq"))  # type: ignore[arg-type]
+
+
+def _everywhere(value: object, path: str = "") -> Iterator[tuple[str, Callable[[object], object]]]:
+    """Yield each place in an enrollment, and a function that returns the enrollment with another value there."""
+    assert attrs.has(type(value))
+    for attribute in attrs.fields(type(value)):  # type: ignore[arg-type]
+        inner = getattr(value, attribute.name)
+        where = f"{path}.{attribute.name}"
+
+        def put(new: object, name: str = attribute.name) -> object:
+            return evolve(value, **{name: new})  # type: ignore[type-var]
+
+        yield where, put
+        if isinstance(inner, dict):
+            for key in inner:
+                yield f"{where}.{key}", lambda new, inner=inner, key=key, put=put: put({**inner, key: new})
+        elif attrs.has(type(inner)) and not isinstance(inner, Nik):
+            for below, change in _everywhere(inner, where):
+                yield below, lambda new, change=change, put=put: put(change(new))
+
+
+FULL = evolve(
+    changed(
+        **FOREIGN,
+        father=Parent(full_name="BUDI SANTOSO", nik=Nik("3578010107650002")),
+        mother=Parent(full_name="SRI WAHYUNI"),
+        marriage_date=date(2015, 6, 20),
+    ),
+    reference="2017-03-17/0042",
+    documents=with_documents(Sample(data=JPEG)).documents,
+)
+
+
+@pytest.mark.parametrize("wrong", [object(), "x", 7, None], ids=["object", "text", "number", "none"])
+def test_a_value_of_another_type_hides_no_other_problem(wrong: object) -> None:
+    """Wherever it is, no rule stumbles over it, and two others that have nothing to do with it are told with it."""
+    places = dict(_everywhere(FULL))
+    assert len(places) > 70
+    for path, change in places.items():
+        elsewhere = "capture" if path.startswith(".biodata") else "biodata"
+        enrollment = change(wrong)
+        assert isinstance(enrollment, Enrollment)
+        if elsewhere == "capture" and not path.startswith(".capture"):
+            enrollment = evolve(enrollment, capture=evolve(enrollment.capture, office="12"))
+            expected = ("capture.office", "text.digits")
+        else:
+            enrollment = evolve(enrollment, biodata=evolve(enrollment.biodata, full_name=" "))
+            expected = ("biodata.full_name", "name.empty")
+        assert expected in codes(enrollment), path
+
+
+def test_all_wrong_values_are_told_together() -> None:
+    """One form, one answer: types, rules of one field and rules over several."""
+    enrollment = changed(date_of_birth="31-02-1990", family_card_number="12", full_name="SITI" * 30)
+    capture = evolve(enrollment.capture, captured_at=None, office="12")
+
+    found = codes(evolve(enrollment, capture=capture, kind=Kind.CORRECTION))
+
+    assert {
+        ("biodata.date_of_birth", "json.not-a-date"),
+        ("capture.captured_at", "json.not-a-time"),
+        ("biodata.family_card_number", "text.digits"),
+        ("biodata.full_name", "name.too-long"),
+        ("capture.office", "text.digits"),
+        ("replaces", "replaces.needed"),
+    } <= found

@@ -22,6 +22,7 @@ from ktpsync.errors import NoMatchingIdentityError, SpoolUnavailableError, Unava
 from ktpsync.office._check import check_places
 from ktpsync.outbox import DeliveryState
 from ktpsync.outbox._copies import Copies
+from ktpsync.outbox._rewrap_storage import StorageSwitch
 from ktpsync.plugins import PluginRegistry, Receipt
 from ktpsync.testing import make_enrollment
 
@@ -259,6 +260,38 @@ def test_keys_are_rotated(machines: Machines) -> None:
         assert ktpsync.age.decrypt(data, [new])
         with pytest.raises(NoMatchingIdentityError):
             ktpsync.age.decrypt(data, [machines.identity])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["stage", "switch", "end"])
+def test_a_bucket_that_goes_away_while_keys_are_rotated(
+    machines: Machines, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every packet is whole under the digest of its row, once the bucket is back; run again, the rotation goes on."""
+    new = ktpsync.age.generate_identity()
+    give_to(machines.first, new)
+    with ktpsync.Office.open(machines.second) as second:
+        stored = [second.submit(make_enrollment(seed, size=2000)) for seed in range(3)]
+    upstream = machines.line.upstream
+    done = getattr(StorageSwitch, step)
+
+    def cut_before(switch: StorageSwitch, changes: Any) -> None:
+        machines.line.upstream = "http://127.0.0.1:1"
+        done(switch, changes)
+
+    with ktpsync.Office.open(machines.first) as first:
+        with monkeypatch.context() as patch:
+            patch.setattr(StorageSwitch, step, cut_before)
+            with pytest.raises(SpoolUnavailableError):
+                first.rewrap([machines.identity], who="budi")
+        machines.line.upstream = upstream
+        assert () == first.outbox.examine(read=True).problems
+        rows = {view.packet_id: view.sha256 for view in first.outbox.packets()}
+        assert (step == "end") == ({one.sha256 for one in stored}.isdisjoint(rows.values()))
+        assert first.rewrap([machines.identity], who="budi").done
+        assert () == first.outbox.examine(read=True).problems
+        assert 3 == len(machines.objects())
+        assert 3 == first.sync().delivered
 
 
 def test_what_another_machine_is_carrying_keeps_its_object(machines: Machines) -> None:

@@ -1120,7 +1120,7 @@ def test_in_a_transaction_of_the_application_no_room_is_made_and_nobody_waits(
     place.watch().look("usb-a")
     room_when_empty(place, monkeypatch)
 
-    engine = sa.create_engine(f"sqlite:///{place.office.outbox._database.address}")
+    engine = sa.create_engine(f"sqlite:///{place.office.outbox._database.address}", poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE ktpsync_destination SET epoch = epoch"))
         with pytest.raises(StationFullError):

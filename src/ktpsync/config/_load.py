@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ktpsync.config._sections import (
     CONFIG_NAME,
@@ -22,7 +22,8 @@ from ktpsync.config._sections import (
     SpoolSettings,
 )
 from ktpsync.errors import ConfigError
-from ktpsync.plugins import read_settings
+from ktpsync.outbox import database_address
+from ktpsync.plugins import Secret, read_settings
 
 if TYPE_CHECKING:
     from ktpsync.plugins import SecretSources
@@ -112,6 +113,8 @@ class _Reader:
             if section not in _SECTIONS
         ]
         office = self._settings(OfficeSettings, self._document.get("office", {}), "[office]")
+        if office is not None and office.database is not None:
+            office = self._located(office, office.database)
         destinations = self._named(DestinationSettings, "destinations")
         backups = self._named(BackupSettings, "backups")
         spool = None
@@ -131,6 +134,14 @@ class _Reader:
             spool=spool,
             problems=tuple(self._problems),
         )
+
+    def _located(self, office: OfficeSettings, database: Secret) -> OfficeSettings:
+        """Return the table with the whole path of a SQLite file: programs work in different folders."""
+        try:
+            return evolve(office, database=Secret(database_address(database.reveal(), self._path.parent)))
+        except ValueError as error:
+            self._problems.append(f"[office] database: {error}")
+            return office
 
     def _named(self, cls: type[T], section: str) -> dict[str, Named[T]]:
         found: dict[str, Named[T]] = {}

@@ -49,7 +49,8 @@ class OfficeSettings:
         data: Folder of the outbox, the spool and the station's keys; relative to the file.
         recipients: age recipients that every packet is sealed to.
         recipients_file: A file with more of them, one a line; ``#`` starts a comment.
-        database: SQLAlchemy URL of an outbox that several machines share; a secret, for it may hold a
+        database: SQLAlchemy URL of the database that the outbox lives in: a server's that several machines share, or the
+            application's own; or the path of a SQLite file. Relative to the file. A secret, for it may hold a
             password. Default: SQLite in ``data``.
         database_schema: PostgreSQL schema of the outbox's tables, where they share the application's database.
         reserve: Bytes that stay free on the spool's disk: recording is refused rather than going below.

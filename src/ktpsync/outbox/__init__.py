@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
+    from ktpsync.outbox._address import database_address
     from ktpsync.outbox._audit import AuditReport, AuditTrail, check_decision
     from ktpsync.outbox._borrowed import borrowed_connection
     from ktpsync.outbox._breaker import LONGEST_THROTTLE_MS, Breaker, BreakerPolicy
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
+    "_address": ("database_address",),
     "_audit": ("AuditReport", "AuditTrail", "check_decision"),
     "_borrowed": ("borrowed_connection",),
     "_breaker": ("LONGEST_THROTTLE_MS", "Breaker", "BreakerPolicy"),
@@ -131,6 +133,7 @@ __all__ = [
     "backoff_ms",
     "borrowed_connection",
     "check_decision",
+    "database_address",
     "failing_for_ms",
     "rebuild",
     "recovered",

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ktpsync.errors import ClosedError, ConfigError
+from ktpsync.errors import ClosedError, ConfigError, OutboxUnavailableError
 from ktpsync.files import UseLock, locked
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._forks import ForkedEngine
@@ -48,6 +48,8 @@ class Database:
         url = None if isinstance(address, Path) else _parsed(address)
         self.kind = "sqlite" if url is None else url.get_backend_name()
         self.schema = schema
+        self.own = url is None
+        """Whether it is a file of the outbox's own: nobody else's tables are in it, and it can be made anew."""
         if schema is not None and (
             self.kind != "postgresql" or not re.fullmatch(r"[a-z_][a-z0-9_]*", schema)
         ):
@@ -61,7 +63,7 @@ class Database:
             self.engine = SqliteFile(path)
             # A name from another system may be no text that a URL can hold.
             self.address = str(path) if url is None else url.render_as_string(hide_password=True)
-            self._use = UseLock(use_lock(path))
+            self._use = _in_use(path)
         elif url is not None and self.kind == "postgresql":
             self.engine = _postgresql_engine(url.set(drivername="postgresql+psycopg"))
             self.address = url.render_as_string(hide_password=True)
@@ -277,6 +279,20 @@ class Database:
 def use_lock(database: Path) -> Path:
     """Return the file that every opened outbox on a SQLite file holds a lock on."""
     return database.with_name(f"{database.name}.in-use")
+
+
+def _in_use(database: Path) -> UseLock:
+    try:
+        return UseLock(use_lock(database))
+    except FileNotFoundError as error:
+        raise OutboxUnavailableError(
+            f"The folder of the outbox's database, {database.parent}, is not there. Make it, or look whether its disk is connected."
+        ) from error
+    except OSError as error:
+        raise OutboxUnavailableError(
+            f"The outbox's database {database} cannot be used, for its folder cannot be written to: {error.strerror}. Look "
+            "whether its disk is whole, and whether this user may write there. Nothing was changed."
+        ) from error
 
 
 def _wal(driver: sqlite3.Connection) -> str:

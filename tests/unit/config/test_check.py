@@ -152,3 +152,50 @@ def test_a_plugin_whose_settings_ktpsync_takes_for_its_own_is_told(
     assert (
         "'clashing' has settings whose names ktpsync uses itself (every, rate); tell its author" in found[0]
     )
+
+
+@pytest.mark.parametrize(
+    "given", ["app.db", "sqlite:///app.db", "sqlite:///app.db?timeout=5", "ABSOLUTE", "sqlite:///ABSOLUTE"]
+)
+def test_a_sqlite_file_is_the_same_from_every_folder(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Relative to the configuration file, as all paths are: a service and an application work in different folders."""
+    path = write(OFFICE + f"database = '{given.replace('ABSOLUTE', str(tmp_path / 'app.db'))}'\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [] == problems(path)
+    database = load(path).office.database
+    assert database is not None
+    assert f"sqlite:///{tmp_path / 'app.db'}" == database.reveal()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        ":memory:",
+        "sqlite:/secret.db",
+        "mysql://u:secret@h/x",
+        "postgresql:/u:secret@h/x",
+        "postgresql://u:secret@h:port/x",
+    ],
+)
+def test_what_is_no_database_is_a_problem_of_the_file(write: Callable[[str], Path], given: str) -> None:
+    """And not an error of another library, when the office is opened; a password in it is not shown."""
+    (problem,) = problems(write(OFFICE + f"database = '{given}'\n"))
+    assert problem.startswith("[office] database: ")
+    assert "secret" not in problem
+    assert "give a path, sqlite:///PATH or postgresql://" in problem or not given
+
+
+def test_a_database_server_is_left_as_it_is_named(write: Callable[[str], Path]) -> None:
+    """Its address is no path."""
+    database = load(
+        write(OFFICE + "database = 'postgresql://u:p@h:5433/x?sslmode=require'\n")
+    ).office.database
+    assert database is not None
+    assert "postgresql://u:p@h:5433/x?sslmode=require" == database.reveal()

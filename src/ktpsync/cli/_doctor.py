@@ -11,6 +11,7 @@ import ktpsync
 from ktpsync.cli._command import FILE, command, config_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
+from ktpsync.cli._moment import Moment
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ _PROBLEMS: Final = {
     help="Give packets in the spool that the database does not know their rows again. Needs --who.",
 )
 @click.option("--dry-run", is_flag=True, help="With --recover: only say which packets these are.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="With --recover: all packets recorded at this date or moment, or later, also those of transactions that may have "
+    "been rolled back.",
+)
 @click.option("--who", help="With --repair or --recover: who decides this; kept in the audit trail.")
 @click.option(
     "--why",
@@ -66,6 +73,7 @@ def doctor(
     new_spool: bool,
     recover: bool,
     dry_run: bool,
+    since: int | None,
     who: str | None,
     why: str | None,
     config: Path,
@@ -79,15 +87,17 @@ def doctor(
     With --rebuild the database is set aside, never deleted, and a new one is made from the sealed packets,
     from what can still be read of the old one, and from a backup. Stop the service first. Files that cannot
     be packets are put into quarantine, with the reason beside them.
-    With --recover, packets get their rows again that an older copy of the database lacks, or a new one beside a spool in
-    storage. Stop recording first. What a rollback has left in storage is recovered as well: nothing tells it apart.
+    With --recover, packets get their rows again that an older copy of the database lacks, or a new one, also where the outbox
+    is in the application's own database. Stop recording first. In a folder that is those whose rows are known to have been
+    committed; with --since also all that were recorded since then, what a rollback left among them. In storage nothing tells
+    what a rollback left, and it is recovered as well.
     """
-    if recover or dry_run:
+    if recover or dry_run or since is not None:
         if not recover or read or rebuild or backup or identity or repair or new_spool:
             raise click.UsageError(
-                "--recover goes with --dry-run, or with --who and --why, and with nothing else."
+                "--recover goes with --since and --dry-run, or with --since, --who and --why, and with nothing else."
             )
-        return _recover(output, config, dry_run=dry_run, who=who, why=why)
+        return _recover(output, config, dry_run=dry_run, since=since, who=who, why=why)
     if repair:
         if rebuild or backup or identity:
             raise click.UsageError(
@@ -121,16 +131,20 @@ def _examine(output: Output, config: Path, *, read: bool) -> Exit:
     return Exit.DAMAGED if found.problems else Exit.DONE
 
 
-def _recover(output: Output, config: Path, *, dry_run: bool, who: str | None, why: str | None) -> Exit:
+def _recover(
+    output: Output, config: Path, *, dry_run: bool, since: int | None, who: str | None, why: str | None
+) -> Exit:
     from ktpsync.cli import _doctor_recover
 
     if dry_run:
         if who or why:
             raise click.UsageError("--dry-run changes nothing, and needs no --who and --why.")
-        return _doctor_recover.show_unrecorded(output, config)
+        return _doctor_recover.show_unrecorded(output, config, since_ms=since)
     if not who:
         raise click.UsageError("--recover needs --who: who decides this is kept in the audit trail.")
-    return _doctor_recover.recover(output, config, who=who, why=why or "ktpsync doctor --recover")
+    return _doctor_recover.recover(
+        output, config, since_ms=since, who=who, why=why or "ktpsync doctor --recover"
+    )
 
 
 def _repair(output: Output, config: Path, *, read: bool, new_spool: bool, who: str, why: str) -> Exit:

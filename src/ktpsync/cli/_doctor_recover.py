@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ktpsync.outbox import UnrecordedBytes
 
 
-def show_unrecorded(output: Output, config: Path) -> Exit:
+def show_unrecorded(output: Output, config: Path, *, since_ms: int | None) -> Exit:
     """Say what would be recovered."""
     from ktpsync.office import find_unrecorded
 
-    report = find_unrecorded(config)
+    report = find_unrecorded(config, since_ms=since_ms)
     for one in report.found:
         if not one.problem:
             output.say(_told(one))
@@ -35,11 +35,11 @@ def show_unrecorded(output: Output, config: Path) -> Exit:
     return _end(output, report)
 
 
-def recover(output: Output, config: Path, *, who: str, why: str) -> Exit:
+def recover(output: Output, config: Path, *, since_ms: int | None, who: str, why: str) -> Exit:
     """Recover it."""
     from ktpsync.office import recover_packets
 
-    report = recover_packets(config, who=who, why=why)
+    report = recover_packets(config, since_ms=since_ms, who=who, why=why)
     for one in report.found:
         if one.packet_id in report.taken:
             output.say(_told(one))

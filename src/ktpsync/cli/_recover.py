@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,24 +13,12 @@ from ktpsync.cli._command import FILE, command, config_option, names_folder
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
+from ktpsync.cli._moment import Moment
 from ktpsync.units import amount, counted, duration
 
 if TYPE_CHECKING:
     from ktpsync.backup import RestoreReport, Selection
     from ktpsync.cli._output import Output
-
-
-class _Moment(click.ParamType[int]):
-    """A date or a moment; without a time zone it is meant as this machine's clock shows it."""
-
-    name = "date"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return it in milliseconds since 1970."""
-        try:
-            return round(datetime.fromisoformat(str(value)).astimezone().timestamp() * 1000)
-        except ValueError:
-            self.fail(f"{value!r} is not a date such as 2026-11-25 or 2026-11-25T08:00+07:00.", param, ctx)
 
 
 @click.command()
@@ -49,8 +36,8 @@ class _Moment(click.ParamType[int]):
 @click.option(
     "--packet", "packet_ids", multiple=True, metavar="ID", help="Only this packet; may be repeated."
 )
-@click.option("--since", type=_Moment(), help="Only packets recorded at this date or moment, or later.")
-@click.option("--until", type=_Moment(), help="Only packets recorded before this date or moment.")
+@click.option("--since", type=Moment(), help="Only packets recorded at this date or moment, or later.")
+@click.option("--until", type=Moment(), help="Only packets recorded before this date or moment.")
 @command
 def restore(
     output: Output,

@@ -68,6 +68,12 @@ def rebuild_outbox(
         BackendError: The backup cannot be reached. Nothing was changed.
     """
     settings = configuration.load(config, secrets=PluginRegistry.load().secret_sources())
+    if settings.office.database is not None and settings.office.database.reveal().startswith("sqlite"):
+        raise ConfigError(
+            "This office's outbox is in the application's database, which has other tables too and is not made anew here. "
+            "Put it back from its backup, if its file is damaged. Then `ktpsync doctor --recover` gives the packets that it "
+            "lacks their rows again; that also makes the outbox's tables anew where all of them are gone."
+        )
     if settings.office.database is not None:
         raise ConfigError(
             "This office's outbox is in a database server. Restore the server's database from its own backup, or "

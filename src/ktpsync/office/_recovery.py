@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -10,15 +11,15 @@ from attrs import frozen
 from ktpsync import config as configuration
 from ktpsync.backup import outbox_was_rebuilt
 from ktpsync.clock import SystemClock
+from ktpsync.errors import SpoolUnavailableError
 from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._storage import spool_of
-from ktpsync.outbox import Outbox, UnrecordedBytes, check_decision
+from ktpsync.outbox import FolderSpool, Outbox, UnrecordedBytes, check_decision
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ktpsync.clock import Clock
 
@@ -41,28 +42,39 @@ class RecoveryReport:
         return tuple(found for found in self.found if found.problem)
 
 
-def find_unrecorded(config: Path, *, clock: Clock | None = None) -> RecoveryReport:
+def find_unrecorded(
+    config: Path, *, since_ms: int | None = None, clock: Clock | None = None
+) -> RecoveryReport:
     """Look for packets in the spool that the database does not know; nothing is changed.
+
+    Args:
+        config: The configuration file, or its folder.
+        since_ms: As for :func:`recover_packets`.
+        clock: The clock to ask.
 
     Raises:
         ConfigError: The configuration has problems.
         SpoolUnavailableError: The spool cannot be reached, or is another outbox's.
     """
     with _opened(config, clock, looking=True) as (outbox, _):
-        return RecoveryReport(found=tuple(outbox.unrecorded()), taken=())
+        return RecoveryReport(found=tuple(outbox.unrecorded(since_ms=since_ms)), taken=())
 
 
-def recover_packets(config: Path, *, who: str, why: str, clock: Clock | None = None) -> RecoveryReport:
+def recover_packets(
+    config: Path, *, who: str, why: str, since_ms: int | None = None, clock: Clock | None = None
+) -> RecoveryReport:
     """Give packets in the spool that the database does not know their rows again; they go to all destinations.
 
-    For a database that was put back from an older copy, and with a spool in storage also for a new one in the place of one
-    that is lost. What a rollback has left in storage is taken as well: nothing tells it apart. References and receipts
-    that only the lost rows had do not come back; reconcile afterwards.
+    For a database that was put back from an older copy, and for a new one in the place of one that is lost. References and
+    receipts that only the lost rows had do not come back; reconcile afterwards.
 
     Args:
         config: The configuration file, or its folder.
         who: Who decides this; kept in the audit trail.
         why: Why; kept in the audit trail.
+        since_ms: All packets recorded since then, in milliseconds since 1970, those of transactions that may have been rolled
+            back among them. What was recorded before only if a mark of its file shows that its row was committed. Without
+            it, of a folder whose files are marked these alone; else all.
         clock: The clock to ask.
 
     Raises:
@@ -71,7 +83,7 @@ def recover_packets(config: Path, *, who: str, why: str, clock: Clock | None = N
     """
     check_decision(who, why)
     with _opened(config, clock, looking=False) as (outbox, data):
-        found = tuple(outbox.unrecorded())
+        found = tuple(outbox.unrecorded(since_ms=since_ms))
         taken = tuple(one.packet_id for one in found if outbox.recover(one, who=who, why=why))
         outbox.end_recovery(who=who, why=why)
     outbox_was_rebuilt(data.backup_memory)
@@ -84,14 +96,19 @@ def _opened(config: Path, clock: Clock | None, *, looking: bool) -> Iterator[tup
     settings = configuration.load(config, secrets=registry.secret_sources())
     clock = clock or SystemClock()
     data = DataFolder(settings.office.data)
+    spool = spool_of(settings, data=data, registry=registry, clock=clock)
+    if isinstance(spool, Path) and FolderSpool(spool).blank:
+        raise SpoolUnavailableError(
+            f"The folder of the spool, {spool}, is empty. Nothing was changed. Is its disk or share mounted?"
+        )
     with Outbox.open(
         data.database if settings.office.database is None else settings.office.database.reveal(),
-        spool_of(settings, data=data, registry=registry, clock=clock),
+        spool,
         destinations=() if looking else destination_specs(settings),
         schema=settings.office.database_schema,
         limits=settings.office.limits(),
         clock=clock,
-        recovering=settings.spool is not None,
-        looking=looking and settings.spool is not None,
+        recovering=True,
+        looking=looking,
     ) as outbox:
         yield outbox, data

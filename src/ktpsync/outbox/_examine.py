@@ -108,12 +108,10 @@ class Examiner:
         young = len(lacking) - len(old)
         if young:
             yield f"{counted(young, 'file', 'files')} of the last 24 hours without a row: submissions under way or rolled back."
-        if old and self._orphans.removes_without_row:
-            yield f"{counted(len(old), 'file', 'files')} older than 24 hours without a row; the service removes such files."
-        elif old:
-            objects = counted(len(old), "object", "objects")
+        if old:
+            files = counted(len(old), "file", "files")
             yield (
-                f"{objects} older than 24 hours without a row, left where they are: a rollback's, or of packets that the "
+                f"{files} older than 24 hours without a row, left where they are: a rollback's, or of packets that the "
                 "database lacks. `ktpsync doctor --recover --dry-run` names them."
             )
         if isinstance(self._spool, FolderSpool):

@@ -83,8 +83,9 @@ class FolderSpool:
         """Where it is, for messages."""
         return str(self.folder)
 
-    def owner(self) -> None:
-        """Return ``None``; see :class:`Spool`."""
+    def owner(self) -> str | None:
+        """Return the id of the outbox that the folder is of; ``None`` where it is nobody's."""
+        return _ownership.named_in(self._read_owner())
 
     def claim(
         self,

@@ -46,11 +46,11 @@ def outbox_id(
         ).rowcount
         if made and not recovering and next(spool.pages(1), None):
             folder = spool.place
-            if database.kind != "sqlite":
+            if not database.own:
                 raise OutboxDamagedError(
                     f"The outbox's database {database.address} is new, but the spool {folder} holds "
-                    "sealed packets: the database that knew them is missing. Nothing was changed; put it back from its backup. "
-                    "If there is none, `ktpsync doctor --recover` gives the packets of a spool in storage new rows."
+                    "sealed packets: the database or the tables that knew them are missing. Nothing was changed; put them back "
+                    "from a backup of the database. If there is none, `ktpsync doctor --recover` gives the packets new rows."
                 )
             raise OutboxDamagedError(
                 f"The outbox's database {database.address} is new, but the spool {folder} holds "

@@ -70,6 +70,15 @@ def _turn(item: Submission) -> tuple[str, str]:
     return (item.reference, "") if item.reference is not None else ("", item.packet_id)
 
 
+def _refused(submissions: Sequence[Submission], results: Sequence[Submitted | OutboxError]) -> list[str]:
+    """Return the packets that were not taken: others, or none, stand for them."""
+    return [
+        submission.packet_id
+        for submission, result in zip(submissions, results, strict=True)
+        if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id
+    ]
+
+
 class _TakenError(Exception):
     """A packet id or reference is taken: each submission is to be looked at by itself."""
 
@@ -170,8 +179,10 @@ class Intake:
         self, submissions: Sequence[Submission], now: int | None, connection: sa.Connection | None
     ) -> list[Submitted | OutboxError]:
         if connection is not None:
-            # What the caller's transaction leaves is seen to later, as after its rollback.
-            return self._join(connection, submissions, now)
+            results = self._join(connection, submissions, now)
+            for packet_id in _refused(submissions, results):
+                self._unrecorded.remove_within(connection, packet_id)
+            return results
         results = self._insert_alone(submissions, now)
         # The rows are committed: a disk or a database that fails from here on makes nothing undone.
         try:
@@ -188,9 +199,8 @@ class Intake:
         self._spool.keep(
             result.packet_id for result in results if isinstance(result, Submitted) and result.created
         )
-        for submission, result in zip(submissions, results, strict=True):
-            if isinstance(result, OutboxError) or result.packet.packet_id != submission.packet_id:
-                self._unrecorded.remove(submission.packet_id)
+        for packet_id in _refused(submissions, results):
+            self._unrecorded.remove(packet_id)
 
     def _insert_alone(
         self, submissions: Sequence[Submission], now: int | None

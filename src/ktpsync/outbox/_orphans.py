@@ -1,9 +1,8 @@
-"""Files in the spool without a row: a rollback's or a crash's, unless it is the database that lacks their rows.
+"""Sealed bytes in the spool without a row: a rollback's or a crash's, unless it is the database that lacks their rows.
 
-A database that was put back from an older copy lacks rows of packets that were stored. Their files are the last of
-them. So a file is marked once its row is committed, and a marked file without a row is never removed. For file systems
-that cannot keep the mark, the spool also has a note of how far the audit trail of its database had come: where the
-trail does not have that entry any more, nothing is removed.
+A database that was put back from an older copy lacks rows of packets that were stored. Their bytes are the last of them, and
+nothing shows for certain that others are not: so bytes without a row are never removed. That the database is an older copy
+is seen by a mark that a file gets once its row is committed, and by a note of how far the audit trail had come.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("ktpsync.outbox")
 
 ORPHAN_AGE_MS: Final = 24 * 3_600_000
-"""How old a file without a row must be before it counts as garbage: longer than any transaction lives."""
+"""How old bytes without a row must be before nobody is about to write it: longer than any transaction lives."""
 
 _PAGE: Final = 500
 
 
 class Orphans:
-    """Finds and removes the orphans of one outbox.
+    """Tidies the spool of one outbox, and looks whether its database is the one that knew the spool's packets.
 
     Args:
         spool: Where.
         audit: The trail of the database that knows the packets.
         views: Says which packets it knows.
-        unrecorded: Removes bytes without a row.
+        unrecorded: Removes bytes whose row says that they are not here any more.
         clock: The clock to ask.
         tidying: Removes what an interrupted rewrap or repair has left in storage; ``None`` for a folder.
         notes: How far the trail had come.
@@ -76,7 +75,7 @@ class Orphans:
         self._outbox_id = outbox_id
 
     def collect(self) -> int:
-        """Remove them; see :meth:`Outbox.collect_orphans`."""
+        """Tidy; see :meth:`Outbox.collect_orphans`."""
         self._spool.check()
         self.check()
         self.note()
@@ -89,13 +88,13 @@ class Orphans:
             needed = self._views.spooled(packet_ids)
             self._spool.keep(needed)
             gone = [
-                self._unrecorded.remove(packet_id, without_row=self.removes_without_row)
+                self._unrecorded.remove(packet_id, without_row=False)
                 for packet_id in packet_ids
                 if packet_id not in needed
             ]
             removed += sum(gone)
             left += len(gone) - sum(gone)
-        if left and not self.removes_without_row:
+        if left and self._folder is None:
             log.warning(
                 "the spool has %s that the database does not know: a rollback's, or the database is an older copy. "
                 "`ktpsync doctor --recover --dry-run` names them.",
@@ -104,18 +103,13 @@ class Orphans:
             )
         return removed
 
-    @property
-    def removes_without_row(self) -> bool:
-        """Whether bytes without any row are removed: not from storage, where nothing shows an older database."""
-        return self._folder is not None
-
     def check(self) -> None:
         """Look whether the database knows what the spool has seen.
 
         Raises:
             OutboxDamagedError: The database is older than what the spool has seen, or another one.
         """
-        self._check_notes()
+        self.check_notes()
         if self._folder is None:
             return
         lost = sum(1 for page in self._folder.pages(_PAGE) for _ in self._lost(self._folder, page))
@@ -141,9 +135,17 @@ class Orphans:
             if packet_id not in known and folder.kept(packet_id) and self._views.locate(packet_id) is None:
                 yield packet_id
 
-    def _check_notes(self) -> None:
+    def _knows(self, note: TrailNote) -> bool:
+        return note.outbox_id == self._outbox_id and self._audit.holds(note.seq, note.hash)
+
+    def check_notes(self) -> None:
+        """Look whether the trail goes on from what is noted in the spool: a part of :meth:`check` that takes no time.
+
+        Raises:
+            OutboxDamagedError: It does not.
+        """
         for note in self._notes.all():
-            if note.outbox_id == self._outbox_id and self._audit.holds(note.seq, note.hash):
+            if self._knows(note):
                 continue
             if self._rebuildable:
                 raise OutboxDamagedError(
@@ -156,6 +158,11 @@ class Orphans:
                 "it may lack packets that were stored, and what is there is the last of them. Nothing was removed; put the newer "
                 "database back, or let `ktpsync doctor --recover` give these packets their rows again."
             )
+
+    def note_if_known(self) -> None:
+        """Note how far the trail has come, unless the database lacks what was noted before: that is not to be forgotten."""
+        if all(self._knows(note) for note in self._notes.all()):
+            self.note()
 
     def note(self) -> None:
         """Note in the spool how far the trail has come, once it was seen to go on from the notes that are there."""

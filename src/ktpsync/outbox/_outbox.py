@@ -23,6 +23,7 @@ from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._identity import outbox_id
 from ktpsync.outbox._intake import Intake
 from ktpsync.outbox._limits import Limits
+from ktpsync.outbox._marking import Marking
 from ktpsync.outbox._mending import Mending
 from ktpsync.outbox._migrate import migrate
 from ktpsync.outbox._orphans import Orphans
@@ -134,8 +135,9 @@ class Outbox:
             tidying=tidying_of(database, spool, clock),
             notes=trail_notes_of(spool),
             outbox_id=self.outbox_id,
-            rebuildable=database.kind == "sqlite" and isinstance(spool, FolderSpool),
+            rebuildable=database.own and isinstance(spool, FolderSpool),
         )
+        self._marking = Marking(spool, self._views, self._orphans, clock)
 
     @classmethod
     def open(
@@ -206,6 +208,7 @@ class Outbox:
 
         Later calls raise :class:`~ktpsync.errors.ClosedError`; a second time it does nothing.
         """
+        self._marking.end()
         self._database.close()
         self.spool.close()
 
@@ -256,6 +259,7 @@ class Outbox:
             urgent=urgent,
         )
         submitted = self._intake.submit(submission, self._now(), connection)
+        self._marking.stored([submitted], joined=connection is not None)
         self._wake()
         return submitted
 
@@ -271,11 +275,15 @@ class Outbox:
             StationFullError: The disk has no room, or a limit is reached; nothing was stored.
         """
         results = self._intake.submit_many(submissions, self._now(), connection)
+        self._marking.stored(results, joined=connection is not None)
         self._wake()
         return results
 
     def collect_orphans(self) -> int:
-        """Remove files that a rollback or a crash left without a row, once they are a day old.
+        """Tidy the spool, and look whether the database is the one that knew the spool's packets.
+
+        Bytes go that rows say are not here any more: those that a crash left after their purge, and half-written ones. Bytes
+        without a row stay, whatever left them: a rollback, or a packet whose row an older database lacks.
 
         Returns:
             How many packets' files were removed.
@@ -285,6 +293,25 @@ class Outbox:
                 was removed.
         """
         return self._orphans.collect()
+
+    def check_database(self) -> None:
+        """Look, with one query, whether the database is the one that last knew the spool's packets, if that is a folder.
+
+        Raises:
+            OutboxDamagedError: It is an older copy, or another one.
+        """
+        if isinstance(self.spool, FolderSpool):
+            self._orphans.check_notes()
+
+    def records_for_nobody(self) -> bool:
+        """Return whether the newest packet has neither a destination nor a backup to go to, not even one that was retired."""
+        return self._views.newest_goes_nowhere()
+
+    def created_ms(self) -> int:
+        """Return when the outbox was made, in milliseconds since 1970."""
+        query = self._database.sql("SELECT created_ms FROM ktpsync_outbox WHERE id = 1")
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def storage(self) -> StorageView:
         """Return the room on the station's disk, for how long it lasts, and warnings."""
@@ -848,14 +875,17 @@ class Outbox:
         else:
             mending.put_back(packet_id, sealed, located, source=source, who=who, why=why)
 
-    def unrecorded(self) -> Iterator[UnrecordedBytes]:
+    def unrecorded(self, *, since_ms: int | None = None) -> Iterator[UnrecordedBytes]:
         """Yield what the spool has and the database does not know, such as after an older copy of it was put back.
 
-        What was stored in the last ten minutes is left out: somebody may be recording it. In a folder, so is what a mark
-        shows to be a rollback's; in storage nothing tells that.
+        What was stored in the last ten minutes is left out: somebody may be recording it.
+
+        Args:
+            since_ms: All packets recorded since then, in milliseconds since 1970; and those of before that a mark shows to
+                have been committed. Without it, of a folder with marks these alone, and else all: nothing tells a rollback's.
         """
         self._claim_spool()
-        return self._recovery().found()
+        return self._recovery().found(since_ms)
 
     def recover(self, found: UnrecordedBytes, *, who: str, why: str) -> bool:
         """Give bytes that :meth:`unrecorded` has found their rows; the packet goes to all destinations.

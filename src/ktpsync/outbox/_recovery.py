@@ -1,7 +1,7 @@
 """Giving packets their rows again that are in the spool and that the database does not know.
 
 A database that was put back from an older copy, or that is a new one, lacks them; their bytes in the spool may be the last
-ones. A rollback and a crash leave such bytes as well, and nothing in storage tells the two apart: so a person decides.
+ones. A rollback and a crash leave such bytes as well, and nothing tells the two apart for certain: so a person decides.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from attrs import frozen
 
@@ -96,10 +97,10 @@ class Recovery:
         self._clock = clock
         self._submit = submit
 
-    def found(self) -> Iterator[UnrecordedBytes]:
+    def found(self, since_ms: int | None) -> Iterator[UnrecordedBytes]:
         """Yield what the spool has and the rows do not name; see :meth:`Outbox.unrecorded`."""
         before_ms = self._clock.now_ms() - RECOVERY_AGE_MS
-        for packet_id in self._without_row(before_ms):
+        for packet_id in self._without_row(before_ms, since_ms):
             sealed = self._spool.read(packet_id)
             yield _found(packet_id, sealed, known=False)
         if self._objects is not None:
@@ -127,15 +128,18 @@ class Recovery:
             self._audit.append(connection, [self._told(found, who, why, sha256=found.sha256)])
         return True
 
-    def _without_row(self, before_ms: int) -> Iterator[str]:
+    def _without_row(self, before_ms: int, since_ms: int | None) -> Iterator[str]:
         folder = self._spool if isinstance(self._spool, FolderSpool) else None
         marks = folder is not None and folder.marks()
         ids = self._spool.old_files(before_ms)
         while page := list(itertools.islice(ids, _PAGE)):
             known = self._views.located(page)
             for packet_id in page:
-                # Where a mark tells that a row was committed, what a rollback left is not taken for it.
-                if packet_id not in known and not (folder and marks and not folder.kept(packet_id)):
+                if packet_id in known:
+                    continue
+                # A mark tells that a row was committed, whenever that was; without one it was most likely not.
+                marked = folder is not None and marks and folder.kept(packet_id)
+                if marked or (_recorded_ms(packet_id) >= since_ms if since_ms is not None else not marks):
                     yield packet_id
 
     def _with_other_bytes(
@@ -191,6 +195,13 @@ class Recovery:
     def _told(self, found: UnrecordedBytes, who: str, why: str, **facts: str) -> AuditEntry:
         at_ms = self._clock.now_ms()
         return entry(_EVENT, at_ms=at_ms, packet_id=found.packet_id, who=plain(who), why=plain(why), **facts)
+
+
+def _recorded_ms(packet_id: str) -> int:
+    try:
+        return UUID(parse_packet_id(packet_id)).int >> 80
+    except PacketError:
+        return 0
 
 
 def _found(packet_id: str, sealed: bytes | None, *, known: bool) -> UnrecordedBytes:

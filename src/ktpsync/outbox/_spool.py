@@ -33,7 +33,7 @@ class Spool(Protocol):
     def owner(self) -> str | None:
         """Return the id of the outbox that the place is of, for a new database to become that outbox's.
 
-        ``None`` where it is nobody's, and for a folder, which a new database claims for itself.
+        ``None`` where it is nobody's.
         """
 
     def claim(

@@ -6,13 +6,16 @@ holds the id, whether the bytes are still there, and writes them again if not. S
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
+from ktpsync.errors import KtpsyncError
 from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._spool import Spool
 
@@ -20,6 +23,7 @@ _HOLD: Final = """
 INSERT INTO ktpsync_packet (packet_id, sha256, size, urgent, created_ms, location)
 VALUES (:packet_id, '', 0, 0, 0, 'spool') ON CONFLICT DO NOTHING
 """
+_LET_GO: Final = "DELETE FROM ktpsync_packet WHERE packet_id = :packet_id AND sha256 = ''"
 _LOCATION: Final = "SELECT location FROM ktpsync_packet WHERE packet_id = :packet_id"
 
 
@@ -53,6 +57,20 @@ class Unrecorded:
                 self._spool.discard(packet_id)
             return bool(location != "spool")
         return without_row and self._held(packet_id, lambda: self._spool.discard(packet_id))
+
+    def remove_within(self, transaction: Connection, packet_id: str) -> None:
+        """Remove the bytes of a packet that was refused in an application's transaction, unless it has a row.
+
+        The transaction holds the packet's id from now on. Bytes whose place cannot be reached stay.
+        """
+        bound = {"packet_id": packet_id}
+        if self._database.change(transaction, _HOLD, bound) != 1:
+            return
+        try:
+            with contextlib.suppress(KtpsyncError, OSError):
+                self._spool.discard(packet_id)
+        finally:
+            self._database.change(transaction, _LET_GO, bound)
 
     def is_nobodys(self, packet_id: str) -> bool:
         """Return whether a packet has no row, and nobody is just recording it on a database server."""

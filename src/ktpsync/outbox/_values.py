@@ -323,6 +323,7 @@ class DestinationSummary:
         delivered: Deliveries with a receipt.
         open_bytes: Sealed bytes still to deliver.
         oldest_at: When the oldest packet still to deliver was submitted.
+        unusable: Why it can never be used as it is configured, as :meth:`Office.summary` knows; empty if it can.
     """
 
     state: DestinationState
@@ -332,6 +333,7 @@ class DestinationSummary:
     delivered: int
     open_bytes: int
     oldest_at: datetime | None
+    unusable: str = ""
 
 
 @frozen(kw_only=True)

@@ -132,6 +132,15 @@ class Views:
             rows = connection.execute(query).all()
         return [self._spool.packet(row.packet_id, row.sha256, row.size) for row in rows]
 
+    def newest_goes_nowhere(self) -> bool:
+        """Return whether the newest packet has no deliveries at all."""
+        query = self._database.sql(
+            "SELECT 1 FROM (SELECT packet_id FROM ktpsync_packet ORDER BY packet_id DESC LIMIT 1) p "
+            "WHERE NOT EXISTS (SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id)"
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
     def find(self, *, reference: str | None, person: bytes | None) -> list[PacketView]:
         """Return the packets with a reference, or of a person, oldest first."""
         column, value = ("reference", reference) if reference is not None else ("person", person)

@@ -123,22 +123,6 @@ def test_a_refused_submission_leaves_what_another_one_took_over(
     assert [] == lost(other)
 
 
-def test_a_collected_orphan_that_is_just_submitted_again_is_written_again(
-    station: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file that a crash left is found by whoever submits the packet again, while the collector removes it."""
-    item = submission(b"left by a crash")
-    station.outbox.spool.write(item.packet_id, item.sealed, item.sha256)
-    station.clock.ms += YEARS_MS
-    other = station.reopen()
-    with beside(station.outbox.collect_orphans) as begin:
-        before(monkeypatch, other._intake, "_record", begin)
-        submit(other, item)
-
-    assert [] == lost(other)
-    assert 1 == len(list(other.packets()))
-
-
 def test_a_clock_that_jumps_years_ahead_costs_no_packet_that_is_just_being_stored(
     station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

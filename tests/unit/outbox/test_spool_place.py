@@ -149,9 +149,9 @@ def test_a_spool_that_has_become_empty_stays_the_spool(station: Any) -> None:
 
 
 def test_the_spool_of_another_outbox_is_refused(station: Any, tmp_path: Path) -> None:
-    """Two disks exchanged, or a database that was made anew: packets of two outboxes never mix."""
+    """Two disks exchanged, or two databases by mistake: packets of two outboxes never mix."""
     station.submit()
-    with Outbox.open(tmp_path / "other.db", station.spool, recovering=True):
+    with Outbox.open(tmp_path / "other.db", tmp_path / "other"):
         pass
     with Outbox.open(tmp_path / "other.db", station.spool) as other:
         with pytest.raises(SpoolUnavailableError, match="belongs to another outbox"):

@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 def status(output: Output, packet_id: str | None, config: Path) -> Exit:
     """Show where all packets stand, or everything about one PACKET_ID.
 
-    Ends with code 4 if a person must see to something: rejected packets, a stopped destination, a disk that is
-    nearly full, a line that is too thin, a backup that is too old. Each is told in a sentence.
+    Ends with code 4 if a person must see to something: rejected packets, a stopped destination, one that cannot be used, a
+    disk that is nearly full, a line that is too thin, a backup that is too old, a database that is an older copy. Each
+    is told in a sentence.
     """
-    from ktpsync.office import attention
-
     with ktpsync.Office.open(config) as office:
         if packet_id is not None:
             return _show_packet(output, office.status(packet_id))
-        lines = [(line, office.estimate(line)) for line in office.summary()]
+        summary = office.summary()
+        lines = [(line, office.estimate(line)) for line in summary]
         storage = office.storage()
         backups = office.backup_states()
-        needs = attention(lines, storage, [warning for state in backups for warning in state.warnings])
+        needs = office.attention(summary=summary, backups=backups)
         statuses = office.registration_statuses()
         keys, key_warnings = _keys(office)
     _show_lines(output, lines)
@@ -55,7 +55,7 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
     show_backups(output, backups)
     show_keys(output, keys)
     output.say(_disk(storage))
-    output.warn([*needs, *key_warnings])
+    output.warn([*needs, *(warning for warning in key_warnings if warning not in needs)])
     output.result(
         {
             "destinations": [_line_facts(line, estimate) for line, estimate in lines],
@@ -124,6 +124,7 @@ def _line_facts(line: DestinationSummary, estimate: Estimate | None) -> dict[str
         "breaker": line.state.breaker,
         "paused": line.state.paused,
         "last_error": line.state.last_error,
+        "unusable": line.unusable or None,
         "set": dict(line.state.settings),
     }
 
@@ -220,6 +221,8 @@ def _show_packet(output: Output, found: PacketStatus) -> Exit:
 
 
 def _destination_state(line: DestinationSummary) -> str:
+    if line.unusable:
+        return "cannot be used"
     if line.state.paused is not None:
         return f"stopped: {line.state.paused}"
     if line.state.breaker != "closed":

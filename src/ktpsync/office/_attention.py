@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ktpsync.courier import Said, Task
+from ktpsync.errors import OutboxDamagedError
 from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 
     from ktpsync.clock import Clock
     from ktpsync.courier import Estimate
-    from ktpsync.outbox import DestinationSummary, StorageView
+    from ktpsync.outbox import DestinationSummary, Outbox, StorageView
 
 log = logging.getLogger("ktpsync.office")
 
 _EVERY_SECONDS = 600.0
+_GRACE_MS = 7 * 86_400_000
+"""Time in which an office can be set up before its untried keys need a person."""
+
 _NUMBER = re.compile(r"[0-9.]+")
 
 
@@ -56,6 +60,8 @@ def attention(
         if line.state.paused is not None:
             why = f"{line.state.paused.rstrip('.')}."
             found.append(f"{name} is stopped: {why} Then run `ktpsync resume {name} --who YOU`.")
+        if line.unusable:
+            found.append(f"{name} cannot be used, and its packets wait: {line.unusable}")
         if line.rejected:
             what = counted(line.rejected, "packet was", "packets were")
             found.append(f"{what} rejected at {name}: see `ktpsync rejected`.")
@@ -72,3 +78,25 @@ def attention(
                 "there on a disk."
             )
     return [*found, *storage.warnings, *others]
+
+
+def of_the_office(outbox: Outbox, keys: Sequence[str], *, now_ms: int) -> list[str]:
+    """Return what a person must see to about the office itself.
+
+    Args:
+        outbox: Its outbox.
+        keys: What is to be seen to about its keys. A new office has some days for it.
+        now_ms: The wall clock, in milliseconds since 1970.
+    """
+    found = []
+    try:
+        outbox.check_database()
+    except OutboxDamagedError as error:
+        found.append(str(error))
+    if outbox.records_for_nobody():
+        found.append(
+            "Packets are recorded, and the configuration names no destination: they go nowhere. Add [destinations.NAME]."
+        )
+    if now_ms - outbox.created_ms() > _GRACE_MS:
+        found += keys
+    return found

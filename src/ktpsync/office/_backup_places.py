@@ -23,6 +23,7 @@ from ktpsync.errors import (
 )
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._storage import storage_backend
+from ktpsync.office._usable import why_unusable
 from ktpsync.plugins import BackendContext, PluginRegistry
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class BackupPlaces:
     def names(self) -> list[str]:
         """Return the names of all backups, in the order of the file."""
         return list(self._settings.backups)
+
+    def why_unusable(self, name: str) -> str:
+        """Return why a backup cannot be used as it is configured; empty if it can."""
+        return why_unusable(self._settings, self._registry, "backups", name)
 
     def settings(self, name: str) -> BackupSettings:
         """Return what is set for a backup."""

@@ -68,6 +68,8 @@ def backup_states(
         for name in members:
             dates = places.dates(name)
             warnings = [overdue] if overdue and name == _next(places, members) else []
+            if why := places.why_unusable(name):
+                warnings.append(f"The backup {name} cannot be used: {why}")
             warnings += _swap(places, name, members, now_ms)
             if dates and dates.damaged_ms is not None:
                 warnings.append(

@@ -16,6 +16,7 @@ from ktpsync.clock import utc_from_ms, utc_text
 from ktpsync.config import OWN_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
+from ktpsync.office._usable import why_unusable
 from ktpsync.outbox import DestinationSpec
 from ktpsync.plugins import BackendContext, Capability, CentralBackend
 
@@ -123,6 +124,15 @@ class Destinations:
             made, self._made = list(self._made.values()), {}
         for backend in made:
             backend.close()
+
+    def summary(self) -> list[DestinationSummary]:
+        """Return where the packets stand, and which destinations cannot be used."""
+        return [evolve(line, unusable=self._why_unusable(line.state.name)) for line in self._outbox.summary()]
+
+    def _why_unusable(self, name: str) -> str:
+        if name in self._made or name not in self._settings.destinations:
+            return ""
+        return why_unusable(self._settings, self._registry, "destinations", name)
 
     def sync(self, on_delivered: Callable[[], None]) -> SyncReport:
         """Drain all destinations at one time, each in a thread of its own."""

@@ -326,15 +326,25 @@ class Office:
         """
         return self._destinations.lines.estimate(line)
 
-    def attention(self) -> list[str]:
+    def attention(
+        self,
+        *,
+        summary: Sequence[DestinationSummary] | None = None,
+        backups: Sequence[BackupState] | None = None,
+    ) -> list[str]:
         """Return what a person must see to, one sentence for each thing; empty if all goes by itself.
 
-        That is: rejected packets, stopped destinations, a disk that is nearly full, a backlog that has grown
-        old, a line that takes less than is recorded, backups that are too old, and secrets that other users of the
-        machine can read.
+        That is: rejected packets, stopped destinations, destinations and backups that cannot be used as they are
+        configured, a disk that is nearly full, a backlog that has grown old, a line that takes less than is recorded,
+        backups that are too old, a database that is an older copy, keys that were not tried for too long, and secrets that
+        other users of the machine can read.
+
+        Args:
+            summary: What :meth:`summary` returned, if it was asked for just now: it counts packets.
+            backups: What :meth:`backup_states` returned, likewise.
         """
-        backups = [sentence for state in self.backup_states() for sentence in state.warnings]
-        return self._attention(backups)
+        states = self.backup_states() if backups is None else backups
+        return self._attention([sentence for state in states for sentence in state.warnings], summary)
 
     def served(self, destination: str) -> Mapping[str, str]:
         """Return rate, window and concurrency of a destination as text; ``*`` marks what was set at run time.
@@ -353,8 +363,8 @@ class Office:
         return self.outbox.destinations()
 
     def summary(self) -> list[DestinationSummary]:
-        """Return where the packets stand, for each destination."""
-        return self.outbox.summary()
+        """Return where the packets stand, for each destination, and which of them can never be used as it is configured."""
+        return self._destinations.summary()
 
     def registration_statuses(self) -> Mapping[str, int]:
         """Return how many packets have which registration status; those without one are left out."""
@@ -772,12 +782,23 @@ class Office:
     def __repr__(self) -> str:
         return f"Office({str(self._settings.path)!r})"
 
-    def _attention(self, backups: Sequence[str] = ()) -> list[str]:
+    def _attention(
+        self, backups: Sequence[str] = (), summary: Sequence[DestinationSummary] | None = None
+    ) -> list[str]:
         from ktpsync.office._attention import attention  # noqa: PLC0415 - rarely needed
 
-        lines = ((line, self.estimate(line)) for line in self.summary())
+        lines = ((line, self.estimate(line)) for line in (self.summary() if summary is None else summary))
         exposed = configuration.exposed(self._settings.path, self._registry)
-        return attention(lines, self.storage(), [*backups, *exposed])
+        return attention(lines, self.storage(), [*self._of_the_office(), *backups, *exposed])
+
+    def _of_the_office(self) -> list[str]:
+        from ktpsync.office._attention import of_the_office  # noqa: PLC0415 - rarely needed
+
+        try:
+            keys = self.key_warnings()
+        except ConfigError as error:
+            keys = [str(error)]
+        return of_the_office(self.outbox, keys, now_ms=self._clock.now_ms())
 
     def _key_tests(self) -> KeyTests:
         from ktpsync.office._key_tests import KeyTests  # noqa: PLC0415 - rarely needed

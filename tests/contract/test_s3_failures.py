@@ -279,6 +279,32 @@ def test_a_listing_without_end(new_line: Any, reply: Any) -> None:
         list(backend.list())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("status", "use"),
+    [(200, "check"), (200, "list"), (400, "deliver"), (400, "list"), (400, "open")],
+)
+def test_an_answer_without_end(
+    new_line: Any, reply: Any, monkeypatch: pytest.MonkeyPatch, status: int, use: str
+) -> None:
+    """It is given up before it fills the machine's memory; only an object may be large."""
+    monkeypatch.setattr("ktpsync.backends.s3._client._LARGEST", 1 << 20)
+    line = new_line(None)
+    line.fault = lambda _: reply(status, b"x" * (4 << 20), {"ETag": '"0"', "Content-Length": str(1 << 40)})
+    uses: dict[str, Any] = {
+        "check": lambda backend: backend._endpoint("check"),
+        "deliver": lambda backend: backend.deliver(made_up_packet()),
+        "list": lambda backend: list(backend.list()),
+        "open": lambda backend: backend.open("a"),
+    }
+
+    with (
+        make({"endpoint": line.url}) as backend,
+        pytest.raises(UnavailableError, match="something else answers"),
+    ):
+        uses[use](backend)
+
+
 def test_more_than_the_part_that_was_asked_for(new_line: Any, reply: Any) -> None:
     """A server that says that it gives a part, and gives another one."""
     line = new_line(None)

@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import botocore.loaders
 import botocore.session
+from attrs import field, frozen
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
+from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
 from ktpsync.errors import AuthError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.awsrequest import AWSPreparedRequest
     from types_boto3_s3.client import S3Client
 
     from ktpsync.backends.s3.settings import S3Settings
 
 _CONNECTIONS: Final = 16
+_LARGEST: Final = 16 << 20
+"""Bytes of an answer that is no object, at most; a page of a listing has less than one million."""
+
+_REFUSED_FROM: Final = 300
 
 _DESCRIPTIONS: Final = botocore.loaders.Loader()
 """botocore reads megabytes of JSON to learn what S3 is; once is enough."""
@@ -86,9 +93,41 @@ def _sender(session: URLLib3Session) -> Callable[..., Any]:
     """Return what sends the client's own requests over these connections."""
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        return session.send(request)
+        return sent(session, request)
 
     return send
+
+
+def sent(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+    """Send a request and return the answer, read to its end unless it is an object.
+
+    botocore reads all that comes, also of an answer that never ends, until the machine has no memory left.
+
+    Raises:
+        ResponseParserError: It is larger than any answer of a storage.
+        BotoCoreError: The line broke.
+        HTTPError: The line broke in the middle of the answer.
+    """
+    is_object = request.stream_output
+    request.stream_output = True
+    answer = session.send(request)
+    if is_object and answer.status_code < _REFUSED_FROM:
+        return answer
+    data = answer.raw.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        answer.raw.close()
+        raise ResponseParserError(f"more than {_LARGEST} bytes")
+    return AWSResponse(answer.url, answer.status_code, answer.headers, _Read(data))  # type: ignore[arg-type]  # its own
+
+
+@frozen
+class _Read:
+    """The body of an answer that was read, as botocore asks for it."""
+
+    data: bytes = field(repr=False)
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.data
 
 
 def _follow_no_redirect(context: dict[str, dict[str, object]], **_: object) -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
+from ktpsync.backends.s3._client import sent
 from ktpsync.backends.s3._failures import status_of
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Direct:
         # Most signatures hold the SHA-256 of what is sent; then it need not be computed twice.
         if body is not None and request.headers["X-Amz-Content-SHA256"] != body.sha256:
             body.check()
-        answer = self._session.send(request.prepare())
+        answer = sent(self._session, request.prepare())
         parsed = self._parser.parse(
             {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content},
             model.output_shape,  # type: ignore[arg-type]  # both have one

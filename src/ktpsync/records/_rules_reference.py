@@ -17,7 +17,7 @@ _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _FAMILY_CARD_DIGITS: Final = 16
 _SHORTEST_PART: Final = 3
-"""Letters of a part of a name that tells something; initials stand in many a reference."""
+"""Letters of a name, or a part of one, that tells something; single letters stand in many a reference."""
 _SHORTEST_RUN: Final = 6
 """Letters of a name written without its spaces that no other word holds by chance."""
 
@@ -62,6 +62,6 @@ def _words(text: str) -> list[str]:
 def _holds(words: list[str], name: list[str]) -> bool:
     """Return whether all parts of a name are among the words, or it is written in one."""
     run = "".join(name)
-    return bool(name) and (
+    return len(run) >= _SHORTEST_PART and (
         set(name) <= set(words) or (len(name) > 1 and len(run) >= _SHORTEST_RUN and run in "".join(words))
     )

@@ -98,7 +98,7 @@ def _enrollments(draw: DrawFn) -> Enrollment:
         ),
         kind=kind,
         documents=draw(st.lists(_documents(), max_size=2)),
-        reference=draw(st.none() | st.from_regex("[a-z/-]{1,40}", fullmatch=True)),
+        reference=draw(st.none() | st.from_regex("[0-9]{1,6}(?:[/-][0-9]{1,6})?", fullmatch=True)),
         replaces=new_packet_id() if replaces else None,
     )
 

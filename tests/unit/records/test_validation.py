@@ -253,6 +253,7 @@ def test_warnings_do_not_block(enrollment: Enrollment, code: str) -> None:
         evolve(make_enrollment(1), kind=Kind.REPLACEMENT),
         evolve(make_enrollment(1), kind=Kind.REPLACEMENT, replaces=PACKET_ID),
         evolve(changed(full_name="ADI B SUKARNO"), reference="PADI-B-2017-03-17/0042"),
+        evolve(changed(full_name="A B"), reference="a-b"),
     ],
 )
 def test_what_is_in_order_has_no_problems(enrollment: Enrollment) -> None:

@@ -57,6 +57,11 @@ def moment_of_date(text: str) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def local_text(moment: datetime) -> str:
+    """Return an aware datetime as people read it: by the machine's own clock, with its zone, such as ``2026-11-25 18:26:05 WIB``."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
 def utc_text(moment: datetime, timespec: Literal["seconds", "milliseconds", "auto"] = "milliseconds") -> str:
     """Return an aware datetime as RFC 3339 text in UTC.
 

@@ -49,7 +49,7 @@ def test_a_line_is_changed_while_it_is_used(packet_ids: list[str]) -> None:
         "budi",
     )
     assert (DONE, "usb: concurrency 2, rate 16384, window 18:00-06:30.\n") == (done.code, done.out)
-    assert "usb\t16384*\t18:00-06:30*\t2*\tclosed" in run("destination", "list").out
+    assert "usb\t16384*\t18:00-06:30*\t2*\tworking" in run("destination", "list").out
     (told,) = [line for line in trail() if line["event"] == "destination-settings"]
     assert ("usb", "budi") == (told["destination"], told["who"])
 
@@ -59,7 +59,7 @@ def test_a_line_is_changed_while_it_is_used(packet_ids: list[str]) -> None:
         "destination", "set", "usb", "--rate", "configured", "--window", "configured", "--concurrency", "configured",
         "--who", "budi",
     )  # fmt: skip
-    assert "usb\tnone\tnone\t4\tclosed" in run("destination", "list").out
+    assert "usb\tnone\tnone\t4\tworking" in run("destination", "list").out
 
 
 def test_hours_set_at_run_time_hold_for_the_next_delivery(packet_ids: list[str]) -> None:
@@ -84,7 +84,7 @@ def test_values_that_cannot_be_read_change_nothing_and_are_all_told(packet_ids: 
     for option, value in (("--rate", "0"), ("--concurrency", "0")):
         never = run("destination", "set", "usb", option, value, "--who", "budi")
         assert (BAD_INPUT, True) == (never.code, "nothing would ever be sent" in never.err)
-    assert "usb\t1000000*\tnone\t4\tclosed" in run("destination", "list").out
+    assert "usb\t1000000*\tnone\t4\tworking" in run("destination", "list").out
     assert FAILED == run("destination", "set", "nowhere", "--rate", "1kB", "--who", "budi").code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ import urllib3
 from attrs import define, evolve
 
 import ktpsync
-from command_line import DONE, PERSON, run
+from command_line import DONE, PERSON, WAITING, run
+from ktpsync.backends.http.backend import HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
+from ktpsync.errors import UnavailableError
+from ktpsync.plugins import BackendContext, Duration
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
@@ -102,3 +106,69 @@ def test_a_station_that_the_centre_does_not_know_is_told_and_put_right(place: Pl
         (held,) = urllib3.request("GET", f"{url}sandbox/inventory").json()["packets"]
         assert 1 == held["effects"]
     assert DONE == run("status").code
+
+
+def test_until_when_a_centre_has_asked_to_wait_is_shown_and_a_person_may_go_on(place: Place) -> None:
+    """``Retry-After: 3600`` of a centre that is well again: told with the time everywhere; `resume` ends it."""
+    place.record(1, 2)
+    with running(place.centre) as url:
+        place.moved_to(url)
+        fault(url, outage=True, retry_after=3600)
+        assert WAITING == run("sync").code
+        fault(url, outage=False)
+        again = run("sync")
+        assert (WAITING, True) == (again.code, "It asked to wait until 20" in again.out)
+        assert "`ktpsync resume central --who YOU`" in again.out
+        (line,) = run("sync", "--json").json()["destinations"]
+        assert line["asked_to_wait_until"].endswith("Z")
+        for command in (("status",), ("destination", "list")):
+            assert "asked to wait until 20" in run(*command).out
+            (shown,) = run(*command, "--json").json()["destinations"]
+            assert line["asked_to_wait_until"] == shown["asked_to_wait_until"]
+
+        assert "central works again." in run("resume", "central", "--who", "budi").out
+        (shown,) = run("status", "--json").json()["destinations"]
+        assert shown["asked_to_wait_until"] is None
+        assert DONE == run("sync").code
+        assert "was not stopped" in run("resume", "central", "--who", "budi").out
+        trail = run("audit", "export").out
+        assert 1 == trail.count('"destination-resumed"')
+
+
+def test_what_the_old_address_has_asked_for_does_not_hold_for_the_new_one(place: Place) -> None:
+    """A centre that moved is asked at once."""
+    place.record(1)
+    with running(place.centre) as url:
+        place.moved_to(url)
+        fault(url, outage=True, retry_after=3600)
+        assert WAITING == run("sync").code
+    with running(place.centre) as url:
+        place.moved_to(url.replace("127.0.0.1", "localhost"))
+        assert DONE == run("sync").code
+
+
+def test_the_question_how_a_centre_is_waits_less_than_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes connections and never answers is found out soon, however long a delivery may take."""
+    monkeypatch.setattr("ktpsync.backends.http.backend._CHECK_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = HttpSettings(
+            url=f"http://127.0.0.1:{silent.getsockname()[1]}/", read_timeout=Duration(3600)
+        )
+        with (
+            HttpBackend(settings, BackendContext(name="central")) as backend,
+            pytest.raises(UnavailableError),
+        ):
+            backend.check()
+
+
+def test_a_sync_ends_when_it_should(place: Place) -> None:
+    """``--timeout``: nothing new is started then, what is under way gets its grace, and all of it waits."""
+    place.record(1, 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place.moved_to(f"http://127.0.0.1:{silent.getsockname()[1]}/", read_timeout='"3s"')
+        told = run("sync", "--timeout", "1", "--json")
+    (line,) = told.json()["destinations"]
+    assert (WAITING, 2) == (told.code, line["waiting"])
+    (shown,) = run("status", "--json").json()["destinations"]
+    assert (2, 0, True) == (shown["pending"], shown["leased"], shown["failing"])
+    assert "gave no answer: central" in run("status").out

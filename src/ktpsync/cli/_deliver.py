@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
 import ktpsync
 from ktpsync.cli._command import command, config_option
 from ktpsync.cli._exit import Exit, exit_code
-from ktpsync.cli._output import NO_DESTINATIONS
+from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterator
 
-    from ktpsync.cli._output import Output
+    from ktpsync.cli._output import Advance, Output
     from ktpsync.office import DestinationReport, SyncReport
 
 _LOG_BYTES = 10_000_000
 _LOG_FILES = 5
+_LINE_SECONDS = 30.0
 
 
 @click.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="Start nothing new after so long; what is under way may finish for 20 seconds more.",
+)
 @config_option
 @command
-def sync(output: Output, config: Path) -> Exit:
-    """Deliver what is waiting, once, to all destinations, and take the centre's statuses."""
+def sync(output: Output, timeout: float | None, config: Path) -> Exit:
+    """Deliver what is waiting, once, to all destinations, and take the centre's statuses.
+
+    Also asked is a destination that was out of reach a moment ago. One that has asked to wait is left alone until
+    then; `ktpsync resume` lets it be asked before.
+    """
+    stop = threading.Event()
     with ktpsync.Office.open(config) as office:
         waiting = sum(line.pending + line.leased for line in office.summary())
-        with output.progress("Delivering", waiting) as advance:
-            report = office.sync(on_delivered=lambda: advance(1))
+        with output.progress("Delivering", waiting) as advance, _alarm(timeout, stop):
+            going = _Going(output, waiting, advance)
+            with going:
+                report = office.sync(on_delivered=going.on, stop=stop)
     output.table(
         "Delivered",
         ["destination", "delivered", "rejected", "still waiting", "why"],
@@ -54,6 +70,7 @@ def sync(output: Output, config: Path) -> Exit:
                     "rejected": line.rejected,
                     "waiting": line.waiting,
                     "reason": line.reason,
+                    "asked_to_wait_until": utc_text_of(line.throttled_until_ms),
                 }
                 for line in report.destinations
             ]
@@ -131,6 +148,50 @@ def reconcile(output: Output, config: Path) -> Exit:
         }
     )
     return Exit.PERSON if report.conflicts else Exit.DONE
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float | None, stop: threading.Event) -> Iterator[None]:
+    """Set an event after so many seconds, if there is a limit."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class _Going:
+    """Tells how far deliveries have come; where no bar can be seen in a line each half minute, also while all is silent."""
+
+    def __init__(self, output: Output, waiting: int, advance: Advance) -> None:
+        self._output = output
+        self._waiting = waiting
+        self._advance = advance
+        self._delivered = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell, daemon=True)
+
+    def on(self) -> None:
+        """Count a packet that was delivered."""
+        self._delivered += 1
+        self._advance(1)
+
+    def __enter__(self) -> Self:
+        if not self._output.for_a_person:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+
+    def _tell(self) -> None:
+        while not self._over.wait(_LINE_SECONDS):
+            self._output.say(f"Delivered so far: {self._delivered} of {self._waiting}. Still at work.")
 
 
 def _why(line: DestinationReport) -> str:

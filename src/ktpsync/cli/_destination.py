@@ -8,7 +8,9 @@ import click
 
 import ktpsync
 from ktpsync.cli._command import command, config_option, who_option, why_option
+from ktpsync.cli._destination_state import asks_to_wait_until_ms, in_words
 from ktpsync.cli._exit import Exit
+from ktpsync.cli._output import utc_text_of
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def list_lines(output: Output, config: Path) -> Exit:
             [
                 state.name,
                 *served.values(),
-                "stopped" if state.paused is not None else state.breaker,
+                in_words(state),
             ]
             for state, served in lines
         ],
@@ -80,6 +82,8 @@ def list_lines(output: Output, config: Path) -> Exit:
                     "set": dict(state.settings),
                     "paused": state.paused,
                     "breaker": state.breaker,
+                    "last_error": state.last_error,
+                    "asked_to_wait_until": utc_text_of(asks_to_wait_until_ms(state)),
                 }
                 for state, _ in lines
             ]
@@ -109,10 +113,10 @@ def pause(output: Output, name: str, who: str, why: str, config: Path) -> Exit:
 @config_option
 @command
 def resume(output: Output, name: str, who: str, config: Path) -> Exit:
-    """Let NAME work again after it was stopped, by a person or because of its credentials."""
+    """Let NAME work again after it was stopped, by a person or because of its credentials, or has asked to wait."""
     with ktpsync.Office.open(config) as office:
         resumed = office.resume(name, who=who)
-    output.say(f"{name} works again." if resumed else f"{name} was not stopped.")
+    output.say(f"{name} works again." if resumed else f"{name} was not stopped, and has not asked to wait.")
     output.result({"destination": name, "resumed": resumed})
     return Exit.DONE
 

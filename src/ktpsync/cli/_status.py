@@ -10,6 +10,7 @@ import click
 import ktpsync
 from ktpsync.cli._backup_status import backups_document, show_backups
 from ktpsync.cli._command import command, config_option
+from ktpsync.cli._destination_state import asks_to_wait_until_ms, in_words
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._keys import keys_document, show_keys
 from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
@@ -102,7 +103,7 @@ def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estima
                 amount(line.open_bytes) if line.open_bytes else "-",
                 _when(line.oldest_at),
                 _all_sent(estimate, line),
-                _destination_state(line),
+                in_words(line.state, unusable=bool(line.unusable)),
             ]
             for line, estimate in lines
         ],
@@ -123,8 +124,10 @@ def _line_facts(line: DestinationSummary, estimate: Estimate | None) -> dict[str
         "bytes_per_day": None if estimate is None else estimate.per_day,
         "breaker": line.state.breaker,
         "paused": line.state.paused,
+        "failing": line.state.failing,
         "last_error": line.state.last_error,
         "unusable": line.unusable or None,
+        "asked_to_wait_until": utc_text_of(asks_to_wait_until_ms(line.state)),
         "set": dict(line.state.settings),
     }
 
@@ -218,16 +221,6 @@ def _show_packet(output: Output, found: PacketStatus) -> Exit:
         }
     )
     return Exit.DONE
-
-
-def _destination_state(line: DestinationSummary) -> str:
-    if line.unusable:
-        return "cannot be used"
-    if line.state.paused is not None:
-        return f"stopped: {line.state.paused}"
-    if line.state.breaker != "closed":
-        return f"out of reach: {line.state.last_error or 'no answer'}"
-    return "working"
 
 
 def _when(moment: datetime | None) -> str:

@@ -45,6 +45,9 @@ _BATCH = 200
 _LOOK_SECONDS = 5.0
 """So often, at least, what came in and what was set meanwhile is looked at."""
 
+_SILENT_SECONDS = 10.0
+"""After an attempt that ended without an answer and took this long, the destination is asked how it is."""
+
 _STOP_SECONDS = 0.5
 """So soon a drain notices that it is to stop."""
 
@@ -205,7 +208,10 @@ class Drain:
         while lease is not None:
             started = self._clock.monotonic()
             outcome, stop_for = self._attempts.attempt(lease)
-            self._seconds += (self._clock.monotonic() - started - self._seconds) / 8
+            took = self._clock.monotonic() - started
+            self._seconds += (took - self._seconds) / 8
+            if took >= _SILENT_SECONDS and isinstance(outcome, Returned) and outcome.unavailable:
+                self._gate.doubt()
             with self._lock:
                 del self._running[lease.delivery_id]
                 self._ended.append((outcome, stop_for))

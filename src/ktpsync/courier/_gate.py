@@ -73,6 +73,7 @@ class Gate:
         self._pace = Pace()
         self._most = policy.concurrency
         self._fresh_until = 0.0
+        self._doubt = False
 
     @property
     def rate(self) -> float | None:
@@ -93,10 +94,11 @@ class Gate:
         self._bucket.rate = policy.rate
         self._most = policy.concurrency
         closed = self._closed(state, policy)
-        if closed is None and state.breaker in {"open", "probing"}:
-            reached = self._probe()
+        if closed is None and (state.breaker in {"open", "probing"} or self._doubt):
+            reached = self._probe() if state.breaker in {"open", "probing"} else self._still_answers()
+            self._doubt = False
             state = self._outbox.destination(self._destination)
-            if not reached:
+            if not reached and state.breaker != "closed":
                 wait_ms = min(max(state.probe_at_ms - self._clock.now_ms(), 1000), _LONGEST_CLOSED_MS)
                 closed = self._closed(state, policy) or Opening(
                     why="unreachable", reason=state.last_error or "", wait=wait_ms / 1000
@@ -113,6 +115,13 @@ class Gate:
 
     def _open(self) -> Opening:
         return Opening(limit=self._pace.limit, steady=self._pace.limit >= self._most)
+
+    def doubt(self) -> None:
+        """Let the destination be asked how it is before the next delivery; may be called from any thread.
+
+        For one that accepts connections and is silent: it would cost each packet its whole timeout.
+        """
+        self._doubt = True
 
     def pause(self, error: AuthError) -> None:
         """Stop the destination for all couriers."""
@@ -143,8 +152,16 @@ class Gate:
         return None
 
     def _probe(self) -> bool:
+        """Return whether a destination that is believed unreachable answers; one courier asks at a time."""
         if not self._outbox.start_probe(self._destination):
             return False
+        answers = self._still_answers()
+        if answers:
+            self._outbox.end_probe(self._destination)
+        return answers
+
+    def _still_answers(self) -> bool:
+        """Return whether a destination answers; that it does not is written down. That it does proves no delivery."""
         error = "The probe ended without an answer."
         try:
             self._backend.check()
@@ -158,7 +175,6 @@ class Gate:
         except Exception as broken:  # noqa: BLE001 - a plugin may raise anything
             error = mistake_told(broken, self._plugin)
         else:
-            self._outbox.end_probe(self._destination)
             return True
         self._outbox.end_probe(self._destination, error=error)
         return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ktpsync import courier, office
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.clock import local_text, utc_from_ms, utc_text
 from ktpsync.config import OWN_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
@@ -45,7 +45,6 @@ _MOMENT_SECONDS = 6.0
 _REASONS = {
     "paused": "stopped until a person resumes it",
     "unreachable": "it cannot be reached",
-    "throttled": "it asked for patience",
     "window": "it is used at other hours",
     "stopped": "the work was interrupted",
 }
@@ -134,13 +133,13 @@ class Destinations:
             return ""
         return why_unusable(self._settings, self._registry, "destinations", name)
 
-    def sync(self, on_delivered: Callable[[], None]) -> SyncReport:
+    def sync(self, on_delivered: Callable[[], None], stop: threading.Event) -> SyncReport:
         """Drain all destinations at one time, each in a thread of its own."""
         names = list(self._settings.destinations)
         if not names:
             return office.SyncReport(destinations=())
         with ThreadPoolExecutor(len(names), thread_name_prefix="ktpsync-sync") as pool:
-            reports = pool.map(lambda name: self._sync_one(name, on_delivered), names)
+            reports = pool.map(lambda name: self._sync_one(name, on_delivered, stop), names)
             return office.SyncReport(destinations=tuple(reports))
 
     def couriers(self) -> list[Courier]:
@@ -196,6 +195,8 @@ class Destinations:
     def _courier(self, name: str) -> Courier:
         """Return the one courier of a destination in this process: it knows the line and shares its rate."""
         backend = self.backend(name)
+        if self.lines.moved(name):
+            self._outbox.ask_anew(name)
         with self._lock:
             if name not in self._couriers:
                 self._couriers[name] = courier.Courier(
@@ -210,32 +211,34 @@ class Destinations:
                 )
             return self._couriers[name]
 
-    def _sync_one(self, name: str, on_delivered: Callable[[], None]) -> DestinationReport:
+    def _sync_one(
+        self, name: str, on_delivered: Callable[[], None], stop: threading.Event
+    ) -> DestinationReport:
         try:
             own = self._courier(name)
         except _UNUSABLE as error:
             return self._unusable(name, error)
         self._ask_now(name)
         progress = _Counting(on_delivered)
-        drained = self._drain_patiently(own, progress)
+        drained = self._drain_patiently(own, progress, stop)
         self.lines.remember(name, own.speed)
         trouble = ""
         try:
-            if drained.stopped not in ("unreachable", "paused"):
+            if drained.stopped not in ("unreachable", "paused", "stopped", "throttled"):
                 self._poll(name, progress)
         except BackendError as error:
             trouble = str(error)
         return self._report(name, evolve(drained, rejected=progress.refused), trouble)
 
-    def _drain_patiently(self, own: Courier, progress: _Counting) -> DrainReport:
+    def _drain_patiently(self, own: Courier, progress: _Counting, stop: threading.Event) -> DrainReport:
         """Drain, and wait for packets that only stepped aside for a moment."""
-        drained = own.drain(observers=(progress,))
+        drained = own.drain(stop, observers=(progress,))
         patience = self._clock.monotonic() + _MOMENT_SECONDS
         while drained.stopped == "empty" and drained.retry_in is not None:
             if self._clock.monotonic() + drained.retry_in > patience:
                 break
             self._clock.sleep(drained.retry_in)
-            drained = drained.followed_by(own.drain(observers=(progress,)))
+            drained = drained.followed_by(own.drain(stop, observers=(progress,)))
         return drained
 
     def _ask_now(self, name: str) -> None:
@@ -277,7 +280,12 @@ class Destinations:
         line = self._summary(name)
         waiting = line.pending + line.leased
         reason = trouble
-        if waiting:
+        throttled = courier.throttled_ms(line.state, self._clock.now_ms())
+        if throttled:
+            until = local_text(utc_from_ms(line.state.throttled_until_ms))
+            said = f"{drained.trouble.rstrip('.')}. " if drained.trouble else ""
+            reason = f"{said}It asked to wait until {until}. If it is well before that, run `ktpsync resume {name} --who YOU`."
+        elif waiting:
             reason = drained.trouble or _REASONS.get(drained.stopped, "they are retried later")
         if line.state.paused is not None:
             since_ms = self._outbox.stopped_since_ms(name)
@@ -294,6 +302,7 @@ class Destinations:
             waiting=waiting,
             reason=reason,
             person=line.state.paused is not None or line.rejected > 0,
+            throttled_until_ms=line.state.throttled_until_ms if throttled else None,
         )
 
 

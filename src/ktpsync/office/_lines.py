@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 AS_CONFIGURED: Final = "configured"
 NO_LIMIT: Final = "none"
+_ADDRESS_KEYS: Final = ("url", "endpoint")
 
 
 def _hours(_settings: object, _attribute: Attribute[str | None], value: str | None) -> None:
@@ -128,6 +130,25 @@ class Lines:
             with contextlib.suppress(OSError):
                 files.make_folder(self._file(name).parent)
                 files.write_atomic(self._file(name), json.dumps(asdict(speed)).encode())
+
+    def moved(self, name: str) -> bool:
+        """Return whether a destination has another address than when this machine asked last, and remember the new one.
+
+        What the old address has asked for does not hold for the new one.
+        """
+        place = self._settings.destinations[name]
+        parts = [place.settings.backend, *(str(place.backend_settings.get(key)) for key in _ADDRESS_KEYS)]
+        # Hashed, as an address may hold a password.
+        address = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        file = self._data.state("lines", f"{name}.address")
+        before = None
+        with contextlib.suppress(OSError):
+            before = file.read_text(encoding="ascii")
+        if before != address:
+            with contextlib.suppress(OSError):
+                files.make_folder(file.parent)
+                files.write_atomic(file, address.encode("ascii"))
+        return before not in {None, address}
 
     def _file(self, name: str) -> Path:
         return self._data.state("lines", f"{name}.json")

@@ -248,7 +248,9 @@ class Office:
 
     # --- delivering ---
 
-    def sync(self, *, on_delivered: Callable[[], None] = lambda: None) -> SyncReport:
+    def sync(
+        self, *, on_delivered: Callable[[], None] = lambda: None, stop: threading.Event | None = None
+    ) -> SyncReport:
         """Deliver to all destinations what is due, once, and take the centre's statuses.
 
         A destination that was believed unreachable is asked again now: somebody wants it. One that cannot be
@@ -257,8 +259,9 @@ class Office:
 
         Args:
             on_delivered: Called after each delivery, from whatever thread made it.
+            stop: When set, nothing new is started; what is under way may finish for 20 seconds and waits again otherwise.
         """
-        return self._destinations.sync(on_delivered)
+        return self._destinations.sync(on_delivered, stop or threading.Event())
 
     def run(self, stop: threading.Event) -> None:
         """Serve all destinations until ``stop`` is set: deliver, poll statuses, make backups that are due."""
@@ -486,7 +489,7 @@ class Office:
         return self.outbox.retire(destination, who=who, why=why)
 
     def resume(self, destination: str, *, who: str) -> bool:
-        """Let a destination work again that was stopped because of its credentials.
+        """Let a destination work again that was stopped, or has asked to wait; return whether it was.
 
         Raises:
             UnknownDestinationError: There is none of this name.

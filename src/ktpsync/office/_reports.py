@@ -18,6 +18,7 @@ class DestinationReport:
         waiting: Packets that still wait for it.
         reason: Why they wait; empty if none does.
         person: Whether a person must look: it is unusable, paused, or something was rejected.
+        throttled_until_ms: Until when it has asked to wait, in milliseconds since 1970; ``None`` if it has not.
         unusable: Why it cannot be used at all: its settings have problems or its plugin is refused.
     """
 
@@ -27,6 +28,7 @@ class DestinationReport:
     waiting: int
     reason: str = ""
     person: bool = False
+    throttled_until_ms: int | None = None
     unusable: KtpsyncError | None = None
 
 

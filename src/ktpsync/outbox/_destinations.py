@@ -216,7 +216,9 @@ class Destinations:
             if error is None:
                 after = after_success(before, self._policy)
             else:
-                after = after_failure(before, self._policy, self._clock.now_ms(), self._random)
+                # While it is closed, couriers ask only after a delivery that got no answer for long: that is enough.
+                doubted = evolve(before, run=self._policy.threshold) if before.state == CLOSED else before
+                after = after_failure(doubted, self._policy, self._clock.now_ms(), self._random)
             told = self._write(connection, row, after, last_error=error)
             self._audit.append(connection, told)
 
@@ -233,8 +235,25 @@ class Destinations:
         return self._set_paused(dest, plain(reason), event="destination-paused", who=who)
 
     def resume(self, dest: str, *, who: str) -> bool:
-        """Let a paused destination work again; return whether it was paused."""
-        return self._set_paused(dest, None, event="destination-resumed", who=who)
+        """Let a destination work again that is paused, or has asked to wait; return whether it was."""
+        waited = self.ask_anew(dest)
+        paused = self._set_paused(dest, None, event="destination-resumed", who=who)
+        if waited and not paused:
+            with self._database.write() as connection:
+                at_ms = self._clock.now_ms()
+                told = entry("destination-resumed", at_ms=at_ms, destination=dest, who=who)
+                self._audit.append(connection, [told])
+        return waited or paused
+
+    def ask_anew(self, dest: str) -> bool:
+        """Forget until when a destination has asked to wait, and let the next probe be now; return whether it had asked."""
+        with self._database.write() as connection:
+            row = self._row(connection, dest, lock=True)
+            breaker, now_ms = _breaker(row), self._clock.now_ms()
+            if breaker.state == OPEN:
+                breaker = evolve(breaker, until_ms=now_ms)
+            self._write(connection, row, breaker, throttled_ms=0)
+            return bool(row.throttled_ms > now_ms)
 
     def stopped_since_ms(self, dest: str) -> int | None:
         """Return when a destination was stopped last; ``None``: the audit trail does not reach back so far."""
@@ -345,6 +364,7 @@ def _state(row: Row[tuple[object, ...]]) -> DestinationState:
         if row.breaker == OPEN or (row.breaker == HALF_OPEN and not row.fail_run)
         else 0,
         throttled_until_ms=row.throttled_ms,
+        failing=row.breaker == CLOSED and row.fail_run > 0,
         last_error=row.last_error,
         cursor=row.cursor,
         settings=json.loads(row.settings),

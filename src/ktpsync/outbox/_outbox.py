@@ -546,10 +546,16 @@ class Outbox:
         return self._destinations.stopped_since_ms(name)
 
     def resume(self, name: str, *, who: str) -> bool:
-        """Let a paused destination work again; return whether it was paused."""
+        """Let a destination work again that is paused, or has asked to wait; return whether it was."""
         resumed = self._destinations.resume(name, who=who)
         self._wake()
         return resumed
+
+    def ask_anew(self, name: str) -> bool:
+        """Forget until when a destination has asked to wait, as when it has another address now; return whether it had."""
+        asked = self._destinations.ask_anew(name)
+        self._wake()
+        return asked
 
     def set_settings(self, name: str, settings: Mapping[str, str], *, who: str) -> None:
         """Keep settings made at run time for a destination; they hold over the configuration."""

@@ -291,6 +291,7 @@ class DestinationState:
             or ``trial`` (it answered; one packet at a time until it has taken one).
         probe_at_ms: When it may be asked again, in milliseconds since 1970; 0 unless ``open`` or ``probing``.
         throttled_until_ms: Until when it asked for patience, in milliseconds since 1970; 0 if it did not.
+        failing: Whether it gave no answer when it was tried last, though it is not believed unreachable yet.
         last_error: What was found when it failed last.
         cursor: Where the status feed goes on.
         settings: What was set at run time over the configuration.
@@ -304,6 +305,7 @@ class DestinationState:
     breaker: str
     probe_at_ms: int
     throttled_until_ms: int
+    failing: bool
     last_error: str | None
     cursor: str | None
     settings: Mapping[str, str]

@@ -545,3 +545,39 @@ def test_leases_of_slow_deliveries_are_renewed(station: Any, centre: Centre) -> 
     courier = Courier(outbox, "central", centre, policy=policy, clock=station.clock)
     assert (1, 0) == ((report := courier.drain()).delivered, report.lost)
     assert [0] * 6 == taken
+
+
+def test_a_destination_that_is_silent_is_asked_how_it_is_before_the_next_packet(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """One packet's timeout is enough to find it out of reach: the others do not wait for theirs one after the other."""
+
+    def silence(_packet: SealedPacket) -> Exception:
+        station.clock.advance(120)
+        centre.down = UnavailableError("no answer for 120 seconds")
+        return centre.down
+
+    for _ in range(10):
+        station.submit()
+    centre.trouble = silence
+    report = courier.drain()
+    assert ("unreachable", 1, 1) == (report.stopped, len(centre.calls), centre.checks)
+    state = station.outbox.destination("central")
+    assert ("open", "no answer for 120 seconds") == (state.breaker, state.last_error)
+
+
+def test_an_answer_to_the_question_does_not_excuse_deliveries_that_get_none(
+    station: Any, courier: Courier, centre: Centre
+) -> None:
+    """A destination that says it is well and takes nothing is out of reach after five packets, as before."""
+
+    def silence(_packet: SealedPacket) -> Exception:
+        station.clock.advance(120)
+        return UnavailableError("no answer for 120 seconds")
+
+    for _ in range(10):
+        station.submit()
+    centre.trouble = silence
+    courier.drain()
+    assert station.outbox.destination("central").breaker == "open"
+    assert (5, 4) == (len(centre.calls), centre.checks)

@@ -81,6 +81,7 @@ class Line:
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None = None,
         accepted: Collection[int] = (200, 201),
+        patience: float | None = None,
     ) -> Answer:
         """Send one request and return its answer. A fetched token that is refused is fetched anew, once.
 
@@ -90,11 +91,12 @@ class Line:
             headers: Headers beside the credentials.
             body: Bytes, or what opens a file that is sent from where it stands to its end, and closed.
             accepted: The statuses to return; others are raised.
+            patience: Seconds to wait for the answer, where that is less than ``read_timeout``.
 
         Raises:
             BackendError: There is no answer, or another one.
         """
-        response, peer = self._exchange(method, path, headers=headers, body=body)
+        response, peer = self._exchange(method, path, headers=headers, body=body, patience=patience)
         answer = whole(response, peer)
         if answer.status not in accepted:
             refuse(peer, answer, self._clock)
@@ -132,13 +134,16 @@ class Line:
         *,
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None,
+        patience: float | None = None,
     ) -> tuple[BaseHTTPResponse, Peer]:
         token = self._credentials.current()
-        response, peer = self._send(method, path, headers=headers, body=body, token=token)
+        response, peer = self._send(method, path, headers=headers, body=body, token=token, patience=patience)
         if response.status == _UNAUTHORIZED and self._credentials.replace(token):
             response.close()
             token = self._credentials.current()
-            response, peer = self._send(method, path, headers=headers, body=body, token=token)
+            response, peer = self._send(
+                method, path, headers=headers, body=body, token=token, patience=patience
+            )
         return response, peer
 
     def _send(
@@ -149,6 +154,7 @@ class Line:
         headers: Mapping[str, str],
         body: Callable[[], BinaryIO] | bytes | None,
         token: str | None,
+        patience: float | None,
     ) -> tuple[BaseHTTPResponse, Peer]:
         peer = self.peer
         sent = {"Accept": "application/json, application/problem+json", "Accept-Encoding": "gzip", **headers}
@@ -157,20 +163,34 @@ class Line:
             if self._settings.oauth is not None:
                 peer = evolve(peer, secrets=(token, *peer.secrets))
         if body is None or isinstance(body, bytes):
-            return self._ask(peer, method, self._base + path, sent, body), peer
+            return self._ask(peer, method, self._base + path, sent, body, patience=patience), peer
         with body() as file:
-            return self._ask(peer, method, self._base + path, sent, file), peer
+            return self._ask(peer, method, self._base + path, sent, file, patience=patience), peer
 
     def _post(self, peer: Peer, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return whole(self._ask(peer, "POST", url, headers, body), peer)
 
     def _ask(
-        self, peer: Peer, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None
+        self,
+        peer: Peer,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | BinaryIO | None,
+        *,
+        patience: float | None = None,
     ) -> BaseHTTPResponse:
         pool = self._pool(url)
+        timeout = self._timeout(patience)
         try:
             return pool.urlopen(
-                method, url, body=body, headers=headers, redirect=False, preload_content=False
+                method,
+                url,
+                body=body,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+                timeout=timeout,
             )
         except HTTPError as error:
             raise failure_of(peer, error) from error
@@ -182,10 +202,15 @@ class Line:
                 self._pools[origin] = self._new_pool(_proxy_for(url))
             return self._pools[origin]
 
+    def _timeout(self, patience: float | None = None) -> urllib3.Timeout:
+        read: float = self._settings.read_timeout
+        read = read if patience is None else min(read, patience)
+        return urllib3.Timeout(connect=self._settings.connect_timeout, read=read)
+
     def _new_pool(self, proxy: str) -> urllib3.PoolManager:
         settings = self._settings
         tls = _tls_context(settings, self.peer.name)
-        timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        timeout = self._timeout()
         if settings.danger_accept_any_certificate:
             _LOG.warning(_UNCHECKED, self.peer.name, self.peer.host)
         if not proxy:

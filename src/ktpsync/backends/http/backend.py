@@ -32,6 +32,9 @@ T = TypeVar("T")
 RECONCILE_PAGE: Final = 10_000
 """Packets asked about in one request, at most."""
 
+_CHECK_SECONDS: Final = 30.0
+"""The question how the centre is has a short answer: so long it is waited for, also on a thin line."""
+
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
 
@@ -59,7 +62,9 @@ class HttpBackend(CentralBackend):
     def check(self) -> Health:
         """See the base class."""
         peer = self._line.peer
-        document = document_of(peer, self._line.request("GET", "/v1/health", headers={}))
+        document = document_of(
+            peer, self._line.request("GET", "/v1/health", headers={}, patience=_CHECK_SECONDS)
+        )
         warning = "UNSAFE, danger_accept_any_certificate is set: " if self._unchecked else ""
         said = peer.reason(str(document.get("status", "well")))
         return Health(summary=f"{warning}The centre at {peer.host} answers: {said}.")

@@ -260,9 +260,9 @@ def test_a_listing_that_cannot_be(new_line: Any, reply: Any, inner: bytes) -> No
         list(backend.list())
 
 
-@pytest.mark.slow
-def test_a_listing_without_end(new_line: Any, reply: Any) -> None:
+def test_a_listing_without_end(new_line: Any, reply: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without objects, each with another one to follow: nobody is kept waiting for ever."""
+    monkeypatch.setattr("ktpsync.backends.s3.backend._EMPTY_PAGES", 5)
     line = new_line(None)
     line.fault = lambda _: reply(
         200,
@@ -279,7 +279,6 @@ def test_a_listing_without_end(new_line: Any, reply: Any) -> None:
         list(backend.list())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "use"),
     [(200, "check"), (200, "list"), (400, "deliver"), (400, "list"), (400, "open")],

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
+from click.testing import CliRunner
 
+import ktpsync
+from ktpsync.cli import main
 from ktpsync.errors import BackendError, ConflictError, CorruptError, UnavailableError
 from ktpsync.plugins import BackendContext, PluginRegistry, packet_key
-from ktpsync.testing import made_up_packet
+from ktpsync.testing import made_up_packet, make_enrollment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -278,3 +281,36 @@ def test_an_etag_that_is_not_what_was_sent_is_no_proof(
         assert packet.sha256 == backend.deliver(packet).sha256
 
     assert "GET" in line.methods()
+
+
+def test_an_office_whose_storage_damages_a_packet(liar: Liar, tmp_path: Path) -> None:
+    """It is told of it, keeps the packet, and a requeue brings it over, though the storage let nothing be removed."""
+    settings = "".join(
+        f"{name} = {value}\n" if isinstance(value, int) else f'{name} = "{value}"\n'
+        for name, value in liar.settings.items()
+    )
+    recipient = str(ktpsync.age.generate_identity("x25519").recipient)
+    config = ktpsync.init_office(
+        tmp_path / "office",
+        recipients=[recipient],
+        places=f'[destinations.offsite]\nbackend = "s3"\n{settings}',
+    )
+
+    def command(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, [*arguments, "--config", str(config)])
+        return done.exit_code, " ".join(done.output.split())
+
+    with ktpsync.Office.open(config) as office:
+        packet = office.submit(make_enrollment(1, size=4000))
+    liar.damage, liar.refused = lambda body: body[:-7], lambda asked: asked.method == "DELETE"
+
+    code, _ = command("sync")
+    _, told = command("rejected")
+    assert 0 != code
+    assert f"the storage damaged {packet_key(packet.packet_id)}" in told
+    assert "the packet is still in the outbox" in told
+    liar.damage, liar.refused = None, lambda _: False
+
+    assert 0 == command("requeue", packet.packet_id, "offsite", "--who", "siti", "--why", "mended")[0]
+    assert 0 == command("sync")[0]
+    assert packet.sha256 == hashlib.sha256(liar.stored(packet_key(packet.packet_id))).hexdigest()

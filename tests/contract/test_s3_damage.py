@@ -85,6 +85,14 @@ class Liar:
         # No MD5, and yet another one for other bytes.
         return evolve(answer, headers={**headers, "ETag": f'"opaque-{etag.strip(chr(34))}"'})
 
+    @property
+    def table(self) -> str:
+        """Its settings as the configuration has them."""
+        return "".join(
+            f"{name} = {value}\n" if isinstance(value, int) else f'{name} = "{value}"\n'
+            for name, value in self.settings.items()
+        )
+
     def stored(self, key: str) -> bytes:
         """Return what is really there."""
         body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -285,15 +293,11 @@ def test_an_etag_that_is_not_what_was_sent_is_no_proof(
 
 def test_an_office_whose_storage_damages_a_packet(liar: Liar, tmp_path: Path) -> None:
     """It is told of it, keeps the packet, and a requeue brings it over, though the storage let nothing be removed."""
-    settings = "".join(
-        f"{name} = {value}\n" if isinstance(value, int) else f'{name} = "{value}"\n'
-        for name, value in liar.settings.items()
-    )
     recipient = str(ktpsync.age.generate_identity("x25519").recipient)
     config = ktpsync.init_office(
         tmp_path / "office",
         recipients=[recipient],
-        places=f'[destinations.offsite]\nbackend = "s3"\n{settings}',
+        places=f'[destinations.offsite]\nbackend = "s3"\n{liar.table}',
     )
 
     def command(*arguments: str) -> tuple[int, str]:
@@ -314,3 +318,28 @@ def test_an_office_whose_storage_damages_a_packet(liar: Liar, tmp_path: Path) ->
     assert 0 == command("requeue", packet.packet_id, "offsite", "--who", "siti", "--why", "mended")[0]
     assert 0 == command("sync")[0]
     assert packet.sha256 == hashlib.sha256(liar.stored(packet_key(packet.packet_id))).hexdigest()
+
+
+def test_a_backup_whose_storage_damages_a_pack(liar: Liar, tmp_path: Path) -> None:
+    """What was damaged and could not be removed is not taken over by the next run as if it had arrived."""
+    identity = ktpsync.age.generate_identity("x25519")
+    config = ktpsync.init_office(
+        tmp_path / "office",
+        recipients=[str(identity.recipient)],
+        places=f'[backups.offsite]\nbackend = "s3"\n{liar.table}',
+    )
+    with ktpsync.Office.open(config) as office:
+        office.submit(make_enrollment(1, size=4000))
+        office.backup("offsite")
+        submitted = office.submit(make_enrollment(2, size=4000))
+        liar.damage = lambda body: body[:-1] + b"?" if len(body) > submitted.size else body
+        liar.refused = lambda asked: asked.method == "DELETE"
+        with pytest.raises(CorruptError, match=r"the storage damaged packs/.*\.tar"):
+            office.backup("offsite")
+        liar.damage, liar.refused = None, lambda _: False
+
+        report = office.backup("offsite")
+        verified = office.verify("offsite", identities=[identity])
+
+    assert 1 == report.packets
+    assert (True, ()) == (verified.ok, verified.problems)

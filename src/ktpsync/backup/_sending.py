@@ -18,6 +18,7 @@ from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import BackupSource
 from ktpsync.errors import BackendError, NotFoundError, SpoolError
+from ktpsync.files import sha256_of
 
 if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
@@ -124,17 +125,28 @@ class PackSender:
         """Take over the packs that an interrupted run sent; forget those that never arrived whole."""
         for pending in self.memory.pending_packs():
             entry = pending.entry
-            try:
-                arrived = self.repository.storage.stat(pack_key(entry.name)).size == entry.size
-            except NotFoundError:
-                arrived = False
-            if arrived:
+            if self._arrived(entry):
                 self.repository.put_bytes(index_key(entry.name), pending.index.encode())
                 self._adopted.append(entry)
                 self._packed |= pending.packets().digests()
                 self.tally.add_pack(entry)
             else:
                 self.memory.forget_packs({entry.name})
+
+    def _arrived(self, entry: PackEntry) -> bool:
+        """Return whether a pack is stored whole, as far as it was proven then or can be read now."""
+        storage, key = self.repository.storage, pack_key(entry.name)
+        try:
+            if storage.stat(key).size != entry.size:
+                return False
+            # The index follows when the storage has proven the pack. Without one, it may have damaged it.
+            if storage.exists(index_key(entry.name)):
+                return True
+            with storage.open(key) as file:
+                found = sha256_of(file)
+        except NotFoundError:
+            return False
+        return found == (entry.sha256, entry.size)
 
     def send_new(self, lineage: str) -> bool:
         """Send what the repository lacks and what is in no pack of this snapshot yet.

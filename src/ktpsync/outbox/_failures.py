@@ -45,6 +45,11 @@ def translate(error: BaseException) -> None:
             "files beside it. Stop the service; `ktpsync doctor --rebuild` sets the database aside and makes it "
             "anew from them and from a backup."
         ) from error
+    if is_no_such_table(error):
+        raise OutboxDamagedError(
+            f"A table of the outbox is missing ({str(driver_error).strip().splitlines()[0]}). Nothing was changed; `ktpsync doctor` says "
+            "what to do."
+        ) from error
     if code in _NOT_NOW or _no_answer(error, driver_error):
         raise OutboxUnavailableError(
             f"The outbox's database is not to be had now ({str(driver_error).strip()}). Try again; under the same "
@@ -63,8 +68,10 @@ def is_lock_timeout(error: Exception) -> bool:
     return _sqlstate(error) == "55P03"
 
 
-def is_no_such_table(error: Exception) -> bool:
-    """Return whether a statement names a table that is not there."""
+def is_no_such_table(error: BaseException) -> bool:
+    """Return whether a statement names a table that is not there, also of an error that :func:`translate` made of it."""
+    if isinstance(error, OutboxDamagedError) and error.__cause__ is not None:
+        error = error.__cause__
     return "no such table" in str(driver_error_of(error)) or _sqlstate(error) == "42P01"
 
 

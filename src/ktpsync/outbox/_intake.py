@@ -229,7 +229,7 @@ class Intake:
         """Put the rows into the caller's transaction; committing is the caller's business."""
         elsewhere = ConfigError(
             "The given connection does not lead to this outbox: its tables with this outbox's id are not there. "
-            "Nothing was submitted; open the outbox on the application's own database."
+            f"Nothing was submitted; open the outbox on the application's own database. It is in {self._database.address}."
         )
         from sqlalchemy import Connection as Given  # noqa: PLC0415 - who gives one has imported it
 

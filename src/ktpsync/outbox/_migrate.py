@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ktpsync.errors import SchemaVersionError
+from ktpsync.errors import OutboxDamagedError, SchemaVersionError
 from ktpsync.files import locked
 from ktpsync.outbox._borrowed import borrowed_connection
 from ktpsync.outbox._sqlite import SqliteConnection, SqliteFile
@@ -25,6 +25,13 @@ HEAD = "0002"
 
 _ADVISORY_LOCK = 5_227_100_148
 """PostgreSQL's number for "the outbox is being migrated"; any constant will do."""
+
+_TABLES = ("packet", "delivery", "destination", "status", "audit", "chain", "outbox", "version")
+
+_MISSING = {
+    "sqlite": "SELECT t.name FROM ({all}) t WHERE t.name NOT IN (SELECT name FROM sqlite_master WHERE type = 'table')",
+    "postgresql": "SELECT t.name FROM ({all}) t WHERE to_regclass(t.name) IS NULL",
+}
 
 _alembic = threading.Lock()
 """Alembic keeps the migration that runs in globals of its modules: one at a time in a process."""
@@ -44,13 +51,16 @@ def migrate(database: Database) -> None:
     database.ensure_wal()
     with database.read() as connection:
         version = _version(database, connection)
-    if version == HEAD:
-        return
+        if version == HEAD:
+            _check_tables(database, connection)
+            return
     with _alone(database), database.write() as connection:
         if database.kind == "postgresql":
             statement = database.sql("SELECT pg_advisory_xact_lock(:key)")
             connection.execute(statement, {"key": _ADVISORY_LOCK})
         version = _version(database, connection)
+        if version in {None, HEAD}:
+            _check_tables(database, connection)
         if not isinstance(connection, SqliteConnection):
             upgrade(database, cast("sa.Connection", connection), version)
         elif version is None:
@@ -69,6 +79,29 @@ def _version(database: Database, connection: Connection) -> str | None:
         return None
     found = database.rows(connection, "SELECT version_num FROM ktpsync_version", {})
     return str(found[0].version_num) if found else None
+
+
+def _check_tables(database: Database, connection: Connection) -> None:
+    """Refuse a database that has some of the tables and not the others.
+
+    Raises:
+        OutboxDamagedError: It is one.
+    """
+    every = " UNION ALL ".join(f"SELECT 'ktpsync_{table}' AS name" for table in _TABLES)
+    rows = database.rows(connection, _MISSING[database.kind].replace("{all}", every), {})
+    if len(rows) in {0, len(_TABLES)}:
+        return
+    missing = ", ".join(sorted(row.name for row in rows))
+    if database.own:
+        raise OutboxDamagedError(
+            f"Tables of the outbox in {database.address} are missing: {missing}. Nothing was changed. Stop the service; "
+            "`ktpsync doctor --rebuild` makes the database anew from the sealed packets and what is left of it."
+        )
+    raise OutboxDamagedError(
+        f"Tables of the outbox in {database.address} are missing: {missing}. Nothing was changed. Put them back from a backup of the "
+        "database. If there is none, keep a copy of the database, drop the other tables of the outbox too, and let "
+        "`ktpsync doctor --recover` make them anew from the sealed packets."
+    )
 
 
 def _create(connection: Connection) -> None:

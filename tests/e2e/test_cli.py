@@ -18,11 +18,15 @@ from ktpsync import records
 from ktpsync.central import CentralSettings, running
 from ktpsync.errors import StationFullError
 from ktpsync.keys import StationPublicKey
+from ktpsync.office import _intake
+from ktpsync.outbox import Outbox
 from ktpsync.records._form import form_fields
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from ktpsync.outbox import Submission
 
 
 @pytest.fixture
@@ -287,14 +291,15 @@ def test_a_full_disk_stops_the_import_and_loses_nothing(
     office: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was stored before stays, what was not is counted, and the same command carries on later."""
-    submit = ktpsync.Office.submit
+    submit_many = Outbox.submit_many
 
-    def full(self: ktpsync.Office, enrollment: ktpsync.Enrollment, **options: bool) -> object:
-        if enrollment.reference == "made-up-1":
+    def full(self: Outbox, submissions: Sequence[Submission], **options: None) -> object:
+        if submissions[0].reference == "made-up-1":
             raise StationFullError("The disk is full; nothing was stored.")
-        return submit(self, enrollment, **options)
+        return submit_many(self, submissions, **options)
 
-    monkeypatch.setattr(ktpsync.Office, "submit", full)
+    monkeypatch.setattr(_intake, "_BATCH_RECORDS", 1)
+    monkeypatch.setattr(Outbox, "submit_many", full)
     stopped = run("submit", "captured")
     monkeypatch.undo()
     monkeypatch.chdir(office)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError
 from ktpsync.language import LANGUAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ktpsync.cli._output import Output
     from ktpsync.office import Office
     from ktpsync.outbox import Submitted
-    from ktpsync.records import Source
+    from ktpsync.records import Enrollment, Source
 
 
 def _print_template(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
@@ -125,22 +126,17 @@ class _Run:
         They are loaded again, one at a time: hundreds of enrollments do not fit into memory together.
         """
         with self._output.progress("Sealing", len(sources)) as advance:
-            for number, source in enumerate(sources):
-                try:
-                    submitted = office.submit(source.load(), urgent=urgent)
-                except (RecordError, ReferenceConflictError) as error:
-                    self.refuse(source, error)
-                except KtpsyncError as error:
-                    self.refuse(source, error)
-                    self.exit = exit_code(error)
-                    left = len(sources) - number
-                    self._output.remark(f"{left} not stored; correct this and run the same command again.")
-                    return
-                else:
-                    self._tell(source, submitted)
-                advance(1)
+            storing = _Storing(self, sources, advance)
+            try:
+                office.submit_many(storing.loaded(), urgent=urgent, on_stored=storing.settle)
+            except KtpsyncError as error:
+                storing.stop(error)
+            if storing.stopped:
+                self._output.remark(
+                    f"{storing.left} not stored; correct this and run the same command again."
+                )
 
-    def _tell(self, source: Source, submitted: Submitted) -> None:
+    def tell(self, source: Source, submitted: Submitted) -> None:
         packet = submitted.packet
         words = self._output.words("stored" if submitted.created else "already stored")
         self._output.show(f"{words} {packet.packet_id}  {source.name}")
@@ -152,3 +148,61 @@ class _Run:
                 "created": submitted.created,
             }
         )
+
+
+class _Storing:
+    """Sources on their way into the outbox.
+
+    Args:
+        run: What is told of each.
+        sources: All of them.
+        advance: Called with the number of those that are settled.
+    """
+
+    def __init__(self, run: _Run, sources: Sequence[Source], advance: Callable[[int], None]) -> None:
+        self._run = run
+        self._sources = sources
+        self._advance = advance
+        self._waiting: deque[Source] = deque()
+        self.stopped = False
+        self.left = len(sources)
+
+    def loaded(self) -> Iterator[Enrollment]:
+        """Yield the enrollments that can be loaded, until one cannot be stored."""
+        for source in self._sources:
+            if self.stopped:
+                return
+            try:
+                enrollment = source.load()
+            except RecordError as error:
+                self._refuse(source, error)
+            else:
+                self._waiting.append(source)
+                yield enrollment
+
+    def settle(self, results: Sequence[Submitted | KtpsyncError]) -> None:
+        """Tell what became of those that were loaded first."""
+        for result in results:
+            if isinstance(result, RecordError | ReferenceConflictError):
+                self._refuse(self._waiting.popleft(), result)
+            elif isinstance(result, KtpsyncError):
+                self.stop(result)
+                self._waiting.popleft()
+            else:
+                self._run.tell(self._waiting.popleft(), result)
+                self._settled()
+
+    def stop(self, error: KtpsyncError) -> None:
+        """Tell why one cannot be stored, and take no more."""
+        if not self.stopped:
+            self._run.refuse((self._waiting or self._sources)[0], error)
+            self._run.exit = exit_code(error)
+        self.stopped = True
+
+    def _refuse(self, source: Source, error: KtpsyncError) -> None:
+        self._run.refuse(source, error)
+        self._settled()
+
+    def _settled(self) -> None:
+        self.left -= 1
+        self._advance(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ktpsync import packet
@@ -17,7 +18,7 @@ from ktpsync.errors import (
 from ktpsync.outbox import Submission, Submitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from sqlalchemy import Connection
 
@@ -32,6 +33,16 @@ T = TypeVar("T")
 
 _BATCH_BYTES: Final = 32 << 20
 """Sealed bytes that are held in memory at one time, and stored with one commit."""
+
+_BATCH_RECORDS: Final = 100
+"""So many at most are lost from memory when the process is killed, however small they are."""
+
+OnStored = Callable[[Sequence[Submitted | KtpsyncError]], None]
+"""Takes the results of a batch that was stored."""
+
+
+def _size(batch: Iterable[Submission | KtpsyncError]) -> int:
+    return sum(len(item.sealed) for item in batch if isinstance(item, Submission))
 
 
 class Intake:
@@ -86,28 +97,41 @@ class Intake:
         )
 
     def submit_many(
-        self, enrollments: Iterable[Enrollment], *, urgent: bool, connection: Connection | None
+        self,
+        enrollments: Iterable[Enrollment],
+        *,
+        urgent: bool,
+        connection: Connection | None,
+        on_stored: OnStored,
     ) -> list[Submitted | KtpsyncError]:
         """Store many; see :meth:`Office.submit_many`."""
         recipients = self._settings.recipients()
         results: list[Submitted | KtpsyncError] = []
         batch: list[Submission | KtpsyncError] = []
-        size = 0
-        for enrollment in enrollments:
-            try:
-                item = self._sealed(enrollment, recipients, urgent=urgent)
-            except (RecordError, PacketError, AgeError) as error:
-                batch.append(error)
-                continue
-            batch.append(item)
-            size += len(item.sealed)
-            if size >= _BATCH_BYTES:
-                results += self._store(batch, size, connection)
-                batch, size = [], 0
-        return results + self._store(batch, size, connection)
+
+        def store() -> None:
+            items = batch.copy()
+            batch.clear()
+            done = self._store(items, connection)
+            results.extend(done)
+            on_stored(done)
+
+        try:
+            for enrollment in enrollments:
+                try:
+                    batch.append(self._sealed(enrollment, recipients, urgent=urgent))
+                except (RecordError, PacketError, AgeError) as error:
+                    batch.append(error)
+                if len(batch) >= _BATCH_RECORDS or _size(batch) >= _BATCH_BYTES:
+                    store()
+        finally:
+            # Where the source has failed, what it gave before is stored all the same.
+            if batch:
+                store()
+        return results
 
     def _store(
-        self, batch: Sequence[Submission | KtpsyncError], size: int, connection: Connection | None
+        self, batch: Sequence[Submission | KtpsyncError], connection: Connection | None
     ) -> list[Submitted | KtpsyncError]:
         """Store what of a batch could be sealed; return a result for each."""
         good = [item for item in batch if isinstance(item, Submission)]
@@ -115,7 +139,7 @@ class Intake:
             return [item for item in batch if not isinstance(item, Submission)]
         try:
             stored: Iterable[Submitted | KtpsyncError] = self._with_room(
-                lambda: self._outbox.submit_many(good, connection=connection), size, connection
+                lambda: self._outbox.submit_many(good, connection=connection), _size(batch), connection
             )
         except (StationFullError, SpoolUnavailableError) as error:
             stored = itertools.repeat(error)

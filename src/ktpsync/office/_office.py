@@ -207,17 +207,21 @@ class Office:
         *,
         urgent: bool = False,
         connection: Connection | None = None,
+        on_stored: Callable[[Sequence[Submitted | KtpsyncError]], None] = lambda _: None,
     ) -> list[Submitted | KtpsyncError]:
         """Seal enrollments and put them into the outbox, with few commits and shared waits for the disk.
 
         Several times as fast as :meth:`submit` for each of them. All that are stored are durable when it returns; one that
-        cannot be stored does not keep the others out.
+        cannot be stored does not keep the others out. Where taking the next one from ``enrollments`` raises, those before
+        it are stored before the error goes on to the caller.
 
         Args:
-            enrollments: Any number; they are taken one after the other, and about 32 MiB of sealed bytes are held in
-                memory at a time, each such batch being stored with one commit.
+            enrollments: Any number; they are taken one after the other, and up to 100 of them, or about 32 MiB of
+                sealed bytes, are held in memory at a time, each such batch being stored with one commit.
             urgent: Deliver them before others.
             connection: A SQLAlchemy connection, as for :meth:`submit`.
+            on_stored: Called with the results of each batch as soon as it is durable, or, with ``connection``, in the
+                caller's transaction: for progress, and to know what was stored where an error ends it.
 
         Returns:
             For each enrollment, in order, what :meth:`submit` would have returned or the error it would have raised.
@@ -227,9 +231,12 @@ class Office:
             OSError: The disk failed. What was stored before stays; submitting all again under the same references
                 stores nothing twice.
         """
-        results = self._intake.submit_many(enrollments, urgent=urgent, connection=connection)
-        self._tell(results, connection)
-        return results
+
+        def stored(results: Sequence[Submitted | KtpsyncError]) -> None:
+            self._tell(results, connection)
+            on_stored(results)
+
+        return self._intake.submit_many(enrollments, urgent=urgent, connection=connection, on_stored=stored)
 
     def find(self, *, reference: str | None = None, nik: records.Nik | str | None = None) -> list[str]:
         """Return the ids of packets with this reference, or of the person with this NIK.

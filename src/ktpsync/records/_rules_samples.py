@@ -26,7 +26,8 @@ MAX_TOTAL_MIB: Final = 64
 
 _OF_FINGERS: Final = frozenset(MissingReason) - {MissingReason.BLIND}
 _OF_EYES: Final = frozenset(MissingReason) - {MissingReason.AMPUTATED, MissingReason.WORN}
-_OF_OTHERS: Final = frozenset(MissingReason) - {MissingReason.WORN}
+_OF_FACES: Final = frozenset({MissingReason.INJURED, MissingReason.BANDAGED, MissingReason.OTHER})
+_OF_SIGNATURES: Final = frozenset(MissingReason) - {MissingReason.WORN}
 
 
 def sample_findings(enrollment: Enrollment, readable: Readable) -> Iterator[Finding]:
@@ -81,8 +82,8 @@ def _places(biometrics: Biometrics, readable: Readable) -> Iterator[_Place]:
         yield f"biometrics.fingers.{finger.value}", finger, found, FINGER_FORMATS, _OF_FINGERS
     for eye in Eye if readable("biometrics.irises") else ():
         yield f"biometrics.irises.{eye.value}", eye, biometrics.irises.get(eye), IRIS_FORMATS, _OF_EYES
-    yield "biometrics.face", None, biometrics.face, FACE_FORMATS, _OF_OTHERS
-    yield "biometrics.signature", None, biometrics.signature, PICTURES, frozenset(MissingReason)
+    yield "biometrics.face", None, biometrics.face, FACE_FORMATS, _OF_FACES
+    yield "biometrics.signature", None, biometrics.signature, PICTURES, _OF_SIGNATURES
 
 
 def _missing(path: str, missing: Missing, reasons: frozenset[MissingReason]) -> Iterator[Finding]:

@@ -219,6 +219,21 @@ def test_errors_block(enrollment: Enrollment, path: str, code: str) -> None:
         ),
         (changed(**{**FOREIGN, "valid_until": date(2040, 1, 1)}), "foreigner.expiry-after-permit"),
         (with_fingers(Missing(reason=MissingReason.BLIND)), "missing.reason-unsuited"),
+        *(
+            (
+                evolve(
+                    make_enrollment(1),
+                    biometrics=evolve(make_enrollment(1).biometrics, **{place: Missing(reason=reason)}),
+                ),
+                "missing.reason-unsuited",
+            )
+            for place, reason in (
+                ("face", MissingReason.AMPUTATED),
+                ("face", MissingReason.BLIND),
+                ("face", MissingReason.WORN),
+                ("signature", MissingReason.WORN),
+            )
+        ),
         (
             with_fingers(make_enrollment(1).biometrics.face),
             "sample.repeated",
@@ -277,6 +292,23 @@ def test_a_finger_is_never_silently_absent() -> None:
 def test_a_missing_finger_with_a_reason_is_fine() -> None:
     """An amputated thumb is recorded as such."""
     assert () == records.problems(with_fingers(Missing(reason=MissingReason.AMPUTATED, permanent=True)))
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("face", MissingReason.INJURED),
+        ("face", MissingReason.BANDAGED),
+        ("signature", MissingReason.AMPUTATED),
+        ("signature", MissingReason.BLIND),
+    ],
+)
+def test_a_reason_that_suits_its_place_is_fine(place: str, reason: MissingReason) -> None:
+    """Who has no hands or does not see may not sign; a face may be bandaged."""
+    enrollment = make_enrollment(1)
+    biometrics = evolve(enrollment.biometrics, **{place: Missing(reason=reason)})
+
+    assert () == records.problems(evolve(enrollment, biometrics=biometrics))
 
 
 def test_a_wrong_clock_warns() -> None:

@@ -110,7 +110,8 @@ class FaultyCentre:
 
     def said(self, method: str, path: str, packet_id: str, fault: str) -> bytes:
         """Return the whole answer to a request that was understood."""
-        status, document = "200 OK", {"status": "well"}
+        status = "200 OK"
+        document: dict[str, object] = {"status": "well"}
         if path != "/v1/health":
             held = self.stored.get(packet_id)
             if held is None or method == "HEAD":
@@ -119,7 +120,7 @@ class FaultyCentre:
             document = {
                 "packet_id": packet_id,
                 "sha256": "0" * 64 if fault == "wrong" else hashlib.sha256(held).hexdigest(),
-                "size": str(len(held)),
+                "size": len(held),
                 "stored_at": "2026-01-01T00:00:00Z",
             }
         text = json.dumps(document).encode()

@@ -111,6 +111,10 @@ def _parts(node: ast.AST, silent: set[int]) -> list[ast.AST]:
             return [*args, *keywords]
         case ast.keyword(arg="help", value=value):
             return [value]
+        case ast.FunctionDef(decorator_list=marks, body=[ast.Expr(value=help_text), *_]) if any(
+            map(_is_command, marks)
+        ):
+            return [help_text]
         case ast.Yield(value=ast.expr() as value) | ast.Return(value=ast.expr() as value):
             return [part for part in _loud(value, silent) if _text(part) is not None]
         case _:
@@ -178,6 +182,11 @@ def _loud(node: ast.AST, silent: set[int]) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         yield from _loud(child, silent)
+
+
+def _is_command(mark: ast.expr) -> bool:
+    """Whether a decorator makes a function a command, whose docstring is its help."""
+    return _name(mark.func if isinstance(mark, ast.Call) else mark) in {"command", "group"}
 
 
 def _shows(call: ast.Call) -> bool:

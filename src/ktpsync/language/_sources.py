@@ -44,7 +44,7 @@ OF_SYSTEM: Final = (
 
 _TYPED: Final = re.compile(r"`[^`]*`|\bktpsync \w+|\b(pip install|keyring set) .*")
 _PAIR: Final = re.compile(r"(?=\b([A-Za-z]{2,} [a-z]{2,}))")
-_SAME: Final = frozenset({"bearer token", "object lock"})
+_SAME: Final = frozenset({"bearer token", "capture form", "object lock"})
 """Words that are the same in every language."""
 
 

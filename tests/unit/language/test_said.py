@@ -38,6 +38,10 @@ def _quietly(error):
     if "such a table" in error:
         return "For the log, too."
 
+@click.command()
+def helpful():
+    """What the command does."""
+
 def shown(output, problems):
     output.say("Nothing is lost")
     problems.append("a problem among others")
@@ -56,6 +60,7 @@ def test_what_is_raised_shown_or_put_into_such_a_text_is_told() -> None:
         "Nothing is lost",
         "a problem among others",
         "one more problem",
+        "What the command does.",
     } == set(told(ast.parse(MODULE)))
 
 

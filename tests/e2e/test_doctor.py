@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,43 @@ def test_a_spool_whose_disk_is_not_mounted_is_said_and_a_lost_one_is_replaced(of
     assert (DAMAGED, 2) == (code, err.count("no good copy was found"))
     assert 3 == len(list(spool.glob("*/*.age")))
     assert DONE == run("submit", "captured/4")[0]
+
+
+def test_a_whole_database_is_not_made_anew(office: Path) -> None:
+    """A rebuild typed by mistake is refused, before anything is set aside."""
+    assert DONE == run("destination", "pause", "usb-a", "--who", "wati", "--why", "office hours")[0]
+    before = sorted(path.name for path in (office / "data").iterdir())
+    for more in ((), ("--backup", "usb-a", "--identity", "../second.txt")):
+        code, _, err = run("doctor", "--rebuild", *more)
+        assert FAILED == code
+        assert "nothing to make anew" in err
+    assert before == sorted(path.name for path in (office / "data").iterdir())
+
+
+def test_what_a_person_decided_after_the_backup_outlives_a_rebuild(office: Path) -> None:
+    """As far as the damaged database can be read: a pause, and a packet that is not to be sent."""
+    with ktpsync.Office.open(office) as opened:
+        packet_id = [view.packet_id for view in opened.outbox.packets()][-1]
+    assert DONE == run("cancel", packet_id, "usb-a", "--who", "budi", "--why", "wrong person")[0]
+    assert DONE == run("backup", "usb-a")[0]
+    with ktpsync.Office.open(office) as opened:
+        other = [view.packet_id for view in opened.outbox.packets()][-2]
+    assert DONE == run("cancel", other, "usb-a", "--who", "budi", "--why", "asked for it")[0]
+    assert DONE == run("destination", "pause", "usb-a", "--who", "wati", "--why", "office hours")[0]
+    with sqlite3.connect(office / "data" / "outbox.db") as connection:
+        connection.execute("UPDATE ktpsync_audit SET who = 'nobody' WHERE seq = 2")
+    connection.close()
+
+    assert DONE == run("doctor", "--rebuild", "--backup", "usb-a", "--identity", "../second.txt")[0]
+
+    with ktpsync.Office.open(office) as opened:
+        (state,) = opened.outbox.destinations()
+        assert "office hours" == state.paused
+        for cancelled, why in ((packet_id, "wrong person"), (other, "asked for it")):
+            (delivery,) = opened.status(cancelled).deliveries
+            assert "cancelled" == delivery.state
+            told = [entry for entry in opened.outbox.audit.entries(packet_id=cancelled) if entry.who]
+            assert [("cancelled", "budi", True)] == [(one.event, one.who, why in one.detail) for one in told]
+    code, out, _ = run("audit", "verify")
+    assert DONE == code
+    assert "made anew" in out

@@ -131,9 +131,12 @@ class OutboxTarget:
         self, records: Iterable[Mapping[str, object]], durable: Future[None]
     ) -> Iterator[Mapping[str, object]]:
         known: set[str] = set()
+        cursors: dict[object, object] = {}
         for record in records:
             packet = record.get("packet")
             if not isinstance(packet, dict):
+                if isinstance(destination := record.get("destination"), dict):
+                    cursors[destination["dest"]] = destination["cursor"]
                 yield record
                 continue
             packet_id = str(packet["packet_id"])
@@ -141,10 +144,13 @@ class OutboxTarget:
                 continue
             known.add(packet_id)
             here = packet["location"] != _PURGED and self._spool.path(packet_id).exists()
-            yield {**record, "packet": {**packet, **self._restored(packet_id)}} if here else record
+            taken = record if self._found is None else self._found.settled(record)
+            yield {**taken, "packet": {**packet, **self._restored(packet_id)}} if here else taken
         for record in self._unknown(known) if self._found is None else self._found.records():
-            (packet,) = _packets([record])
-            if packet["packet_id"] not in known:
+            if isinstance(destination := record.get("destination"), dict):
+                # What a person decided since; the statuses up to the cursor are the backup's.
+                yield {**record, "destination": {**destination, "cursor": cursors.get(destination["dest"])}}
+            elif not any(packet["packet_id"] in known for packet in _packets([record])):
                 yield record
         # The rows are committed when this ends: no row before its bytes.
         durable.result()

@@ -36,7 +36,14 @@ def verify(output: Output, config: Path) -> Exit:
     if report.problems:
         words = counted(len(report.problems), "problem", "problems")
     output.say(f"{counted(report.entries, 'entry', 'entries')} in the audit trail: {words}.")
-    output.result({"entries": report.entries, "problems": list(report.problems)})
+    for last in report.former:
+        output.say(
+            f"The database was made anew: the entries of the former trail, {last} as far as could be read, are in the "
+            "database that was set aside."
+        )
+    output.result(
+        {"entries": report.entries, "problems": list(report.problems), "former": list(report.former)}
+    )
     return Exit.DAMAGED if report.problems else Exit.DONE
 
 

@@ -15,12 +15,12 @@ from ktpsync.backup import (
 )
 from ktpsync.backup import restore as restore_from
 from ktpsync.clock import SystemClock
-from ktpsync.errors import AgeError, ConfigError, KeyFileError, PacketError, RecordError
+from ktpsync.errors import AgeError, ConfigError, KeyFileError, PacketError, RecordError, WrongStateError
 from ktpsync.keys import StationKey
 from ktpsync.office._backup_places import storage_of
 from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
-from ktpsync.outbox import FolderSpool, Rebuilt, rebuild
+from ktpsync.outbox import FolderSpool, Rebuilt, is_sound, rebuild
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def rebuild_outbox(
         What was found here, and what the backup gave.
 
     Raises:
+        WrongStateError: The database is whole. Nothing was changed.
+        SchemaVersionError: The database is of a newer release. Nothing was changed.
         OutboxInUseError: A process works with the outbox.
         SpoolUnavailableError: The spool is an empty folder, as when its disk is not mounted. Nothing was changed.
         ConfigError: The configuration has problems, or the outbox is not SQLite.
@@ -80,6 +82,11 @@ def rebuild_outbox(
             "restore the office into a new folder and database with `ktpsync restore`."
         )
     data = DataFolder(settings.office.data)
+    if is_sound(data.database, FolderSpool(data.spool), clock=clock or SystemClock()):
+        raise WrongStateError(
+            f"The database {data.database} is whole, no older copy, and agrees with the packets in the spool: there is nothing to "
+            "make anew, and a new one would know less. Nothing was changed."
+        )
     given: list[RestoreReport] = []
 
     def fill(outbox: Outbox, found: Found) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._registration import NOT_REGISTERED
     from ktpsync.outbox._retry import RetryPolicy, backoff_ms, failing_for_ms
     from ktpsync.outbox._rewrap import RewrapReport
+    from ktpsync.outbox._sound import is_sound
     from ktpsync.outbox._spool import Spool
     from ktpsync.outbox._states import DAMAGED, DeliveryState, state_diagram
     from ktpsync.outbox._storage import StorageView
@@ -61,6 +62,7 @@ _ROOMS = {
     "_mending": ("Suspect",),
     "_outbox": ("Outbox",),
     "_rebuild": ("Found", "Rebuilt", "rebuild", "recovered"),
+    "_sound": ("is_sound",),
     "_recovery": ("UnrecordedBytes",),
     "_registration": ("NOT_REGISTERED",),
     "_retry": ("RetryPolicy", "backoff_ms", "failing_for_ms"),
@@ -135,6 +137,7 @@ __all__ = [
     "check_decision",
     "database_address",
     "failing_for_ms",
+    "is_sound",
     "rebuild",
     "recovered",
     "state_diagram",

@@ -43,6 +43,9 @@ _BATCH = 1000
 PRUNED = "audit-pruned"
 """The event that stands for entries removed by retention: its detail names the last one and its hash."""
 
+REBUILT = "rebuilt"
+"""The event that a database made anew begins with: its detail names the last entry of the former trail and its hash."""
+
 
 def entry(
     event: str,
@@ -116,12 +119,15 @@ class AuditReport:
         seq: The number of the last one.
         head: Its hash. Kept elsewhere, such as in a signed backup, it proves later that nothing before it changed.
         problems: One sentence per problem; empty if the trail is whole.
+        former: The numbers of the last entries of former trails, of databases that were made anew. Where nothing of a former
+            one could be read it is 0.
     """
 
     entries: int
     seq: int
     head: str
     problems: tuple[str, ...]
+    former: tuple[int, ...] = ()
 
 
 class AuditTrail:
@@ -275,7 +281,7 @@ class AuditTrail:
             )
         if anchors and max(anchors) > max(seq, 0):
             problems.append(f"Entry {max(anchors)} was anchored elsewhere and is missing.")
-        return AuditReport(entries=count, seq=seq, head=head, problems=tuple(problems))
+        return AuditReport(entries=count, seq=seq, head=head, problems=tuple(problems), former=self._former())
 
     def prune(self, *, before_ms: int, who: str) -> int:
         """Remove the entries before a moment, leaving the chain provable.
@@ -305,6 +311,17 @@ class AuditTrail:
             )
             self.append(connection, [told])
         return removed
+
+    def _former(self) -> tuple[int, ...]:
+        """Return the numbers of the last entries of the trails before databases were made anew."""
+        with self._database.read() as connection:
+            told = connection.execute(
+                self._database.sql(
+                    "SELECT detail FROM ktpsync_audit WHERE event = :event AND packet_id IS NULL ORDER BY seq"
+                ),
+                {"event": REBUILT},
+            ).scalars()
+            return tuple(json.loads(detail or "{}").get("seq", 0) for detail in told)
 
     def _pruned(self) -> tuple[int, str] | None:
         """Return the number and hash of the last entry that retention removed."""

@@ -111,6 +111,24 @@ def _create(connection: Connection) -> None:
             connection.exec_driver_sql(statement)
 
 
+def refuse_newer(address: Path | str, version: str | None) -> None:
+    """Refuse a database whose schema is none that this release knows.
+
+    Args:
+        address: Which.
+        version: The revision of its schema; ``None`` if it has none yet.
+
+    Raises:
+        SchemaVersionError: It is newer than this release.
+    """
+    known = {path.name[1:].partition("_")[0] for path in NEWEST.parent.glob("versions/r[0-9]*_*.py")}
+    if version is not None and version not in known:
+        raise SchemaVersionError(
+            f"The outbox in {address} has schema {version}, this release knows {HEAD} at most. "
+            "Nothing was changed; install the newer ktpsync again."
+        )
+
+
 def upgrade(database: Database, connection: sa.Connection, version: str | None) -> None:
     """Run the revisions that come after a version, in the caller's transaction.
 
@@ -120,16 +138,10 @@ def upgrade(database: Database, connection: sa.Connection, version: str | None) 
     # Alembic takes 0.2 s to import and is needed a few times in a database's life.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(NEWEST.parent).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if version is not None and version not in known:
-        raise SchemaVersionError(
-            f"The outbox in {database.address} has schema {version}, this release knows {HEAD} at most. "
-            "Nothing was changed; install the newer ktpsync again."
-        )
+    refuse_newer(database.address, version)
     config.attributes["connection"] = connection
     config.attributes["schema"] = database.schema
     with _alembic:

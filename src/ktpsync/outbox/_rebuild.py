@@ -20,9 +20,11 @@ from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
 from ktpsync.outbox._looks_sealed import HEADER_LIMIT, why_not_sealed
+from ktpsync.outbox._migrate import refuse_newer
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._remains import Remains
+from ktpsync.outbox._states import OPEN, DeliveryState
 from ktpsync.outbox._trail_notes import FolderTrailNotes
 from ktpsync.outbox._transfer import as_record
 from ktpsync.packet import parse_packet_id
@@ -88,6 +90,7 @@ def rebuild(
 
     Raises:
         OutboxInUseError: Another process works with the outbox; nothing was changed.
+        SchemaVersionError: The database is of a newer release; nothing was changed.
         SpoolUnavailableError: The spool is such a folder, and may not be; nothing was changed.
         OutboxError: The records cannot be taken in; the damaged database is still in its place.
     """
@@ -100,13 +103,14 @@ def rebuild(
         ) from None
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
+        remains = stack.enter_context(Remains(database))
+        refuse_newer(database, remains.version())
         if database.exists() and spool.blank and not new_spool:
             raise SpoolUnavailableError(
                 f"The folder of the spool, {spool.folder}, is empty. Nothing was changed. Is its disk or share mounted? If "
                 "all that was in it is lost, give --new-spool as well."
             )
         spool.recover_rewrapped()
-        remains = stack.enter_context(Remains(database))
         gathering = _Gathering(spool, remains, Quarantine(spool, clock), clock)
         new = database.with_name(f"{database.name}.rebuilding")
         stack.callback(_clear, new)
@@ -179,10 +183,14 @@ class Found:
             file.writelines(f"{json.dumps(record)}\n" for record in gathering.records())
 
     def records(self) -> Iterator[Record]:
-        """Yield a record for each packet, as :meth:`Outbox.import_state` takes them."""
+        """Yield records as :meth:`Outbox.import_state` takes them: of the office as a whole, then one for each packet."""
         with self._path.open(encoding="utf-8") as file:
             for line in file:
                 yield json.loads(line)
+
+    def settled(self, record: Record) -> Record:
+        """Return a backup's record of a packet with what the damaged database has settled since."""
+        return self._gathering.settled(record)
 
     def recorded(self, packet_id: str, sha256: str) -> bool:
         """Return whether the damaged database recorded these very bytes of a packet: then they are whole."""
@@ -223,6 +231,7 @@ class _Gathering:
 
     def records(self) -> Iterator[Record]:
         at_ms = self._clock.now_ms()
+        yield from self._remains.office(at_ms=at_ms)
         for path in list(self._spool.foreign_files()):
             self._bad[path] = "its name is not a packet's"
         for page in self._spool.pages(500):
@@ -270,6 +279,32 @@ class _Gathering:
         self.recognised += 1
         self.receipts += len(deliveries)
         return {**known, "audit": [*first, *told]}
+
+    def settled(self, record: Record) -> Record:
+        packet, deliveries, told = record["packet"], record["deliveries"], record["audit"]
+        assert isinstance(packet, dict)
+        assert isinstance(deliveries, list)
+        assert isinstance(told, list)
+        known = self._remains.record(packet["packet_id"], at_ms=self._clock.now_ms())
+        if known is None:
+            return record
+        later, decided = known["deliveries"], known["audit"]
+        assert isinstance(later, list)
+        assert isinstance(decided, list)
+        former = known["packet"]
+        assert isinstance(former, dict)
+        # A receipt for bytes that the packet had before or has since is left to a reconciliation.
+        settled = {
+            item["dest"]: item
+            for item in later
+            if item["state"] != DeliveryState.DELIVERED.value or former["sha256"] == packet["sha256"]
+        }
+        new = {item["dest"] for item in deliveries if item["state"] == OPEN and item["dest"] in settled}
+        return {
+            **record,
+            "deliveries": [settled[item["dest"]] if item["dest"] in new else item for item in deliveries],
+            "audit": [*told, *(item for item in decided if item["dest"] in new)],
+        }
 
     def recorded(self, packet_id: str, sha256: str) -> bool:
         known = self._remains.record(packet_id, at_ms=0)

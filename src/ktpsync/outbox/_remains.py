@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Self
 
-from ktpsync.outbox._audit import entry
+from ktpsync.outbox._audit import REBUILT, entry
 from ktpsync.outbox._states import DeliveryState
 from ktpsync.outbox._transfer import COLUMNS, as_record
 
@@ -28,6 +28,9 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "status": (str, type(None)),
     "status_ms": (int, type(None)),
 }
+_DECISION = "(who <> '' OR event = 'destination-paused') AND seq IS NOT NULL"
+_UPKEEP = ("purged", "offloaded")
+"""Events that name who asked for them, and that say of bytes where they are: the rows tell that."""
 
 
 class Remains:
@@ -65,6 +68,8 @@ class Remains:
         deliveries = [
             row for row in self._rows("delivery", "packet_id = ?", packet_id) if _proven(row, packet)
         ]
+        decisions = self._decisions("packet_id = ?", packet_id)
+        decided = {(item["event"], item["dest"]) for item in decisions}
         told = [
             entry(
                 str(row["state"]),
@@ -74,14 +79,41 @@ class Remains:
                 source="damaged database",
             )
             for row in deliveries
+            if (row["state"], row["dest"]) not in decided
         ]
         return {
             "kind": "packet",
             "packet": packet,
             "deliveries": deliveries,
             "statuses": [],
-            "audit": [as_record(item) for item in told],
+            "audit": [*decisions, *(as_record(item) for item in told)],
         }
+
+    def version(self) -> str | None:
+        """Return the revision of the schema; ``None`` if it cannot be read."""
+        return next((str(row[0]) for row in self._read("SELECT version_num FROM ktpsync_version")), None)
+
+    def office(self, *, at_ms: int) -> Iterator[dict[str, object]]:
+        """Yield records of what is of no single packet: how far the former trail came, people's decisions and what holds by them."""
+        last = self._read(
+            "SELECT seq, hash FROM ktpsync_audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        )
+        end = {"seq": last[0][0], "hash": last[0][1]} if last else {}
+        yield {"kind": "audit", "audit": as_record(entry(REBUILT, at_ms=at_ms, **end))}
+        for row in self._rows("destination", "kind = ?", "courier"):
+            if _decided(row):
+                # Statuses are asked for from the beginning: those that the database had are not taken over.
+                yield {"kind": "destination", "destination": {**row, "cursor": None}}
+        for item in self._decisions("packet_id IS NULL AND ? = ''", ""):
+            yield {"kind": "audit", "audit": item}
+
+    def _decisions(self, where: str, value: str) -> list[dict[str, object]]:
+        """Return the entries of the trail that say what people decided, as not yet chained."""
+        return [
+            {**row, "seq": None, "hash": None}
+            for row in self._rows("audit", f"{where} AND {_DECISION} ORDER BY seq", value)
+            if row["event"] not in _UPKEEP and isinstance(row["at_ms"], int)
+        ]
 
     def elsewhere(self) -> Iterator[str]:
         """Yield the ids of packets whose bytes were offloaded or purged, as far as they can be read."""
@@ -96,17 +128,30 @@ class Remains:
             return
 
     def _rows(self, table: str, where: str, value: str) -> list[dict[str, object]]:
+        names = ", ".join(COLUMNS[table])
+        return [
+            {name: item.hex() if isinstance(item, bytes) else item for name, item in dict(row).items()}
+            for row in self._read(f"SELECT {names} FROM ktpsync_{table} WHERE {where}", value)
+        ]
+
+    def _read(self, statement: str, *values: str) -> list[sqlite3.Row]:
         if self._connection is None:
             return []
-        names = ", ".join(COLUMNS[table])
         try:
-            found = self._connection.execute(f"SELECT {names} FROM ktpsync_{table} WHERE {where}", (value,))
-            return [
-                {name: item.hex() if isinstance(item, bytes) else item for name, item in dict(row).items()}
-                for row in found
-            ]
+            return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error:
             return []
+
+
+def _decided(row: Mapping[str, object]) -> bool:
+    """Return whether a destination is as a person has made it, not as it is from the start; what is mixed up is not."""
+    try:
+        settings = json.loads(str(row["settings"]))
+    except ValueError:
+        return False
+    flags = (row["required"], row["active"])
+    sound = isinstance(row["paused"], str | None) and isinstance(settings, dict) and {*flags} <= {0, 1}
+    return sound and (row["paused"] is not None or bool(settings))
 
 
 def _proven(row: Mapping[str, object], packet: Mapping[str, object]) -> bool:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ktpsync.errors import DigestError, OutboxDamagedError, OutboxInUseError, SpoolError
-from ktpsync.outbox import DeliveryState, DestinationSpec, FolderSpool, Outbox, rebuild
+from ktpsync.errors import (
+    DigestError,
+    OutboxDamagedError,
+    OutboxInUseError,
+    SchemaVersionError,
+    SpoolError,
+)
+from ktpsync.outbox import DeliveryState, DestinationSpec, FolderSpool, Outbox, is_sound, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -393,3 +399,78 @@ def test_reading_every_file_goes_to_the_medium(station: Any, monkeypatch: pytest
     assert [] == dropped
     station.outbox.examine(read=True)
     assert [str(station.outbox.spool.path(packet.packet_id))] == [str(name) for name in dropped]
+
+
+@on_sqlite
+def test_what_people_decided_outlives_the_database(sqlite_station: Any) -> None:
+    """A pause and a setting hold on, the trail says who decided what and why, and begins where the former one ended."""
+    station = sqlite_station
+    outbox = station.outbox
+    view = next(outbox.packets())
+    outbox.cancel(view.packet_id, "usb", who="siti", why="wrong person")
+    outbox.pause("central", reason="office hours", who="wati")
+    outbox.set_settings("central", {"rate": "64 kbit/s"}, who="budi")
+    seq, head = outbox.audit.head()
+
+    make_anew(station)
+
+    with station.reopen() as again:
+        state = again.destination("central")
+        assert ("office hours", {"rate": "64 kbit/s"}) == (state.paused, state.settings)
+        told = list(again.audit.entries())
+        assert ("rebuilt", {"seq": seq, "hash": head}) == (told[0].event, json.loads(told[0].detail))
+        decided = [(item.event, item.who, item.destination) for item in told if item.who]
+        assert {
+            ("cancelled", "siti", "usb"),
+            ("destination-paused", "wati", "central"),
+            ("destination-settings", "budi", "central"),
+        } == set(decided)
+        assert 3 == len(decided)
+        assert any("wrong person" in item.detail for item in again.audit.entries(packet_id=view.packet_id))
+        report = again.audit.verify()
+        assert ((), (seq,)) == (report.problems, report.former)
+
+
+@on_sqlite
+def test_a_database_of_a_newer_release_is_not_made_anew(sqlite_station: Any) -> None:
+    """This release would know less of it; it stays as it is."""
+    station = sqlite_station
+    station.outbox.close()
+    with sqlite3.connect(station.database) as connection:
+        connection.execute("UPDATE ktpsync_version SET version_num = '0099'")
+    connection.close()
+    before = station.database.read_bytes()
+    with pytest.raises(SchemaVersionError, match="0099"):
+        make_anew(station)
+    assert before == station.database.read_bytes()
+
+
+@on_sqlite
+def test_only_a_database_that_agrees_with_its_spool_is_sound(sqlite_station: Any, tmp_path: Path) -> None:
+    """An older copy is not, nor one that is damaged, missing or lacks a file."""
+    station = sqlite_station
+    spool = FolderSpool(station.spool)
+
+    def sound() -> bool:
+        return is_sound(station.database, spool, clock=station.clock)
+
+    station.outbox.close()
+    older = tmp_path / "older.db"
+    older.write_bytes(station.database.read_bytes())
+    assert sound()
+    with station.reopen() as outbox:
+        station.outbox = outbox
+        packet_id = station.submit(sealed(b"later")).packet.packet_id
+    newer = station.database.read_bytes()
+    station.database.write_bytes(older.read_bytes())
+    assert not sound()
+    station.database.write_bytes(newer)
+    assert sound()
+    path = spool.path(packet_id)
+    path.rename(tmp_path / "away")
+    assert not sound()
+    (tmp_path / "away").rename(path)
+    overwrite(station.database, 0, 100)
+    assert not sound()
+    station.database.unlink()
+    assert not sound()

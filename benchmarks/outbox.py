@@ -263,7 +263,7 @@ class SameRows:
 
     def tell(self, event: str, packet_id: str) -> None:
         """Append an entry to the trail."""
-        ((seq, _),) = self.run("next", {"count": 1})
+        ((seq, _, _),) = self.run("next", {"count": 1})
         entry = {"seq": seq, "at_ms": 1, "event": event, "packet_id": packet_id, "destination": "central"}
         self.run("entry", {**entry, "who": "", "detail": "x" * 120, "hash": "0" * 64})
 

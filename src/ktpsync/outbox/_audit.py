@@ -16,6 +16,7 @@ from attrs import frozen
 
 from ktpsync.errors import ConfigError
 from ktpsync.outbox._json import field, nullable, quoted
+from ktpsync.outbox._schema import check_still_ours
 from ktpsync.outbox._values import AuditEntry
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
 
 _NEXT = """
 UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1
-RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count) AS hash
+RETURNING seq, (SELECT a.hash FROM ktpsync_audit a WHERE a.seq = ktpsync_chain.seq - :count) AS hash,
+  (SELECT version_num FROM ktpsync_version) AS version
 """
 _NEXT_LOCKED = "UPDATE ktpsync_chain SET seq = seq + :count WHERE id = 1 RETURNING seq"
-_HEAD = "SELECT hash FROM ktpsync_audit WHERE seq = :seq"
+_HEAD = """
+SELECT (SELECT hash FROM ktpsync_audit WHERE seq = :seq) AS hash, (SELECT version_num FROM ktpsync_version) AS version
+"""
 _INSERT = """
 INSERT INTO ktpsync_audit (seq, at_ms, event, packet_id, dest, who, detail, hash)
 VALUES (:seq, :at_ms, :event, :packet_id, :destination, :who, :detail, :hash)
@@ -343,12 +347,13 @@ class AuditTrail:
         """Return the rows of entries as the next ones of the chain."""
         count = len(entries)
         if self._database.kind == "sqlite":
-            ((last, head),) = self._database.rows(transaction, _NEXT, {"count": count})
+            ((last, head, version),) = self._database.rows(transaction, _NEXT, {"count": count})
         else:
             # Two statements: one that has waited for the lock still sees the state from before its wait.
             ((last,),) = self._database.rows(transaction, _NEXT_LOCKED, {"count": count})
-            found = self._database.rows(transaction, _HEAD, {"seq": last - count})
-            head = found[0].hash if found else ""
+            ((head, version),) = self._database.rows(transaction, _HEAD, {"seq": last - count})
+        # Here, where every change of state comes by: a newer release may have upgraded the tables meanwhile.
+        check_still_ours(version, self._database.address)
         head = head or ""
         rows: list[dict[str, str | int | None]] = []
         for seq, item in enumerate(entries, start=last - count + 1):

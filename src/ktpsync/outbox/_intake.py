@@ -15,6 +15,7 @@ from ktpsync.errors import (
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._backfill import heed
 from ktpsync.outbox._failures import TranslatedErrors, driver_error_of, is_deadlock, is_no_such_table
+from ktpsync.outbox._schema import HEAD, check_still_ours
 from ktpsync.outbox._spool import check_digest
 from ktpsync.outbox._values import Submitted
 from ktpsync.packet import parse_packet_id
@@ -38,11 +39,15 @@ _VALUES = ":packet_id, :sha256, :size, :reference, :fingerprint, :person, :urgen
 _INSERT = f"INSERT INTO ktpsync_packet ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT DO NOTHING"
 _INSERT_IN_THIS_OUTBOX = f"""
 INSERT INTO ktpsync_packet ({_COLUMNS}) SELECT {_VALUES}
-WHERE EXISTS (SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id) ON CONFLICT DO NOTHING
+WHERE EXISTS (SELECT 1 FROM ktpsync_outbox WHERE outbox_id = :outbox_id)
+  AND EXISTS (SELECT 1 FROM ktpsync_version WHERE version_num = '{HEAD}') ON CONFLICT DO NOTHING
 """
 _DELIVERIES = """
 INSERT INTO ktpsync_delivery (packet_id, dest, state, urgent, size, due_ms)
 SELECT :packet_id, dest, 'open', :urgent, :size, {now} FROM ktpsync_destination WHERE active > 0
+"""
+_UPGRADED = """
+SELECT v.version_num AS version FROM ktpsync_outbox o, ktpsync_version v WHERE o.outbox_id = :outbox_id
 """
 _TAKE_BACK = "DELETE FROM ktpsync_packet WHERE packet_id = :packet_id"
 _EXISTING = """
@@ -248,6 +253,9 @@ class Intake:
                 if chained or self._is_ours(connection):
                     return self._insert(connection, submissions, now, statement, chained=chained)
         except LookupError:
+            # No row was written: it is another outbox, or another release has upgraded this one.
+            for row in self._database.rows(connection, _UPGRADED, {"outbox_id": self._outbox_id}):
+                check_still_ours(row.version, self._database.address)
             raise elsewhere from None
         except Exception as error:
             if is_no_such_table(error):
@@ -259,10 +267,12 @@ class Intake:
         if connection.dialect.name != "postgresql":
             return False
         query = (
-            "SELECT current_setting('transaction_isolation') AS isolation FROM ktpsync_outbox "
-            "WHERE outbox_id = :outbox_id"
+            "SELECT current_setting('transaction_isolation') AS isolation, v.version_num AS version "
+            "FROM ktpsync_outbox o, ktpsync_version v WHERE o.outbox_id = :outbox_id"
         )
         found = self._database.rows(connection, query, {"outbox_id": self._outbox_id})
+        if found:
+            check_still_ours(found[0].version, self._database.address)
         if found and found[0].isolation != "read committed":
             heed(self._database, connection)
         return bool(found)

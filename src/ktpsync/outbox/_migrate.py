@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from ktpsync.errors import OutboxDamagedError, SchemaVersionError
 from ktpsync.files import locked
 from ktpsync.outbox._borrowed import borrowed_connection
+from ktpsync.outbox._schema import HEAD
 from ktpsync.outbox._sqlite import SqliteConnection, SqliteFile
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
-
-HEAD = "0002"
-"""The newest revision of the schema, which this release reads and writes."""
 
 _ADVISORY_LOCK = 5_227_100_148
 """PostgreSQL's number for "the outbox is being migrated"; any constant will do."""
@@ -42,7 +40,7 @@ NEWEST = Path(__file__).with_name("migrations") / "sqlite.sql"
 
 
 def migrate(database: Database) -> None:
-    """Upgrade the database to :data:`HEAD`, with its data; create the tables in an empty one.
+    """Upgrade the database to :data:`~ktpsync.outbox._schema.HEAD`, with its data; create the tables in an empty one.
 
     Raises:
         SchemaVersionError: The schema is newer than this release.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from attrs import evolve
 
 import ktpsync
+from ktpsync import records
 from ktpsync.errors import ConfigError, SchemaError, ValidationError
 from ktpsync.testing import make_enrollment
 
@@ -109,3 +112,44 @@ def test_a_batch_that_cannot_be_stored_is_not_tried_twice(config: Path) -> None:
     with ktpsync.Office.open(config) as office, pytest.raises(ConfigError):
         office.submit_many(many(2), connection="no connection", on_stored=told.extend)  # type: ignore[arg-type]
     assert [] == told
+
+
+def test_a_packet_to_be_replaced_is_looked_at(config: Path) -> None:
+    """A mistyped id, or another person's, is stored with a warning; the person's own and one of the same batch are fine."""
+    own, others = (evolve(make_enrollment(seed, size=900), reference=None) for seed in (1, 2))
+    unknown = "0190f5c4-7a30-7c11-9d1b-5be2a1a0c001"
+
+    def correction(replaces: str) -> Enrollment:
+        return evolve(own, kind=records.Kind.CORRECTION, replaces=replaces)
+
+    with ktpsync.Office.open(config) as office:
+        first, other = office.submit(own), office.submit(others)
+        asked = [correction(first.packet_id), correction(other.packet_id), correction(unknown), others]
+        one_by_one = [office.submit(enrollment) for enrollment in asked]
+        together = office.submit_many(asked)
+
+    expected = [(), ("replaces.other-person",), ("replaces.unknown",), ()]
+    for results in (one_by_one, together):
+        assert expected == [
+            tuple(warning.code for warning in one.warnings)
+            for one in results
+            if isinstance(one, ktpsync.Submitted)
+        ]
+
+
+def test_a_packet_of_the_caller_s_transaction_can_be_replaced(tmp_path: Path, config: Path) -> None:
+    """It is there for that transaction alone; asking for it does not wait for the transaction's end."""
+    database = f"sqlite:///{tmp_path / 'app.db'}"
+    config.write_text(config.read_text().replace("[office]\n", f"[office]\ndatabase = '{database}'\n"))
+    own = evolve(make_enrollment(1, size=900), reference=None)
+    with (
+        ktpsync.Office.open(config) as office,
+        contextlib.closing(sa.create_engine(database).connect()) as own_connection,
+    ):
+        first = office.submit(own, connection=own_connection)
+        correction = evolve(own, kind=records.Kind.CORRECTION, replaces=first.packet_id)
+        other = evolve(correction, biodata=make_enrollment(2, size=900).biodata)
+        found = [office.submit(one, connection=own_connection).warnings for one in (correction, other)]
+        own_connection.commit()
+
+    assert [(), ("replaces.other-person",)] == [tuple(one.code for one in warnings) for warnings in found]

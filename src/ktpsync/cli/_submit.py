@@ -15,12 +15,12 @@ from ktpsync.errors import KtpsyncError, RecordError, ReferenceConflictError
 from ktpsync.language import LANGUAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ktpsync.cli._output import Output
     from ktpsync.office import Office
     from ktpsync.outbox import Submitted
-    from ktpsync.records import Enrollment, Source
+    from ktpsync.records import Enrollment, Problem, Source
 
 
 def _print_template(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
@@ -74,9 +74,7 @@ def submit(
         for one in checked:
             if one.error is not None:
                 run.refuse(one.source, one.error)
-            for warning in one.warnings:
-                words = f"{output.words('warning')}: {output.words(warning)}"
-                output.show(f"{one.source.name}: {words}", err=True)
+            run.warn(one.source, one.warnings)
         if not run.refused or skip_bad:
             run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
     if run.refused:
@@ -91,11 +89,7 @@ def submit(
         {
             "submitted": run.stored,
             "problems": run.refused,
-            "warnings": [
-                {"path": one.source.name, "field": found.path, "code": found.code}
-                for one in checked
-                for found in one.warnings
-            ],
+            "warnings": run.warnings,
         }
     )
     return run.exit
@@ -112,7 +106,15 @@ class _Run:
         self._output = output
         self.stored: list[Mapping[str, object]] = []
         self.refused: list[Mapping[str, object]] = []
+        self.warnings: list[Mapping[str, object]] = []
         self.exit = Exit.DONE
+
+    def warn(self, source: Source, warnings: Iterable[Problem]) -> None:
+        """Tell what a person may want to look at."""
+        for warning in warnings:
+            words = f"{self._output.words('warning')}: {self._output.words(warning)}"
+            self._output.show(f"{source.name}: {words}", err=True)
+            self.warnings.append({"path": source.name, "field": warning.path, "code": warning.code})
 
     def refuse(self, source: Source, error: KtpsyncError) -> None:
         """Tell why a source is not stored."""
@@ -140,6 +142,7 @@ class _Run:
         packet = submitted.packet
         words = self._output.words("stored" if submitted.created else "already stored")
         self._output.show(f"{words} {packet.packet_id}  {source.name}")
+        self.warn(source, submitted.warnings)
         self.stored.append(
             {
                 "path": source.name,

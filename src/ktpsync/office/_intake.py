@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from attrs import evolve
+
 from ktpsync import packet
 from ktpsync.errors import (
     AgeError,
@@ -14,8 +16,10 @@ from ktpsync.errors import (
     RecordError,
     SpoolUnavailableError,
     StationFullError,
+    UnknownPacketError,
 )
 from ktpsync.outbox import Submission, Submitted
+from ktpsync.records._problems import problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +85,7 @@ class Intake:
     def submit(self, enrollment: Enrollment, *, urgent: bool, connection: Connection | None) -> Submitted:
         """Store one; see :meth:`Office.submit`."""
         item = self._sealed(enrollment, self._settings.recipients(), urgent=urgent)
-        return self._with_room(
+        submitted = self._with_room(
             lambda: self._outbox.submit(
                 item.sealed,
                 packet_id=item.packet_id,
@@ -95,6 +99,22 @@ class Intake:
             len(item.sealed),
             connection,
         )
+        return self._with_doubts(submitted, enrollment.replaces, item.person, connection)
+
+    def _with_doubts(
+        self, submitted: Submitted, replaces: str | None, person: bytes | None, connection: Connection | None
+    ) -> Submitted:
+        """Look at the packet that is to be replaced. What was stored stays so, whatever happens here."""
+        code = None
+        if replaces is not None:
+            try:
+                if self._outbox.person(replaces, connection=connection) not in {None, person}:
+                    code = "replaces.other-person"
+            except UnknownPacketError:
+                code = "replaces.unknown"
+            except KtpsyncError:
+                code = None
+        return submitted if code is None else evolve(submitted, warnings=(problem("replaces", code),))
 
     def submit_many(
         self,
@@ -108,11 +128,17 @@ class Intake:
         recipients = self._settings.recipients()
         results: list[Submitted | KtpsyncError] = []
         batch: list[Submission | KtpsyncError] = []
+        replaces: dict[int, str] = {}
 
         def store() -> None:
-            items = batch.copy()
+            items, replaced = batch.copy(), replaces.copy()
             batch.clear()
+            replaces.clear()
             done = self._store(items, connection)
+            for number, packet_id in replaced.items():
+                result, item = done[number], items[number]
+                if isinstance(result, Submitted) and isinstance(item, Submission):
+                    done[number] = self._with_doubts(result, packet_id, item.person, connection)
             results.extend(done)
             on_stored(done)
 
@@ -120,6 +146,8 @@ class Intake:
             for enrollment in enrollments:
                 try:
                     batch.append(self._sealed(enrollment, recipients, urgent=urgent))
+                    if enrollment.replaces is not None:
+                        replaces[len(batch) - 1] = enrollment.replaces
                 except (RecordError, PacketError, AgeError) as error:
                     batch.append(error)
                 if len(batch) >= _BATCH_RECORDS or _size(batch) >= _BATCH_BYTES:

@@ -629,6 +629,18 @@ class Outbox:
         """Return the packets with a reference, or of a person by keyed hash, oldest first."""
         return self._views.find(reference=reference, person=person)
 
+    def person(self, packet_id: str, *, connection: Connection | None = None) -> bytes | None:
+        """Return the keyed hash of the person of a packet; ``None`` where it is not known, as after a rebuild.
+
+        Args:
+            packet_id: The packet.
+            connection: The caller's own, in whose transaction the packet may be.
+
+        Raises:
+            UnknownPacketError: The outbox does not have it.
+        """
+        return self._views.person(packet_id, connection)
+
     def packets(self) -> Iterator[PacketView]:
         """Yield all packets in the order of their making, in constant memory."""
         return self._views.packets()

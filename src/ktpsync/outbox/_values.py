@@ -12,6 +12,7 @@ from ktpsync.outbox._states import DeliveryState
 from ktpsync.packet import SealedPacket
 from ktpsync.plain import plain
 from ktpsync.plugins import Receipt, StatusChange
+from ktpsync.records import Problem
 
 
 @frozen(kw_only=True)
@@ -59,11 +60,14 @@ class Submitted:
         created: Whether this call stored it.
         same_person: Ids of packets of the same person that no destination has got yet. A reason to
             ask whether this person was recorded twice.
+        warnings: What the outbox finds doubtful: a packet to be replaced that is another person's, or that it does not
+            have. :func:`ktpsync.records.problems` tells the enrollment's own.
     """
 
     packet: SealedPacket
     created: bool
     same_person: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def packet_id(self) -> str:

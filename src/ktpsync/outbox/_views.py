@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from ktpsync.clock import utc_from_ms
@@ -16,6 +17,7 @@ from ktpsync.plugins import StatusChange
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import sqlalchemy as sa
     from sqlalchemy.engine import Row
 
     from ktpsync.clock import Clock
@@ -152,6 +154,15 @@ class Views:
                 {"value": value},
             ).all()
         return [packet_view(row) for row in rows]
+
+    def person(self, packet_id: str, connection: sa.Connection | None) -> bytes | None:
+        """Return the keyed hash of the person of a packet, where it is known."""
+        statement = "SELECT person FROM ktpsync_packet WHERE packet_id = :packet_id"
+        with self._database.read() if connection is None else contextlib.nullcontext(connection) as given:
+            rows = self._database.rows(given, statement, {"packet_id": packet_id})
+        if not rows:
+            raise UnknownPacketError(f"This outbox has no packet {called(packet_id)}.")
+        return None if rows[0].person is None else bytes(rows[0].person)
 
     def packets(self) -> Iterator[PacketView]:
         """Yield all packets by id, which is the order of their making, in constant memory."""

@@ -287,6 +287,14 @@ _CAPTURE: Final = {
         "Perekaman pertama tidak menggantikan paket; pilih jenis lain.",
     ),
     "replaces.not-a-packet-id": _error("This is not a packet id.", "Ini bukan ID paket."),
+    "replaces.other-person": _warning(
+        "The packet to be replaced is of another person; check its id.",
+        "Paket yang digantikan adalah milik orang lain; periksa ID-nya.",
+    ),
+    "replaces.unknown": _warning(
+        "The packet to be replaced is not in this outbox. Another station may have made it; check its id.",
+        "Paket yang digantikan tidak ada dalam antrean ini. Mungkin dibuat di tempat lain; periksa ID-nya.",
+    ),
     "reference.personal": _error(
         "The reference holds a NIK, the family card number or a name of the person or a parent. It is kept in clear; use a "
         "number of your own.",

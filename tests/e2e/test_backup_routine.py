@@ -1349,7 +1349,6 @@ def moment(packet_id: str) -> str:
         (lambda ids: ["--packet", ids[0], "--packet", ids[3]], {0, 3}),
         (lambda ids: ["--since", moment(ids[2])], {2, 3}),
         (lambda ids: ["--until", moment(ids[2])], {0, 1}),
-        (lambda _ids: ["--until", "2026-01-01"], set()),
     ],
 )
 def test_a_part_is_restored_by_packet_and_by_date(
@@ -1375,10 +1374,63 @@ def test_a_part_is_restored_by_packet_and_by_date(
         assert {ids[number] for number in expected} == {view.packet_id for view in new.outbox.packets()}
 
 
-def test_a_packet_that_is_in_no_backup_is_named_by_a_restore(place: Place) -> None:
-    """An id that was asked for and is not there is a problem, not silence."""
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ("--packet", "01890a5d-ac96-774b-bcce-b302099a8057"),
+            "no packet 01890a5d-ac96-774b-bcce-b302099a8057",
+        ),
+        (("--since", "2100-01-01"), "recorded at these times"),
+        (("--until", "2026-01-01"), "recorded at these times"),
+    ],
+)
+def test_a_restore_of_nothing_writes_nothing(place: Place, options: tuple[str, ...], told: str) -> None:
+    """Where no packet is as it was asked for, no office is made."""
     place.set_up({"usb-a": ""})
     place.record()
+    place.office.backup("usb-a")
+    key, into = place.folder / "key.txt", place.folder / "new"
+    ktpsync.age.write_identity_file(key, IDENTITY)
+
+    done = invoke("restore", place.folder / "usb-a", "--into", into, "--identity", key, *options)
+
+    assert FAILED == done.exit_code
+    assert told in done.stderr
+    assert not into.exists()
+
+
+def test_an_office_with_a_part_of_the_packets_is_whole(place: Place) -> None:
+    """Its trail goes on from what was taken over, says where that is from, and its doctor finds nothing."""
+    place.set_up({"usb-a": ""})
+    ids = place.record(4)
+    place.office.backup("usb-a")
+    seq, _ = place.office.outbox.audit.head()
+
+    ktpsync.restore(
+        place.folder / "usb-a",
+        into=place.folder / "new",
+        identity=IDENTITY,
+        selection=Selection(packet_ids=frozenset({ids[1], ids[3]})),
+    )
+
+    with ktpsync.Office.open(place.folder / "new") as new:
+        report = new.outbox.audit.verify()
+        told = [entry for entry in new.outbox.audit.entries() if entry.event == "partly-restored"]
+        assert ((), ()) == (report.problems, new.outbox.examine(read=True).problems)
+        (entry,) = told
+        facts = json.loads(entry.detail)
+        assert 2 == facts["packets"]
+        assert facts["seq"] < seq
+        assert (facts["seq"],) == report.former
+    before = {entry.seq: entry.hash for entry in place.office.outbox.audit.entries()}
+    assert before[facts["seq"]] == facts["hash"]
+
+
+def test_a_packet_that_is_in_no_backup_is_named_by_a_restore(place: Place) -> None:
+    """An id that was asked for and is not there is a problem, not silence; the others are restored."""
+    place.set_up({"usb-a": ""})
+    (known,) = place.record()
     place.office.backup("usb-a")
     unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -1386,10 +1438,10 @@ def test_a_packet_that_is_in_no_backup_is_named_by_a_restore(place: Place) -> No
         place.folder / "usb-a",
         into=place.folder / "new",
         identity=IDENTITY,
-        selection=Selection(packet_ids=frozenset({unknown})),
+        selection=Selection(packet_ids=frozenset({known, unknown})),
     )
 
-    assert ((unknown,), False) == (report.missing, report.ok)
+    assert ((known,), (unknown,), False) == (report.packet_ids, report.missing, report.ok)
 
 
 def test_programs_get_events_and_people_a_summary(place: Place) -> None:

@@ -40,6 +40,8 @@ class OutboxTarget:
         assert isinstance(outbox.spool, FolderSpool)
         self._outbox = outbox
         self._spool = outbox.spool
+        self._part = selection is not None
+        self._end = (0, "")
         self._selected = selection or (lambda _packet_id: True)
         self._found = found
         self._opens = opens
@@ -121,7 +123,9 @@ class OutboxTarget:
                 )
         lacking: dict[str, None] = {}
         if next(self._outbox.packets(), None) is None:
-            self._outbox.import_state(self._completed(records, durable))
+            self._outbox.import_state(
+                self._completed(records, durable), former=(lambda: self._end) if self._part else None
+            )
         for packet in self._outbox.packets():
             if packet.location != _PURGED and not self._spool.path(packet.packet_id).exists():
                 lacking[packet.packet_id] = None
@@ -135,11 +139,13 @@ class OutboxTarget:
         for record in records:
             packet = record.get("packet")
             if not isinstance(packet, dict):
+                self._end = max([self._end, *_chained(record)])
                 if isinstance(destination := record.get("destination"), dict):
                     cursors[destination["dest"]] = destination["cursor"]
                 yield record
                 continue
             packet_id = str(packet["packet_id"])
+            self._end = max([self._end, *_chained(record)])
             if not self._selected(packet_id):
                 continue
             known.add(packet_id)
@@ -202,6 +208,14 @@ def purged_packets(outbox: Outbox) -> Iterator[tuple[str, int]]:
         sequence = purged.get(packet.packet_id)
         if sequence is not None and packet.location == _PURGED and packet.packet_id not in undelivered:
             yield packet.packet_id, sequence
+
+
+def _chained(record: Mapping[str, object]) -> Iterator[tuple[int, str]]:
+    """Yield number and hash of a record's entries of the trail."""
+    told = record.get("audit", [])
+    for entry in told if isinstance(told, list) else [told]:
+        if isinstance(entry, dict) and isinstance(entry["seq"], int) and isinstance(entry["hash"], str):
+            yield entry["seq"], entry["hash"]
 
 
 def _packets(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:

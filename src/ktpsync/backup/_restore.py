@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -142,6 +143,35 @@ def restore(
         station_key=opened.station_key if opened else None,
         index_key=opened.index_key if opened else None,
     )
+
+
+def packets_in(
+    repository: Repository, *, identities: Sequence[Identity], snapshot: str | None
+) -> AbstractSet[str] | None:
+    """Return the ids of the packets that a restore could bring back, or tell of; ``None``: because of damage nobody can say.
+
+    Args:
+        repository: Where from.
+        identities: age identities of a recovery recipient.
+        snapshot: Its name; the newest if not given.
+
+    Raises:
+        RestoreError: As for :func:`restore`.
+        BackendError: The storage cannot be reached.
+    """
+    problems: list[str] = []
+    links = _links(repository, _choose(repository, snapshot, problems), problems)
+    states = [link for link in links if _state_head(repository, link, identities, problems)]
+    found: set[str] = set()
+    for record in _records(repository, states, identities, problems):
+        if isinstance(packet := record.get("packet"), dict):
+            found.add(str(packet["packet_id"]))
+    for pack in current_packs(links):
+        try:
+            found.update(entry.packet_id for entry in repository.index(pack).packets)
+        except BackupError as error:
+            problems.append(str(error))
+    return None if problems else found
 
 
 def heads(repository: Repository, problems: list[str] | None = None) -> list[Snapshot]:

@@ -12,12 +12,13 @@ from ktpsync import files
 from ktpsync.backup._memory import BackupMemory, Knowledge
 from ktpsync.backup._outbox import OutboxTarget
 from ktpsync.backup._progress import ProgressCallback, ignore_progress
-from ktpsync.backup._restore import RestoreReport, restore
+from ktpsync.backup._restore import RestoreReport, packets_in, restore
 from ktpsync.backup._source import mark_copied
 from ktpsync.errors import RestoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from ktpsync.age import Identity
@@ -60,10 +61,12 @@ def restore_station(
         progress: Called as packs are read.
 
     Raises:
-        RestoreError: The folder is not empty, no snapshot can be used, or no identity opens it.
+        RestoreError: The folder is not empty, no snapshot can be used, no identity opens it, or no packet is selected.
         BackupInUseError: Another restore from there into this directory is running.
         BackendError: The storage cannot be reached. Call again later.
     """
+    if selection is not None:
+        _check(selection, packets_in(repository, identities=identities, snapshot=snapshot))
     _claim(into, repository)
     with BackupMemory(memory, repository.uuid).locked():
         # Another restore may have ended since.
@@ -111,6 +114,20 @@ def outbox_was_rebuilt(memory: Path) -> None:
         knowledge = known.load()
         if knowledge is not None:
             known.save(evolve(knowledge, full_next=True, quiet_at=None))
+
+
+def _check(selection: Selection, there: AbstractSet[str] | None) -> None:
+    """Refuse a selection of nothing, before anything is written; damage may hide what is there."""
+    if there is None or any(map(selection, there)):
+        return
+    if selection.packet_ids and not selection.packet_ids & there:
+        asked = ", ".join(sorted(selection.packet_ids))
+        raise RestoreError(
+            f"The backup has no packet {asked}. Nothing was restored; look whether the id is right, or into another backup."
+        )
+    raise RestoreError(
+        "The backup has no packet that was recorded at these times. Nothing was restored; look at the dates given."
+    )
 
 
 def _claim(into: Path, repository: Repository) -> None:

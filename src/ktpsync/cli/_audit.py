@@ -38,8 +38,8 @@ def verify(output: Output, config: Path) -> Exit:
     output.say(f"{counted(report.entries, 'entry', 'entries')} in the audit trail: {words}.")
     for last in report.former:
         output.say(
-            f"The database was made anew: the entries of the former trail, {last} as far as could be read, are in the "
-            "database that was set aside."
+            f"The trail goes on from a part of another one that had {last} entries. That one is in the database that was set "
+            "aside, or in the backup that this office was restored from."
         )
     output.result(
         {"entries": report.entries, "problems": list(report.problems), "former": list(report.former)}

@@ -50,6 +50,9 @@ PRUNED = "audit-pruned"
 REBUILT = "rebuilt"
 """The event that a database made anew begins with: its detail names the last entry of the former trail and its hash."""
 
+PARTLY_RESTORED = "partly-restored"
+"""The event behind what a restore of some packets took over of a trail: its detail names that one's last entry and its hash."""
+
 
 def entry(
     event: str,
@@ -123,8 +126,8 @@ class AuditReport:
         seq: The number of the last one.
         head: Its hash. Kept elsewhere, such as in a signed backup, it proves later that nothing before it changed.
         problems: One sentence per problem; empty if the trail is whole.
-        former: The numbers of the last entries of former trails, of databases that were made anew. Where nothing of a former
-            one could be read it is 0.
+        former: The numbers of the last entries of former trails, of which only a part was taken over: by a rebuild, or by a
+            restore of some packets. Where nothing of a former one could be read it is 0.
     """
 
     entries: int
@@ -317,13 +320,13 @@ class AuditTrail:
         return removed
 
     def _former(self) -> tuple[int, ...]:
-        """Return the numbers of the last entries of the trails before databases were made anew."""
+        """Return the numbers of the last entries of the trails that this one took over in part."""
         with self._database.read() as connection:
             told = connection.execute(
                 self._database.sql(
-                    "SELECT detail FROM ktpsync_audit WHERE event = :event AND packet_id IS NULL ORDER BY seq"
+                    "SELECT detail FROM ktpsync_audit WHERE event IN (:rebuilt, :part) AND packet_id IS NULL ORDER BY seq"
                 ),
-                {"event": REBUILT},
+                {"rebuilt": REBUILT, "part": PARTLY_RESTORED},
             ).scalars()
             return tuple(json.loads(detail or "{}").get("seq", 0) for detail in told)
 

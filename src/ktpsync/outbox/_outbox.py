@@ -716,10 +716,20 @@ class Outbox:
         """
         return self._transfer.export(after)
 
-    def import_state(self, records: Iterable[Mapping[str, object]]) -> int:
+    def import_state(
+        self,
+        records: Iterable[Mapping[str, object]],
+        *,
+        former: Callable[[], tuple[int, str]] | None = None,
+    ) -> int:
         """Take exported records into an empty outbox; a later record of a packet replaces an earlier one.
 
         What was leased is pending again; receipts are kept.
+
+        Args:
+            records: The records.
+            former: Where they are of a part of the packets: says after the last record with which entry, by number and hash,
+                the trail ends that they are from. What they have of it is chained anew.
 
         Returns:
             How many packets there are now.
@@ -727,7 +737,7 @@ class Outbox:
         Raises:
             OutboxError: The outbox is not empty, or the records have a newer format.
         """
-        return self._transfer.import_state(records)
+        return self._transfer.import_state(records, former=former)
 
     def register_copy_target(self, repository: str) -> None:
         """Make a backup repository known by its UUID."""

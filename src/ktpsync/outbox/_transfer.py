@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktpsync.errors import OutboxError
-from ktpsync.outbox._audit import entry, from_row
+from ktpsync.outbox._audit import PARTLY_RESTORED, entry, from_row
 from ktpsync.outbox._backfill import backfill_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Row
 
@@ -118,7 +118,7 @@ class Transfer:
             ):
                 yield {"kind": "audit", "audit": _plain(row, names)}
 
-    def import_state(self, records: Iterable[Record]) -> int:
+    def import_state(self, records: Iterable[Record], *, former: Callable[[], tuple[int, str]] | None) -> int:
         """Take records into an empty outbox; see :meth:`Outbox.import_state`."""
         sql = self._database.sql
         with self._database.write() as connection:
@@ -136,7 +136,7 @@ class Transfer:
                     "WHERE d.dest = ktpsync_destination.dest AND d.state = 'delivered')"
                 )
             )
-            self._rechain(connection, count)
+            self._rechain(connection, count, None if former is None else former())
         return count
 
     def _take_all(self, connection: Connection, records: Iterable[Record]) -> None:
@@ -152,17 +152,21 @@ class Transfer:
                 page = {}
         self._take_packets(connection, page, known)
 
-    def _rechain(self, connection: Connection, count: int) -> None:
+    def _rechain(self, connection: Connection, count: int, former: tuple[int, str] | None) -> None:
         sql = self._database.sql
         names = ", ".join(COLUMNS["audit"])
-        rows = connection.execute(
-            sql(f"SELECT {names} FROM ktpsync_audit WHERE seq IS NULL ORDER BY id")
-        ).all()
-        connection.execute(sql("DELETE FROM ktpsync_audit WHERE seq IS NULL"))
+        # Of a part the numbers have gaps and the hashes prove nothing.
+        which = "seq IS NULL" if former is None else "1 = 1"
+        order = "ORDER BY CASE WHEN seq IS NULL THEN 1 ELSE 0 END, seq, id"
+        rows = connection.execute(sql(f"SELECT {names} FROM ktpsync_audit WHERE {which} {order}")).all()
+        connection.execute(sql(f"DELETE FROM ktpsync_audit WHERE {which}"))
         connection.execute(
             sql("UPDATE ktpsync_chain SET seq = COALESCE((SELECT MAX(seq) FROM ktpsync_audit), 0)")
         )
-        told = entry("restored", at_ms=self._clock.now_ms(), packets=count)
+        at_ms = self._clock.now_ms()
+        told = entry("restored", at_ms=at_ms, packets=count)
+        if former is not None:
+            told = entry(PARTLY_RESTORED, at_ms=at_ms, packets=count, seq=former[0], hash=former[1])
         self._audit.append(connection, [*(from_row(row) for row in rows), told])
 
     def _all_ids(self, connection: Connection) -> Iterator[Sequence[str]]:

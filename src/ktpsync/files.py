@@ -550,10 +550,18 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
             lock.release()
 
 
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder is on a file system that can only be read, such as one that the system took for failing."""
+    try:
+        return sys.platform != "win32" and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 class UseLock:
     """A lock file that many hold together, or one alone. The system frees it when its holders die.
 
-    On Windows, where a file in use cannot be renamed anyway, it does nothing.
+    On Windows, where a file in use cannot be renamed anyway, it does nothing; nor where nothing can be written and it is not there.
 
     Args:
         path: The lock file. It is created and stays.
@@ -571,7 +579,14 @@ class UseLock:
             return
         import fcntl  # noqa: PLC0415 - exists on POSIX only
 
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            if alone or error.errno != errno.EROFS:
+                raise
+            if not path.exists():
+                return
+            self._descriptor = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(
                 self._descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)

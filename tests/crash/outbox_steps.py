@@ -68,7 +68,7 @@ class Steps:
         if isinstance(engine, SqliteFile):
             engine.close()
             connect, give_back = engine._connect, engine.give_back
-            engine._connect = lambda: self._watched(connect())
+            engine._connect = lambda **options: self._watched(connect(**options))
             engine.give_back = self._stepping(give_back)
             return
         for moment in ("begin", "before_cursor_execute", "after_cursor_execute", "commit"):

@@ -89,6 +89,11 @@ def of_the_office(outbox: Outbox, keys: Sequence[str], *, now_ms: int) -> list[s
         now_ms: The wall clock, in milliseconds since 1970.
     """
     found = []
+    if not outbox.can_be_written():
+        found.append(
+            "The disk of the outbox can only be read: nothing can be recorded or delivered. Systems do that to a disk that fails. Copy "
+            "the office's folder to another disk, and have this one checked."
+        )
     try:
         outbox.check_database()
     except OutboxDamagedError as error:

@@ -250,7 +250,7 @@ class Database:
         Raises:
             ConfigError: The file's disk cannot hold a database in this mode.
         """
-        if not isinstance(self.engine, SqliteFile):
+        if not isinstance(self.engine, SqliteFile) or self.engine.read_only:
             return
         with TranslatedErrors():
             connection = self.engine.take()
@@ -261,6 +261,10 @@ class Database:
                 f"The outbox cannot live in {self.address}: SQLite keeps no write-ahead log there. "
                 "Give a file on a disk of this machine."
             )
+
+    def can_write(self) -> bool:
+        """Return whether the database can be written to, as far as is seen without trying."""
+        return not (isinstance(self.engine, SqliteFile) and self.engine.read_only)
 
     def close(self) -> None:
         """Close all connections, for good: whoever rebuilds the database believes to be alone from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -460,6 +461,11 @@ class FolderSpool:
             self.check()
             if error.errno in NO_SPACE:
                 raise StationFullError(told) from error
+            if error.errno == errno.EROFS:
+                raise SpoolUnavailableError(
+                    f"The disk of the spool, {self.folder}, can only be read. Nothing was stored. Systems do that to a disk that fails: "
+                    "have it checked."
+                ) from error
             raise
         # Not if the disk was pulled out meanwhile, and this went to the folder below.
         self.check()

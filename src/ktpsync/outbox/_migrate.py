@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ktpsync.errors import OutboxDamagedError, SchemaVersionError
+from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, SchemaVersionError
 from ktpsync.files import locked
 from ktpsync.outbox._borrowed import borrowed_connection
 from ktpsync.outbox._schema import HEAD
@@ -52,6 +52,11 @@ def migrate(database: Database) -> None:
         if version == HEAD:
             _check_tables(database, connection)
             return
+    if not database.can_write():
+        raise OutboxUnavailableError(
+            f"The outbox's tables in {database.address} are to be made or upgraded, and its disk can only be read. Look whether the "
+            "disk is whole. Nothing was changed."
+        )
     with _alone(database), database.write() as connection:
         if database.kind == "postgresql":
             statement = database.sql("SELECT pg_advisory_xact_lock(:key)")

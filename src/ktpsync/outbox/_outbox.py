@@ -303,6 +303,10 @@ class Outbox:
         if isinstance(self.spool, FolderSpool):
             self._orphans.check_notes()
 
+    def can_be_written(self) -> bool:
+        """Return whether the database's disk can be written to; one that fails is often made read-only by the system."""
+        return self._database.can_write()
+
     def records_for_nobody(self) -> bool:
         """Return whether the newest packet has neither a destination nor a backup to go to, not even one that was retired."""
         return self._views.newest_goes_nowhere()

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ktpsync.files import is_read_only
 from ktpsync.outbox._failures import TranslatedErrors, translate
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class SqliteConnection:
     """
 
     driver: sqlite3.Connection
+    for_looking: bool = False
+    """Whether the file's disk could only be read when it was opened: it is used once, as that may change."""
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was never opened
@@ -145,7 +148,8 @@ class SqliteFile:
             connection = SqliteConnection()
             # Before it is opened: a fork meanwhile is to know of it.
             self._open.add(connection)
-            connection.driver = self._connect()
+            connection.for_looking = self.read_only
+            connection.driver = self._connect(for_looking=connection.for_looking)
             return connection
 
     def give_back(self, connection: SqliteConnection) -> None:
@@ -157,7 +161,7 @@ class SqliteFile:
             except sqlite3.Error:
                 self._close(connection)  # which undoes it too
                 return
-        if len(self._idle) < _KEPT:
+        if len(self._idle) < _KEPT and not connection.for_looking:
             self._idle.append(connection)
         else:
             self._close(connection)
@@ -192,14 +196,27 @@ class SqliteFile:
         self._open.discard(connection)
         connection.driver.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    @property
+    def read_only(self) -> bool:
+        """Whether its disk can only be read, such as one that the system took for failing."""
+        return is_read_only(self.path.parent)
+
+    def _connect(self, *, for_looking: bool) -> sqlite3.Connection:
+        name, is_uri = (self._to_read(), True) if for_looking else (str(self.path), False)
         # None: the driver opens no transactions of its own.
         driver = sqlite3.connect(
-            self.path, timeout=LOCK_TIMEOUT, check_same_thread=False, isolation_level=None
+            name, timeout=LOCK_TIMEOUT, check_same_thread=False, isolation_level=None, uri=is_uri
         )
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}").close()
         return driver
+
+    def _to_read(self) -> str:
+        """Return the file's address for looking only."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        # Without a log all is in the file, and nobody changes it there: SQLite, which cannot make its index, need not.
+        whole = not log.exists() or not log.stat().st_size
+        return f"{self.path.absolute().as_uri()}?{'immutable=1' if whole else 'mode=ro'}"
 
 
 class SqliteTransaction:

@@ -45,8 +45,8 @@ def watched(
     file.close()
     connect = file._connect
 
-    def traced() -> sqlite3.Connection:
-        connection = connect()
+    def traced(**options: bool) -> sqlite3.Connection:
+        connection = connect(**options)
         connection.set_trace_callback(ran.add)
         return connection
 

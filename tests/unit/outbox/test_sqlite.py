@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ktpsync.errors import ConfigError
+from ktpsync.errors import ConfigError, OutboxUnavailableError
+from ktpsync.outbox import _sqlite
 from ktpsync.outbox._database import Database
 from ktpsync.outbox._sqlite import SqliteConnection, SqliteFile
 
@@ -149,3 +150,24 @@ def is_open(connection: SqliteConnection) -> bool:
     except sqlite3.ProgrammingError:
         return False
     return True
+
+
+def test_a_disk_that_can_only_be_read_is_looked_at_and_not_kept_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is opened for reading, each time anew: as soon as it can be written to, it is."""
+    file = SqliteFile(tmp_path / "outbox.db")
+    with file.write() as connection:
+        connection.execute("CREATE TABLE t (a)")
+    file.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(_sqlite, "is_read_only", lambda _folder: True)
+        with file.read() as connection:
+            assert [] == connection.execute("SELECT a FROM t").all()
+        with pytest.raises(OutboxUnavailableError, match="readonly"), file.write() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+    with file.write() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    with file.read() as connection:
+        assert [1] == connection.execute("SELECT a FROM t").scalars().all()
+    file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import urllib3
 from attrs import define, evolve
 
 import ktpsync
-from command_line import DONE, PERSON, WAITING, run
+from command_line import BAD_INPUT, DONE, PERSON, WAITING, run
 from ktpsync.backends.http.backend import HttpBackend, HttpSettings
 from ktpsync.central import CentralSettings, running
 from ktpsync.errors import UnavailableError
@@ -172,3 +173,52 @@ def test_a_sync_ends_when_it_should(place: Place) -> None:
     (shown,) = run("status", "--json").json()["destinations"]
     assert (2, 0, True) == (shown["pending"], shown["leased"], shown["failing"])
     assert "gave no answer: central" in run("status").out
+
+
+@pytest.mark.parametrize("lost", ["missing", "empty", "nonsense"])
+def test_an_office_that_can_record_nothing_says_so(place: Place, lost: str) -> None:
+    """Without recipients status ends with code 4 and a sentence, also for programs."""
+    recipients = place.config.parent / "recipients.txt"
+    if lost == "missing":
+        recipients.unlink()
+    else:
+        recipients.write_text("" if lost == "empty" else "abc\n")
+    told = run("status", "--json")
+    assert PERSON == told.code
+    assert any("Nothing can be recorded: " in sentence for sentence in told.json()["attention"])
+    assert "ktpsync: Nothing can be recorded: " in run("status").err
+
+
+def test_a_data_folder_that_is_not_there_is_not_taken_for_a_missing_key(place: Place) -> None:
+    """Its disk may not be mounted: that is said, and nobody is told to make keys."""
+    (place.config.parent / "data").rename(place.config.parent / "elsewhere")
+    told = run("status")
+    assert BAD_INPUT == told.code
+    assert "is not there. If its disk or share is not mounted, mount it" in told.err
+    assert "init" not in told.err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs an administrator")
+def test_one_command_typed_as_root_is_told_by_whom_and_what_helps(place: Place, tmp_path: Path) -> None:
+    """Root is warned; the office's own user reads whose files they are and `chown`; doctor names every file and goes on."""
+    nobody = 65534
+    data = place.config.parent / "data"
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, nobody, nobody)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    packet_ids = place.record(1, 2)
+    assert "you are root" in run("packets").err
+    for command in (("status",), ("doctor", "--read")):
+        run(*command)  # what is imported later could not be read by nobody
+    os.seteuid(nobody)
+    try:
+        status, doctor = run("status"), run("doctor", "--read")
+    finally:
+        os.seteuid(0)
+
+    assert PERSON == status.code
+    assert f"chown -R nobody {data}`" in status.err
+    assert "files and folders of this office belong to root" in status.err
+    assert all(f"The file of packet {packet_id} cannot be read" in doctor.err for packet_id in packet_ids)
+    assert "2 packets looked at" in doctor.out

@@ -80,6 +80,7 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
             as_json=bool(kwargs.pop("as_json")), config=config if isinstance(config, Path) else None
         )
         click.get_current_context().obj = output
+        _say_whose_office_it_is(output)
         try:
             code = function(output, *args, **kwargs)
         except KtpsyncError as error:
@@ -109,6 +110,17 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
         sys.exit(code)
 
     return run
+
+
+def _say_whose_office_it_is(output: Output) -> None:
+    """Show what the library logs to a user who works in another's office."""
+    import logging
+
+    class Remarks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            output.remark(record.getMessage())
+
+    logging.getLogger("ktpsync.office.owner").handlers = [Remarks()]
 
 
 def _show_mistakes() -> None:

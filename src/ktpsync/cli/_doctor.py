@@ -122,13 +122,17 @@ def _examine(output: Output, config: Path, *, read: bool) -> Exit:
     with ktpsync.Office.open(config) as office:
         found = office.outbox.examine(read=read)
         warnings = office.outbox.storage().warnings
-    output.complain(found.problems)
+        closed = office.out_of_reach()
+    wrong = [*closed, *found.problems]
+    output.complain(wrong)
     for notice in (*found.notices, *warnings):
         output.say(notice)
-    problems = counted(len(found.problems), "problem", "problems")
+    problems = counted(len(wrong), "problem", "problems")
     output.say(f"{counted(found.packets, 'packet', 'packets')} looked at, {problems}.")
-    output.result({**attrs.asdict(found), "warnings": list(warnings)})
-    return Exit.DAMAGED if found.problems else Exit.DONE
+    output.result({**attrs.asdict(found), "out_of_reach": closed, "warnings": list(warnings)})
+    if found.problems:
+        return Exit.DAMAGED
+    return Exit.PERSON if closed else Exit.DONE
 
 
 def _recover(

@@ -73,9 +73,9 @@ def status(output: Output, packet_id: str | None, config: Path) -> Exit:
 def _keys(office: ktpsync.Office) -> tuple[list[KeyState], list[str]]:
     try:
         return office.key_states(), office.key_warnings()
-    except ConfigError as error:
-        # Nothing can be recorded then, but where the packets stand can still be said.
-        return [], [str(error)]
+    except ConfigError:
+        # Nothing can be recorded then, which is told with the rest; where the packets stand can still be said.
+        return [], []
 
 
 def _show_lines(output: Output, lines: Sequence[tuple[DestinationSummary, Estimate | None]]) -> None:

@@ -42,5 +42,6 @@ def read_recipients_file(path: Path) -> list[str]:
         encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
         lines = content.decode(encoding).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The file of recipients {path} cannot be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"The file of recipients {path} cannot be read: {why}.") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Final, Self
 from ktpsync import config as configuration
 from ktpsync import courier, records
 from ktpsync.clock import SystemClock
-from ktpsync.errors import ClosedError, ConfigError, KtpsyncError
+from ktpsync.errors import ClosedError, ConfigError, KtpsyncError, OutboxUnavailableError
 from ktpsync.keys import IndexKey, StationKey
 from ktpsync.office._backups import Backups
 from ktpsync.office._destinations import Destinations, destination_specs
+from ktpsync.office._foreign_files import OWNER_LOGGER, not_mine, out_of_reach
 from ktpsync.office._forks import watch
 from ktpsync.office._intake import Intake
 from ktpsync.office._layout import DataFolder
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from ktpsync.records import Enrollment
 
 
+log = logging.getLogger(OWNER_LOGGER)
+
 _PARTS: Final = ("outbox", "_destinations", "_backups", "_upkeep", "_intake")
 """What holds connections, locks and threads: gone after closing, and made anew in a forked process."""
 
@@ -86,11 +90,28 @@ class Office:
         self._closed = False
         self._opening = threading.Lock()
         self.data = DataFolder(settings.office.data)
+        self._check_place()
         self._station_key = StationKey.load(self.data.station_key)
         self._index_key = IndexKey.load(self.data.index_key)
         self.station: StationPublicKey = self._station_key.public
-        self._make_parts()
+        try:
+            self._make_parts()
+        except (PermissionError, OutboxUnavailableError) as error:
+            if told := self.out_of_reach():
+                raise OutboxUnavailableError(" ".join(told)) from error
+            raise
         watch(self, Office._begin_anew)
+
+    def _check_place(self) -> None:
+        """Refuse to work without the data folder; say so to a user who works in another's."""
+        if not self.data.root.is_dir():
+            raise ConfigError(
+                f"The data folder {self.data.root} of the office in {self._settings.path} is not there. If its disk or share is not "
+                "mounted, mount it; if it was moved, name its new place as `data` under [office]. If it is lost, restore "
+                "the office from a backup with `ktpsync restore`."
+            )
+        if (told := not_mine(self.data.root)) is not None:
+            log.warning("%s", told)
 
     def _make_parts(self) -> None:
         settings, clock, registry = self._settings, self._clock, self._registry
@@ -355,6 +376,10 @@ class Office:
         """
         states = self.backup_states() if backups is None else backups
         return self._attention([sentence for state in states for sentence in state.warnings], summary)
+
+    def out_of_reach(self) -> list[str]:
+        """Return what this user may not use in the data folder, a sentence for each owner, as after a command typed as root."""
+        return out_of_reach(self.data.root)
 
     def served(self, destination: str) -> Mapping[str, str]:
         """Return rate, window and concurrency of a destination as text; ``*`` marks what was set at run time.
@@ -804,11 +829,13 @@ class Office:
     def _of_the_office(self) -> list[str]:
         from ktpsync.office._attention import of_the_office  # noqa: PLC0415 - rarely needed
 
+        keys, broken = [], []
         try:
             keys = self.key_warnings()
         except ConfigError as error:
-            keys = [str(error)]
-        return of_the_office(self.outbox, keys, now_ms=self._clock.now_ms())
+            broken = [f"Nothing can be recorded: {error}"]
+        closed = self.out_of_reach()
+        return [*broken, *closed, *of_the_office(self.outbox, keys, now_ms=self._clock.now_ms())]
 
     def _key_tests(self) -> KeyTests:
         from ktpsync.office._key_tests import KeyTests  # noqa: PLC0415 - rarely needed

@@ -75,16 +75,23 @@ class Examiner:
         for view in self._views.packets():
             packets += 1
             if at_hand and view.location == "spool":
-                wrong = wrong_with(self._spool, view, read=read)
-                problems += [] if wrong is None else [wrong[1]]
+                try:
+                    wrong = wrong_with(self._spool, view, read=read)
+                except OSError as error:
+                    problems.append(f"The file of packet {view.packet_id} cannot be read: {error.strerror}.")
+                else:
+                    problems += [] if wrong is None else [wrong[1]]
         problems += self._audit.verify().problems
         notices: list[str] = []
         if at_hand:
             try:
-                self._orphans.check()
-            except OutboxDamagedError as error:
-                problems.append(str(error))
-            notices += self._odd_files()
+                try:
+                    self._orphans.check()
+                except OutboxDamagedError as error:
+                    problems.append(str(error))
+                notices += self._odd_files()
+            except OSError as error:
+                problems.append(f"{error.filename} cannot be read: {error.strerror}.")
         return Examination(packets=packets, problems=tuple(problems), notices=tuple(notices))
 
     def _database_problems(self, *, thorough: bool) -> Iterator[str]:

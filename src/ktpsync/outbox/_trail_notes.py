@@ -55,8 +55,11 @@ class FolderTrailNotes:
         self._file = folder / _FILE
 
     def all(self) -> list[TrailNote]:
-        """Return the note, if there is one that can be read."""
-        with contextlib.suppress(FileNotFoundError):
+        """Return the note, if there is one that can be read.
+
+        One command typed as root leaves a note that is root's: recording goes on, and the next note takes its place.
+        """
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             return _read(self._file.read_bytes())
         return []
 

@@ -233,7 +233,7 @@ def test_database_that_is_not_to_be_had(config: Path, monkeypatch: pytest.Monkey
         (psycopg.errors.DeadlockDetected("deadlock detected"), True),
         (psycopg.errors.AdminShutdown("terminating connection"), True),
         (psycopg.errors.TooManyConnections("sorry, too many clients already"), True),
-        (psycopg.errors.UndefinedTable("no such relation"), False),
+        (psycopg.errors.UndefinedColumn("no such column"), False),
     ],
 )
 def test_what_a_database_server_may_say_for_a_moment(error: psycopg.Error, ours: bool) -> None:  # noqa: FBT001 - a parameter

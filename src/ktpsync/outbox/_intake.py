@@ -185,8 +185,9 @@ class Intake:
     ) -> list[Submitted | OutboxError]:
         if connection is not None:
             results = self._join(connection, submissions, now)
-            for packet_id in _refused(submissions, results):
-                self._unrecorded.remove_within(connection, packet_id)
+            with TranslatedErrors():
+                for packet_id in _refused(submissions, results):
+                    self._unrecorded.remove_within(connection, packet_id)
             return results
         results = self._insert_alone(submissions, now)
         # The rows are committed: a disk or a database that fails from here on makes nothing undone.

@@ -6,10 +6,10 @@ or when the outbox is closed. At the same times it is noted how far the audit tr
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import KtpsyncError
+from ktpsync.outbox._failures import driver_error_of
 from ktpsync.outbox._folder_spool import FolderSpool
 from ktpsync.outbox._values import Submitted
 
@@ -69,13 +69,19 @@ class Marking:
 
     def _leave(self, folder: FolderSpool) -> None:
         self._due = self._clock.monotonic() + _EVERY_SECONDS
-        # A disk or a database that fails shows where it matters: what was submitted is stored.
-        with contextlib.suppress(KtpsyncError, OSError):
-            self._stored = False
-            waiting = list(self._joined)
-            committed = self._views.spooled(waiting) if waiting else set()
-            folder.check()
-            folder.keep(committed)
-            for packet_id in committed:
-                self._joined.pop(packet_id, None)
-            self._orphans.note_if_known()
+        # What was submitted is stored: a disk or a database that fails from here on shows where it matters.
+        try:
+            self._mark_and_note(folder)
+        except Exception as error:
+            if not isinstance(error, KtpsyncError | OSError) and driver_error_of(error) is None:
+                raise
+
+    def _mark_and_note(self, folder: FolderSpool) -> None:
+        self._stored = False
+        waiting = list(self._joined)
+        committed = self._views.spooled(waiting) if waiting else set()
+        folder.check()
+        folder.keep(committed)
+        for packet_id in committed:
+            self._joined.pop(packet_id, None)
+        self._orphans.note_if_known()

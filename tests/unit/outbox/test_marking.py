@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ktpsync.errors import OutboxDamagedError, ReferenceConflictError
+from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, ReferenceConflictError
 from ktpsync.outbox import Outbox, Submission
 from ktpsync.packet import new_packet_id
 
@@ -166,4 +167,27 @@ def test_a_resent_request_leaves_no_file(station: Any) -> None:
     assert [items[0].packet_id] == [view.packet_id for view in station.outbox.packets()]
     assert {items[0].packet_id} == {path.stem for path in station.spool.rglob("*.age")}
     assert () == station.outbox.examine(read=True).problems
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError("the disk failed"), OutboxUnavailableError("away"), sqlite3.Error("strange")]
+)
+def test_what_is_stored_is_acknowledged_whatever_fails_afterwards(
+    station: Any, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """A trace that cannot be left is left the next time."""
+
+    def fail(*_arguments: object) -> None:
+        raise failure
+
+    engine = engine_of(station)
+    committed = submit_in(engine, station.outbox)
+    station.clock.advance(61)
+    with monkeypatch.context() as patched:
+        patched.setattr(station.outbox._views, "spooled", fail)
+        assert station.submit(b"stored").created
+    assert [0o700] == modes(station, committed)
+    station.outbox.close()
+    assert [0o600] == modes(station, committed)
     engine.dispose()

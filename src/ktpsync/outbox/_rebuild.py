@@ -16,7 +16,7 @@ from attrs import frozen
 
 from ktpsync.clock import utc_from_ms
 from ktpsync.errors import OutboxInUseError, PacketError, SpoolUnavailableError
-from ktpsync.files import UseLock, fsync_folder, make_folder, sha256_of
+from ktpsync.files import UseLock, create_private, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
 from ktpsync.outbox._looks_sealed import HEADER_LIMIT, why_not_sealed
@@ -179,6 +179,7 @@ class Found:
     def __init__(self, gathering: _Gathering, path: Path) -> None:
         self._gathering = gathering
         self._path = path
+        create_private(path)  # like the database, whose records they are
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(record)}\n" for record in gathering.records())
 

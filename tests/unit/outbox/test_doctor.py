@@ -284,6 +284,34 @@ def test_an_outbox_in_use_is_not_made_anew(sqlite_station: Any) -> None:
 
 
 @on_sqlite
+def test_nobody_else_reads_what_a_rebuild_writes(sqlite_station: Any) -> None:
+    """Neither the new database, nor the records on their way into it: references and hashes are in both."""
+    modes: dict[str, int] = {}
+
+    def look(outbox: Outbox, found: Found) -> None:
+        outbox.import_state(found.records())
+        folder = sqlite_station.database.parent
+        modes.update({path.name: path.stat().st_mode & 0o777 for path in folder.glob("*.rebuilding*")})
+
+    sqlite_station.outbox.close()
+    before = os.umask(0o022)
+    try:
+        rebuild(
+            sqlite_station.database,
+            FolderSpool(sqlite_station.spool),
+            destinations=DESTINATIONS,
+            clock=sqlite_station.clock,
+            fill=look,
+        )
+    finally:
+        os.umask(before)
+
+    assert any(name.endswith(".records") for name in modes)
+    assert {0o600} == set(modes.values())
+    assert 0o600 == sqlite_station.database.stat().st_mode & 0o777
+
+
+@on_sqlite
 def test_an_interrupted_rebuild_leaves_the_old_database_and_can_be_done_again(sqlite_station: Any) -> None:
     """The new database takes the old one's place as the last step."""
     station = sqlite_station

@@ -558,6 +558,18 @@ def test_the_centre_gives_a_packet_back_to_the_spool(place: Place) -> None:
     assert good == path.read_bytes()
 
 
+def test_a_centre_that_is_away_is_told_of_a_repair(place: Place) -> None:
+    """What could not be asked is named, with code 3: the good copy may well be there."""
+    with packet_at_centre(place) as bad:
+        place.office.outbox.spool.discard(bad)
+        place.flip("usb-a", bad)
+
+    answer = place.run("verify", "usb-a", "--repair-from", "central")
+
+    assert WAITING == answer.exit_code
+    assert "central could not be asked for good copies: " in answer.stderr
+
+
 def test_an_unknown_place_to_repair_from_is_named(place: Place) -> None:
     """The message lists the places there are."""
     place.set_up({"usb-a": "", "usb-b": ""})
@@ -1465,6 +1477,24 @@ def test_programs_get_events_and_people_a_summary(place: Place) -> None:
     assert 3 == json.loads(as_json.stdout)["packets"]
     assert "Backed up 1 new packet, " in in_words.stdout
     assert "The backup holds 4 packets, " in in_words.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("backup", "drill", "usb-a", "--identity"), ("verify", "usb-a", "--open")]
+)
+def test_a_key_that_has_opened_a_backup_was_tried(place: Place, command: tuple[str, ...]) -> None:
+    """A drill and a verification with a recovery key count as a test of it; one with a foreign key does not."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+    key, foreign = place.folder / "key.txt", place.folder / "foreign.txt"
+    ktpsync.age.write_identity_file(key, IDENTITY)
+    ktpsync.age.write_identity_file(foreign, ktpsync.age.generate_identity("x25519"))
+
+    assert DONE != place.run(*command, foreign).exit_code
+    assert "No key was ever shown" in place.run("status").stderr
+    assert DONE == place.run(*command, key).exit_code
+    assert "No key was" not in place.run("status").stderr
 
 
 def test_status_shows_the_last_drill(place: Place) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ktpsync.backup._documents import (
     MARKER_KEY,
@@ -44,10 +44,12 @@ class RepairReport:
     Args:
         repaired: Keys of the files that are whole again.
         unrepaired: One line for each damaged file that is not, with what it lacks.
+        away: Why places could not be asked for good copies, by name: once they can be, a repair may do more.
     """
 
     repaired: tuple[str, ...]
     unrepaired: tuple[str, ...]
+    away: Mapping[str, str] = field(factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -169,7 +169,7 @@ def _repair(output: Output, config: Path, *, read: bool, new_spool: bool, who: s
         asked = ", ".join(name for name in report.asked if name not in report.away) or "none"
         output.complain([f"Looked into: {asked}."])
         output.complain(
-            f"{name} could not be read: {reason} Plug it in, and run this again."
+            f"{name} could not be read: {reason} Run this again when it can be."
             for name, reason in report.away.items()
         )
     if report.packets:

@@ -78,10 +78,17 @@ def keys_list(output: Output, config: Path) -> Exit:
 @click.command()
 @click.argument("backups", nargs=-1, metavar="[BACKUP]...")
 @_IDENTITY
+@click.option(
+    "--held",
+    is_flag=True,
+    help="Also packets that a destination holds and may ask for again: it would refuse the new bytes then.",
+)
 @who_option
 @config_option
 @command
-def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, config: Path) -> Exit:
+def rewrap(
+    output: Output, *, backups: tuple[str, ...], identity: Path, held: bool, who: str, config: Path
+) -> Exit:
     """Give packets and backups to the recipients that the configuration names now.
 
     First name the new recipients in recipients.txt; packets that are recorded from then on are sealed to them.
@@ -90,7 +97,9 @@ def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, c
     way keeps its header until it has arrived. The older snapshots of a backup go, as the former keys open them.
     """
     with ktpsync.Office.open(config) as office, long_work(output, "Rewrapping") as progress:
-        report = office.rewrap(read_identities(identity), backups or None, who=who, progress=progress)
+        report = office.rewrap(
+            read_identities(identity), backups or None, who=who, held=held, progress=progress
+        )
     _show(output, report)
     output.result(
         {
@@ -98,6 +107,7 @@ def rewrap(output: Output, backups: tuple[str, ...], identity: Path, who: str, c
             "spool": {
                 "rewrapped": report.spool.rewrapped,
                 "moving": report.spool.moving,
+                "rejected": report.spool.rejected,
                 "offloaded": report.spool.offloaded,
                 "closed": report.spool.closed,
                 "damaged": report.spool.damaged,
@@ -127,6 +137,11 @@ def _show(output: Output, report: RotationReport) -> None:
         output.say(
             f"Spool: {counted(len(spool.moving), 'packet is', 'packets are')} on the way, or may be asked for again; "
             "run this again later."
+        )
+        output.complain(
+            f"Packet {packet_id} keeps its header until a person has settled it: see `ktpsync rejected`. When it is requeued, "
+            "cancelled or handled, run this again."
+            for packet_id in spool.rejected
         )
     if spool.offloaded:
         output.say(

@@ -45,7 +45,8 @@ def verify(
     """Check the backup NAME, or the backup in the marked folder NAME of a disk.
 
     By default every byte is read back from the medium and compared with its digest; no key is needed. Ends with code 3 if
-    all is whole, and with --open some packets are still sealed to recipients from before.
+    all is whole, and with --open some packets are still sealed to recipients from before; with --repair-from also if damage
+    is left and one of the places could not be asked.
     """
     from ktpsync.backup import Depth
 
@@ -72,6 +73,11 @@ def _say_mended(output: Output, mended: RepairReport) -> None:
     for key in mended.repaired:
         output.say(f"Repaired: {key}")
     output.complain(f"not repaired: {line}" for line in mended.unrepaired)
+    if mended.unrepaired:
+        output.complain(
+            f"{name} could not be asked for good copies: {reason} Run this again when it can be."
+            for name, reason in mended.away.items()
+        )
 
 
 def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None) -> Exit:
@@ -111,10 +117,13 @@ def _say_found(output: Output, report: VerifyReport, mended: RepairReport | None
             "not_yet_rewrapped": {"packets": list(report.older), "snapshots": list(report.older_snapshots)},
             "repaired": [] if mended is None else list(mended.repaired),
             "unrepaired": [] if mended is None else list(mended.unrepaired),
+            "away": {} if mended is None else dict(mended.away),
         }
     )
     if empty:
         return Exit.PERSON
+    if mended is not None and mended.unrepaired and mended.away:
+        return Exit.WAITING
     if not report.ok:
         return Exit.DAMAGED
     return Exit.WAITING if report.older or report.older_snapshots else Exit.DONE

@@ -181,6 +181,7 @@ class Backups:
         """Bring good copies of what is damaged, and look again."""
         with self.places.opened_to_read(name) as repository, self._good_copies(name) as copies:
             mended = backup.repair(repository, copies.sources(sources), memory=self._data.backup_memory)
+            mended = evolve(mended, away={name: copies.away[name] for name in sources if name in copies.away})
         return mended, self.verify(name, progress=progress)
 
     def mend(self, *, read: bool, who: str, why: str) -> MendReport:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 from ktpsync.backup import PacketFinder
 from ktpsync.errors import (
+    AuthError,
     BackendError,
     BackupError,
     KtpsyncError,
+    ThrottledError,
+    UnavailableError,
     UnknownDestinationError,
     UnknownPacketError,
 )
@@ -37,7 +40,7 @@ class GoodCopies:
         missing_from: The backup, or the spool, for which copies are looked for.
 
     Attributes:
-        away: Why each of the backups that cannot be read now was passed over, by its name.
+        away: Why each of the places that cannot be read now was passed over, by its name.
     """
 
     def __init__(
@@ -158,9 +161,17 @@ class GoodCopies:
         return None
 
     def _from_destination(self, name: str, packet_id: str) -> bytes | None:
+        if name in self.away:
+            # To wait for it again for every packet would take hours.
+            return None
         # One byte more than it should be shows that it is another; more would only fill the memory.
-        with contextlib.suppress(BackendError, OSError), self._backend(name).fetch(packet_id) as file:
-            return file.read(self._size(packet_id) + 1)
+        try:
+            with self._backend(name).fetch(packet_id) as file:
+                return file.read(self._size(packet_id) + 1)
+        except (UnavailableError, ThrottledError, AuthError) as error:
+            self.away[name] = str(error)
+        except (BackendError, OSError):
+            pass
         return None
 
     def _size(self, packet_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -605,8 +606,11 @@ class Office:
             UnknownDestinationError: There is no backup of this name.
             BackendError: The place cannot be reached.
         """
-        name = self._backups.places.resolve(name)
-        return self._backups.verify(name, depth=depth, identities=tuple(identities), progress=progress)
+        name, keys = self._backups.places.resolve(name), tuple(identities)
+        report = self._backups.verify(name, depth=depth, identities=keys, progress=progress)
+        if keys and report.ok and report.packets:
+            self._note_keys(keys)
+        return report
 
     def repair(
         self, name: str, sources: Iterable[str], *, progress: ProgressCallback | None = None
@@ -718,8 +722,11 @@ class Office:
             RestoreError: There is no snapshot to try.
             BackendError: The place cannot be reached.
         """
-        name = self._backups.places.resolve(name)
-        return self._backups.drill(name, tuple(identities), sample)
+        name, keys = self._backups.places.resolve(name), tuple(identities)
+        report = self._backups.drill(name, keys, sample)
+        if report.ok:
+            self._note_keys(keys)
+        return report
 
     # --- keys ---
 
@@ -729,6 +736,7 @@ class Office:
         backups: Iterable[str] | None = None,
         *,
         who: str,
+        held: bool = False,
         progress: ProgressCallback | None = None,
     ) -> RotationReport:
         """Give packets and backups to the recipients that the configuration names now; run again, it goes on.
@@ -740,6 +748,8 @@ class Office:
             identities: Identities that open the packets now.
             backups: Names of backups; all if not given. Those that are not at hand are named in the report.
             who: Who decided, for the audit trail.
+            held: Whether packets get new headers too that a destination gave a receipt for and may ask for again, or could not
+                register. If it is given one of these again, it refuses the other bytes, and a person must see to it.
             progress: Called as packs are written.
 
         Raises:
@@ -759,7 +769,7 @@ class Office:
             index_key=self._index_key,
             clock=self._clock,
         )
-        return rotation.run(tuple(identities), backups, who=who, progress=progress)
+        return rotation.run(tuple(identities), backups, who=who, held=held, progress=progress)
 
     def test_keys(self, identities: Iterable[Identity]) -> KeyTestReport:
         """Show that identities open what is sealed to them: something new, and the newest packet.
@@ -836,6 +846,11 @@ class Office:
             broken = [f"Nothing can be recorded: {error}"]
         closed = self.out_of_reach()
         return [*broken, *closed, *of_the_office(self.outbox, keys, now_ms=self._clock.now_ms())]
+
+    def _note_keys(self, identities: tuple[Identity, ...]) -> None:
+        """Let what has just opened a backup count as a test of the keys."""
+        with contextlib.suppress(ConfigError):
+            self._key_tests().run(identities)
 
     def _key_tests(self) -> KeyTests:
         from ktpsync.office._key_tests import KeyTests  # noqa: PLC0415 - rarely needed

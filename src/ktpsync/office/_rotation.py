@@ -83,6 +83,7 @@ class Rotation:
         names: Iterable[str] | None,
         *,
         who: str,
+        held: bool,
         progress: ProgressCallback | None,
     ) -> RotationReport:
         """Rewrap the spool, then the backups."""
@@ -97,7 +98,7 @@ class Rotation:
 
         to = _short(map(str, self._recipients))
         with no_backup_runs(self._data.backup_memory):
-            spool = self._outbox.rewrap(wrap, to=to, who=who)
+            spool = self._outbox.rewrap(wrap, to=to, who=who, held=held)
         backups = {}
         away = {}
         for name in chosen:

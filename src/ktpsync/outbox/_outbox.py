@@ -386,7 +386,9 @@ class Outbox:
             copies=copies,
         )
 
-    def rewrap(self, wrap: Callable[[bytes], bytes | None], *, to: str, who: str) -> RewrapReport:
+    def rewrap(
+        self, wrap: Callable[[bytes], bytes | None], *, to: str, who: str, held: bool = False
+    ) -> RewrapReport:
         """Give packets in the spool new headers, so that others can open them; run again, it goes on.
 
         Their payloads stay the same, their digests do not. The old bytes live until the new ones are durable and
@@ -397,6 +399,8 @@ class Outbox:
             wrap: Returns the new bytes of a packet, ``None`` where it cannot be opened.
             to: A short name of the new recipients: what was rewrapped to them last is not done again.
             who: Who decided, for the audit trail.
+            held: Whether packets get new headers too that a destination gave a receipt for and may ask for again, or could not
+                register. If it is given one of these again, it refuses the other bytes, and a person must see to it.
 
         Raises:
             OutboxError: Another process is rewrapping.
@@ -404,7 +408,7 @@ class Outbox:
             OSError: The spool's disk did not take the new bytes; what was done before stays.
         """
         self._database.check()
-        return self._rewrapping().all(wrap, to=to, who=who)
+        return self._rewrapping().all(wrap, to=to, who=who, held=held)
 
     def rewrapped(self) -> bool:
         """Return whether any packet was ever rewrapped; without an index, for what takes its time anyway."""

@@ -44,10 +44,11 @@ ORDER BY p.packet_id
 """
 _HOLD = "UPDATE ktpsync_delivery SET size = size WHERE packet_id = :packet_id"
 _MOVED = f"""
-SELECT 1 FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
+SELECT d.state FROM ktpsync_delivery d JOIN ktpsync_destination t ON t.dest = d.dest
   JOIN ktpsync_packet p ON p.packet_id = d.packet_id
 WHERE d.packet_id = :packet_id AND t.kind = 'courier' AND d.fence > 0 AND {STILL_WANTED}
-LIMIT 1
+  AND (:held = 0 OR d.state = 'open' OR d.receipt IS NULL)
+ORDER BY CASE d.state WHEN 'rejected' THEN 0 ELSE 1 END LIMIT 1
 """
 _REPLACE = """
 UPDATE ktpsync_packet SET sha256 = :new, size = :size
@@ -79,6 +80,7 @@ class RewrapReport:
     Args:
         rewrapped: Packets that have a new header now.
         moving: Ids of packets that are on their way, or that a centre may ask for again; they were left as they are.
+        rejected: Ids of those among them that wait for a person: without one they would be left for ever.
         closed: Ids of packets that none of the identities opens, such as those recorded since the recipients changed.
         damaged: One line for each packet whose bytes are missing or damaged.
         offloaded: Packets whose bytes are in a backup alone, and were left as they are.
@@ -86,6 +88,7 @@ class RewrapReport:
 
     rewrapped: int = 0
     moving: list[str] = Factory(list)
+    rejected: list[str] = Factory(list)
     closed: list[str] = Factory(list)
     damaged: list[str] = Factory(list)
     offloaded: int = 0
@@ -108,7 +111,7 @@ class Rewrapping:
         self._audit = audit
         self._clock = clock
 
-    def all(self, wrap: Wrap, *, to: str, who: str) -> RewrapReport:
+    def all(self, wrap: Wrap, *, to: str, who: str, held: bool = False) -> RewrapReport:
         """Rewrap every packet in the spool that was not rewrapped to the same recipients before.
 
         See :meth:`Outbox.rewrap`.
@@ -119,17 +122,22 @@ class Rewrapping:
             candidates = {"after": "", "mark": f'%"to":"{to}"%'}
             rows = self._database.paged(_CANDIDATES, candidates, page=_BATCH, after="packet_id")
             while batch := list(itertools.islice(rows, _BATCH)):
-                self._apply(self._changes(batch, wrap, report), to, who, report)
+                self._apply(self._changes(batch, wrap, report, held=held), to, who, report, held=held)
         with self._database.read() as connection:
             report.offloaded = connection.execute(self._database.sql(_OFFLOADED)).scalar_one()
         return report
 
     def _changes(
-        self, rows: Sequence[Row[tuple[str, str, int]]], wrap: Wrap, report: RewrapReport
+        self, rows: Sequence[Row[tuple[str, str, int]]], wrap: Wrap, report: RewrapReport, *, held: bool
     ) -> list[Change]:
         """Make new bytes, and put them beside the old ones."""
-        moving = [row.packet_id for row in rows if self._moves(row.packet_id)]
+        moving = {
+            row.packet_id: state
+            for row in rows
+            if (state := self._moves(row.packet_id, held=held)) is not None
+        }
         report.moving += moving
+        report.rejected += [packet_id for packet_id, state in moving.items() if state == "rejected"]
         packets = [
             self._spool.packet(row.packet_id, row.sha256, row.size)
             for row in rows
@@ -149,19 +157,23 @@ class Rewrapping:
         self._switch.stage(changes)
         return changes
 
-    def _moves(self, packet_id: str) -> bool:
+    def _moves(self, packet_id: str, *, held: bool) -> str | None:
         with self._database.read() as connection:
-            return self._moving(connection, packet_id)
+            return self._moving(connection, packet_id, held=held)
 
-    def _moving(self, connection: Connection, packet_id: str) -> bool:
-        found = connection.execute(self._database.sql(_MOVED), {"packet_id": packet_id}).first()
-        return found is not None
+    def _moving(self, connection: Connection, packet_id: str, *, held: bool) -> str | None:
+        """Return the state of a delivery for which a packet has to stay as it is; ``None``: it need not."""
+        bound = {"packet_id": packet_id, "held": int(held)}
+        found: str | None = connection.execute(self._database.sql(_MOVED), bound).scalar()
+        return found
 
-    def _apply(self, changes: Sequence[Change], to: str, who: str, report: RewrapReport) -> None:
+    def _apply(
+        self, changes: Sequence[Change], to: str, who: str, report: RewrapReport, *, held: bool
+    ) -> None:
         """Change rows and bytes together: nobody can claim a packet between the two."""
         try:
             with self._database.write() as connection:
-                switched = [change for change in changes if self._rewrite(connection, change)]
+                switched = [change for change in changes if self._rewrite(connection, change, held=held)]
                 told = [
                     entry(
                         _EVENT,
@@ -187,10 +199,10 @@ class Rewrapping:
         self._switch.end(switched)
         report.rewrapped += len(switched)
 
-    def _rewrite(self, connection: Connection, change: Change) -> bool:
+    def _rewrite(self, connection: Connection, change: Change, *, held: bool) -> bool:
         # Whoever is just claiming it is waited for, and seen; whoever comes later waits or goes past it.
         connection.execute(self._database.sql(_HOLD), {"packet_id": change.packet_id})
-        if self._moving(connection, change.packet_id):
+        if self._moving(connection, change.packet_id, held=held) is not None:
             return False
         return replace_row(self._database, connection, change)
 

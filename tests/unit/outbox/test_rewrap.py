@@ -43,9 +43,11 @@ def wrap(sealed: bytes) -> bytes | None:
     return b"a longer, new header|" + payload if header == b"old" else None
 
 
-def rewrap(station: Any, to: str = "new", how: Callable[[bytes], bytes | None] = wrap) -> Any:
+def rewrap(
+    station: Any, to: str = "new", how: Callable[[bytes], bytes | None] = wrap, *, held: bool = False
+) -> Any:
     """Rewrap all packets."""
-    return station.outbox.rewrap(how, to=to, who="budi")
+    return station.outbox.rewrap(how, to=to, who="budi", held=held)
 
 
 def spooled(station: Any, packet_id: str) -> bytes:
@@ -127,6 +129,31 @@ def test_what_a_centre_may_ask_for_again_stays(station: Any) -> None:
     assert [packet.packet_id] == rewrap(station).moving
     status("CARD_PRINTED")
     assert 1 == rewrap(station).rewrapped
+
+
+@anywhere
+def test_what_a_destination_holds_is_rewrapped_where_a_person_wants_it(station: Any) -> None:
+    """A packet whose person the centre could not register is named; only what has a receipt gets other bytes before its end."""
+    held, refused = (station.submit(b"old|%d" % number).packet for number in range(2))
+    first, second = station.claim(limit=2)
+    station.outbox.settle(first, station.receipt(first.packet))
+    station.outbox.apply("central", [Rejected(lease=second, code="schema", reason="refused")])
+    change = StatusChange(
+        packet_id=held.packet_id,
+        status="ENROLL_FAILURE_AT_CENTRAL",
+        changed_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    station.outbox.apply_statuses("central", StatusPage(changes=[change], cursor="1", more=False))
+
+    report = rewrap(station)
+    assert {held.packet_id, refused.packet_id} == {*report.rejected} == {*report.moving}
+
+    report = rewrap(station, held=True)
+    assert (1, [refused.packet_id]) == (report.rewrapped, report.rejected)
+    assert spooled(station, refused.packet_id).startswith(b"old|")
+    station.outbox.handled(refused.packet_id, "central", who="siti", why="on a disk")
+    report = rewrap(station)
+    assert (1, True) == (report.rewrapped, report.done)
 
 
 @anywhere
@@ -220,7 +247,7 @@ class Crash(BaseException):
     """Stands for the end of the process."""
 
 
-def crash(*_: object) -> None:
+def crash(*_: object, **__: object) -> None:
     """End the process."""
     raise Crash
 

@@ -211,6 +211,11 @@ def _rebuild(
         f"Packets in the new one: {rebuilt.packets}, of them with their sealed file here: {rebuilt.from_spool}. The "
         f"old database still told references: {rebuilt.recognised}, receipts and decisions: {rebuilt.receipts}."
     )
+    if rebuilt.left:
+        output.say(
+            f"{counted(rebuilt.left, 'file', 'files')} older than 24 hours without a row, left where they are: most likely a "
+            "rollback's. `ktpsync doctor --recover --since DATE --dry-run` names them."
+        )
     problems = [f"{name}: {reason}; now in {rebuilt.quarantine}" for name, reason in rebuilt.quarantined]
     problems += [f"{packet_id}: {reason}; it was left as it is" for packet_id, reason in rebuilt.doubtful]
     if restored is not None:

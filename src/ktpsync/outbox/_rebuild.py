@@ -21,6 +21,7 @@ from ktpsync.outbox._audit import entry
 from ktpsync.outbox._database import use_lock
 from ktpsync.outbox._looks_sealed import HEADER_LIMIT, why_not_sealed
 from ktpsync.outbox._migrate import refuse_newer
+from ktpsync.outbox._orphans import ORPHAN_AGE_MS
 from ktpsync.outbox._outbox import Outbox
 from ktpsync.outbox._quarantine import Quarantine
 from ktpsync.outbox._remains import Remains
@@ -52,6 +53,8 @@ class Rebuilt:
         quarantined: Files that cannot be packets, or that a backup's copy was better than, each with the reason, now in
             ``quarantine``.
         quarantine: Their folder.
+        left: Files of more than a day ago that no row names and no mark shows to have had one: most likely a rollback's. They
+            stay where they are, and ``ktpsync doctor --recover --since`` takes them.
         doubtful: Ids of packets with a file in the spool that is not proven whole and was left, each with the reason.
     """
 
@@ -63,6 +66,7 @@ class Rebuilt:
     quarantined: tuple[tuple[str, str], ...]
     quarantine: Path
     doubtful: tuple[tuple[str, str], ...]
+    left: int
 
 
 def rebuild(
@@ -143,6 +147,7 @@ def rebuild(
         quarantined=tuple(gathering.quarantined),
         quarantine=gathering.quarantine.folder,
         doubtful=tuple(gathering.doubtful),
+        left=gathering.left,
     )
 
 
@@ -229,6 +234,8 @@ class _Gathering:
         self.receipts = 0
         self.quarantined: list[tuple[str, str]] = []
         self.doubtful: list[tuple[str, str]] = []
+        self.left = 0
+        self._marks = spool.marks()
 
     def records(self) -> Iterator[Record]:
         at_ms = self._clock.now_ms()
@@ -268,6 +275,10 @@ class _Gathering:
             why = why or "its bytes differ from what the damaged database recorded"
         if why is not None:
             self._bad[path] = why
+            return None
+        recorded_ms = uuid.UUID(packet_id).int >> 80
+        if self._marks and recorded_ms < at_ms - ORPHAN_AGE_MS and not self._spool.kept(packet_id):
+            self.left += 1
             return None
         self.from_spool += 1
         return recovered(packet_id, sha256, size, at_ms=at_ms)

@@ -164,7 +164,6 @@ class Repository:
             DamagedBackupError: Neither its marker nor any snapshot can be read.
             BackendError: The storage cannot be read.
         """
-        told = None
         try:
             marker = load(Marker, _read(storage, MARKER_KEY), MARKER_KEY)
         except NotFoundError:
@@ -172,9 +171,10 @@ class Repository:
         except DamagedBackupError as error:
             told = _told_by_snapshots(storage, str(error), expected)
         else:
-            if marker.repository != expected:
-                why = f"{MARKER_KEY} names repository {marker.repository}, and no snapshot is of that one."
-                told = _told_by_snapshots(storage, why, expected, unlike=marker.repository)
+            if marker.repository == expected:
+                return cls(storage=storage, marker=marker)
+            why = f"{MARKER_KEY} names repository {marker.repository}, and no snapshot is of that one."
+            told = _told_by_snapshots(storage, why, expected, unlike=marker.repository)
         return told or cls.open(storage, expected=expected)
 
     def snapshot_names(self) -> list[str]:

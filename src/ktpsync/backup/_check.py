@@ -51,6 +51,7 @@ from ktpsync.plugins import ObjectInfo
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
+    from ktpsync.backup._recipients import RecipientsSince
     from ktpsync.backup._repository import Snapshot
 
 
@@ -94,7 +95,9 @@ class Check:
         # Manifests before the list of files: what a backup that runs meanwhile adds is then in both or in none.
         snapshots = self._manifests()
         if self.depth is Depth.OPEN:
-            self._refuse_others(snapshots.values())
+            history = recipient_history(self.repository)
+            self._refuse_others(snapshots.values(), history)
+            self.changed = self._recipients_changed(history)
         for prefix in ("packs/", "snapshots/"):
             self.objects.update((info.key, info) for info in self.repository.storage.list(prefix))
         dropped_snapshots = {name for s in snapshots.values() for name in s.manifest.dropped.snapshots}
@@ -112,8 +115,6 @@ class Check:
         }
         ours = {pack.name for s in snapshots.values() if self._is_ours(s) for pack in s.manifest.packs}
         self.strangers = packs.keys() - ours
-        if self.depth is Depth.OPEN:
-            self.changed = self._recipients_changed()
         part = self._part(packs, snapshots)
         self.cursor = part.cursor
         chosen = [pack for name, pack in packs.items() if name in part.packs]
@@ -330,7 +331,7 @@ class Check:
         except (AgeError, PacketError, RecordError) as error:
             self._report(key, f"it does not open: {error}", packet_id)
 
-    def _recipients_changed(self) -> bool:
+    def _recipients_changed(self, history: Sequence[RecipientsSince]) -> bool:
         """Return whether the identities are those of the recipients that the station has now, and had others before.
 
         A packet whose bytes are whole, and which they do not open, was then sealed before and not rewrapped yet.
@@ -338,13 +339,13 @@ class Check:
         if self.former is not None and self.former():
             return True
         stations = {"", *(station.key_id for station in self.trusted or ())}
-        history = [line for line in recipient_history(self.repository) if line.station in stations]
-        return len(history) > 1 and self._names_us(history[-1].recipients)
+        own = [line for line in history if line.station in stations]
+        return len(own) > 1 and self._names_us(own[-1].recipients)
 
-    def _refuse_others(self, snapshots: Collection[Snapshot]) -> None:
+    def _refuse_others(self, snapshots: Collection[Snapshot], history: Sequence[RecipientsSince]) -> None:
         """Refuse identities that open nothing here: what they do not open is not damaged."""
         newest = {snapshot.manifest.lineage: snapshot.manifest for snapshot in snapshots}
-        lately = {line.station: line for line in recipient_history(self.repository)}
+        lately = {line.station: line for line in history}
         now = [last.recipients for last in newest.values()] + [last.recipients for last in lately.values()]
         if not any(self._names_us(recipients) for recipients in now):
             raise NoMatchingIdentityError(

@@ -181,7 +181,6 @@ class Line:
         patience: float | None = None,
     ) -> BaseHTTPResponse:
         pool = self._pool(url)
-        timeout = self._timeout(patience)
         try:
             return pool.urlopen(
                 method,
@@ -190,7 +189,7 @@ class Line:
                 headers=headers,
                 redirect=False,
                 preload_content=False,
-                timeout=timeout,
+                timeout=self._timeout(patience),
             )
         except HTTPError as error:
             raise failure_of(peer, error) from error
@@ -202,7 +201,7 @@ class Line:
                 self._pools[origin] = self._new_pool(_proxy_for(url))
             return self._pools[origin]
 
-    def _timeout(self, patience: float | None = None) -> urllib3.Timeout:
+    def _timeout(self, patience: float | None) -> urllib3.Timeout:
         read: float = self._settings.read_timeout
         read = read if patience is None else min(read, patience)
         return urllib3.Timeout(connect=self._settings.connect_timeout, read=read)
@@ -210,13 +209,10 @@ class Line:
     def _new_pool(self, proxy: str) -> urllib3.PoolManager:
         settings = self._settings
         tls = _tls_context(settings, self.peer.name)
-        timeout = self._timeout()
         if settings.danger_accept_any_certificate:
             _LOG.warning(_UNCHECKED, self.peer.name, self.peer.host)
         if not proxy:
-            return urllib3.PoolManager(
-                maxsize=_CONNECTIONS, timeout=timeout, retries=False, ssl_context=tls, blocksize=_BLOCK
-            )
+            return urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False, ssl_context=tls, blocksize=_BLOCK)
         parts = urlsplit(proxy)
         given = None
         if parts.username is not None:
@@ -227,7 +223,6 @@ class Line:
                 parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
                 proxy_headers=given,
                 maxsize=_CONNECTIONS,
-                timeout=timeout,
                 retries=False,
                 ssl_context=tls,
                 blocksize=_BLOCK,

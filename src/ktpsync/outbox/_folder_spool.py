@@ -266,7 +266,7 @@ class FolderSpool:
     def write_many(self, sealed: Mapping[str, bytes]) -> None:
         """Store several packets' bytes durably, sharing the waits for the disk.
 
-        When it raises, some of them may be there, whole; without a row they are collected as orphans.
+        When it raises, some of them may be there, whole and without a row.
 
         Raises:
             FileExistsError: The spool has a file of one of these ids already; it was left as it is.

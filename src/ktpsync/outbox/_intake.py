@@ -170,7 +170,7 @@ class Intake:
                 return
             found = self._spool.read(submission.packet_id)
             if found is None:
-                continue  # collected as an orphan between the two calls
+                continue  # removed between the two calls, because another submission of it was refused
             if found != submission.sealed:
                 raise ReferenceConflictError(
                     f"The spool holds other bytes under the packet id {submission.packet_id}. Nothing was stored; "

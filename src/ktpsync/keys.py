@@ -114,7 +114,10 @@ class StationKey:
         Raises:
             KeyFileError: It is missing, damaged or readable by others.
         """
-        return cls.from_pem(_read_private(path), name=str(path))
+        data = _read_private(
+            path, instead="Restore it from a backup, or make a new one with `ktpsync keys replace-station`."
+        )
+        return cls.from_pem(data, name=str(path))
 
     @classmethod
     @discreet
@@ -131,7 +134,7 @@ class StationKey:
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(
                 f"{name} is not a station key (Ed25519, PEM). "
-                "Restore it from a backup, or make a new one with `ktpsync init`."
+                "Restore it from a backup, or make a new one with `ktpsync keys replace-station`."
             )
         return cls(key)
 
@@ -187,7 +190,7 @@ class IndexKey:
         Raises:
             KeyFileError: It is missing, damaged or readable by others.
         """
-        data = _read_private(path)
+        data = _read_private(path, instead="Restore it from a backup.")
         try:
             return cls.from_hex(data.decode("ascii"))
         except ValueError:
@@ -235,14 +238,12 @@ class IndexKey:
         raise TypeError("An IndexKey is not pickled: it would be in clear.")
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: Path, *, instead: str) -> bytes:
     try:
         with files.open_private(path) as file:
             return file.read()
     except FileNotFoundError:
-        raise KeyFileError(
-            f"The key file {path} is missing. Restore it from a backup, or make a new one with `ktpsync init`."
-        ) from None
+        raise KeyFileError(f"The key file {path} is missing. {instead}") from None
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be read: {error.strerror}.") from error
 

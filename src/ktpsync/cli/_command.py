@@ -42,8 +42,10 @@ json_option = click.option(
 )
 
 
+WHY: Final = "Why, or what was done instead; kept in the audit trail for good, in clear. No names, numbers or dates of persons."
+
 who_option = click.option("--who", required=True, help="Who decides this; kept in the audit trail.")
-why_option = click.option("--why", required=True, help="Why; kept in the audit trail. No personal data.")
+why_option = click.option("--why", required=True, help=WHY)
 
 
 def names_folder(name: str, config: Path) -> bool:

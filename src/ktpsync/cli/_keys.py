@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import FILE, command, config_option, who_option
+from ktpsync.cli._command import FILE, command, config_option, who_option, why_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
@@ -32,6 +32,46 @@ _IDENTITY = click.option(
 @click.group()
 def keys() -> None:
     """See to the keys that open packets and backups."""
+
+
+@keys.command("recipient")
+@_IDENTITY
+@command
+def keys_recipient(output: Output, identity: Path) -> Exit:
+    """Print the recipient of an identity that is there already, one long line for `recipients.txt`."""
+    recipients = [str(one.recipient) for one in read_identities(identity)]
+    for recipient in recipients:
+        output.say(recipient)
+    output.result({"recipients": recipients})
+    return Exit.DONE
+
+
+@keys.command("replace-station")
+@who_option
+@why_option
+@config_option
+@command
+def keys_replace_station(output: Output, who: str, why: str, config: Path) -> Exit:
+    """Make a new signing key for this station, because its own is lost, damaged or in other hands.
+
+    Stop the service first. What was sealed before keeps its signature, and stays valid if the centre goes on
+    trusting the key before. Give the new public key to the centre before anything is recorded with it.
+    """
+    from ktpsync.office import replace_station_key
+
+    made = replace_station_key(config, who=who, why=why)
+    output.say(f"The station has a new key, {made.key_id}. Give {made.public_key} to the centre.")
+    if made.kept is not None:
+        output.say(f"The key before is kept in {made.kept}.")
+    output.result(
+        {
+            "station_key_id": made.key_id,
+            "station_public_key": made.public_key,
+            "before": made.before,
+            "kept": made.kept,
+        }
+    )
+    return Exit.DONE
 
 
 @keys.command("test")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import ktpsync
-from ktpsync.cli._command import command, config_option, who_option
+from ktpsync.cli._command import WHY, command, config_option, who_option
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._output import NO_DESTINATIONS
 from ktpsync.clock import utc_text
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 _STATES = ("pending", "leased", "delivered", "rejected", "cancelled", "handled")
 
-_why = click.option(
-    "--why", required=True, help="Why, or what was done instead; kept in the audit trail. No personal data."
-)
+_why = click.option("--why", required=True, help=WHY)
 
 
 def _decision(function: Callable[..., Exit]) -> Callable[..., None]:

@@ -23,7 +23,14 @@ def parse_recipients(texts: Sequence[str], *, where: str) -> tuple[age.Recipient
         ConfigError: Some cannot be read; all of them are named.
     """
     recipients, problems = [], []
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
+        if text.upper().startswith("AGE-SECRET-KEY"):
+            # Nothing of it is shown.
+            problems.append(
+                f"  - number {number} is a private key, which must not be on a station. Its recipient is meant, age1...: "
+                "`ktpsync keys recipient --identity FILE` prints it."
+            )
+            continue
         try:
             recipients.append(age.parse_recipient(text))
         except KeyFormatError as error:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ktpsync.office._backup_watch import BackupState
     from ktpsync.office._check import PlaceCheck, check_places
     from ktpsync.office._doctor import rebuild_outbox
-    from ktpsync.office._key_tests import KeyState, KeyTestReport
+    from ktpsync.office._key_tests import KeyState, KeyTestReport, short_recipient
     from ktpsync.office._mending import MendedPacket, MendReport
     from ktpsync.office._office import Office
     from ktpsync.office._recovery import RecoveryReport, find_unrecorded, recover_packets
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ktpsync.office._restore import extract_packets, list_snapshots, restore, verify_backup
     from ktpsync.office._rotation import RotationReport
     from ktpsync.office._setup import init_office
+    from ktpsync.office._station_key import replace_station_key
 
 _ROOMS = {
     "_attention": ("attention",),
@@ -27,7 +28,7 @@ _ROOMS = {
     "_backup_watch": ("BackupState",),
     "_check": ("PlaceCheck", "check_places"),
     "_doctor": ("rebuild_outbox",),
-    "_key_tests": ("KeyState", "KeyTestReport"),
+    "_key_tests": ("KeyState", "KeyTestReport", "short_recipient"),
     "_mending": ("MendReport", "MendedPacket"),
     "_office": ("Office",),
     "_recovery": ("RecoveryReport", "find_unrecorded", "recover_packets"),
@@ -35,6 +36,7 @@ _ROOMS = {
     "_restore": ("extract_packets", "list_snapshots", "restore", "verify_backup"),
     "_rotation": ("RotationReport",),
     "_setup": ("init_office",),
+    "_station_key": ("replace_station_key",),
 }
 
 __all__ = [
@@ -59,7 +61,9 @@ __all__ = [
     "list_snapshots",
     "rebuild_outbox",
     "recover_packets",
+    "replace_station_key",
     "restore",
+    "short_recipient",
     "verify_backup",
 ]
 

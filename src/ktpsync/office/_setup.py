@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import age, files
-from ktpsync.config import CONFIG_NAME, parse_recipients
+from ktpsync.config import CONFIG_NAME, parse_recipients, read_recipients_file
 from ktpsync.errors import ConfigError
 from ktpsync.keys import IndexKey, StationKey
+from ktpsync.office._key_tests import short_recipient
 from ktpsync.office._layout import DataFolder
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def init_office(
         The configuration file.
 
     Raises:
-        ConfigError: A recipient cannot be read, or the folder is an office already, or becomes one by a restore.
+        ConfigError: A recipient cannot be read or is given twice, or the folder is an office already, or has the data of one, or
+            becomes one by a restore.
         OSError: The folder cannot be written.
     """
     folder = Path(folder)
@@ -69,7 +71,31 @@ def init_office(
             f"{folder} holds a restore that has not ended. Run the same `ktpsync restore` again: it goes on, and sets the office "
             "up. Or delete the folder and begin anew."
         )
-    return make_office(folder, recipients=_texts(recipients), places=places)
+    texts = _texts(recipients)
+    _refuse_an_office(folder, texts)
+    twice = sorted(short_recipient(text) for text in set(texts) if texts.count(text) > 1)
+    if twice:
+        raise ConfigError(
+            f"The same recipient is given twice: {', '.join(twice)}. Another one was meant: look which file belongs to which key."
+        )
+    return make_office(folder, recipients=texts, places=places)
+
+
+def _refuse_an_office(folder: Path, recipients: Sequence[str]) -> None:
+    """Refuse a folder that holds an office whose configuration is away; what an interrupted run has left is no office yet."""
+    if (folder / CONFIG_NAME).exists():
+        return
+    data = DataFolder(folder / "data")
+    if data.database.exists() or (data.spool.is_dir() and any(data.spool.iterdir())):
+        raise ConfigError(
+            f"{folder} holds the data of an office without its {CONFIG_NAME}; nothing was changed. Put that file back; by hand it "
+            'begins with the lines `[office]`, `data = "data"` and `recipients_file = "recipients.txt"`. Or choose another folder.'
+        )
+    there = folder / RECIPIENTS_NAME
+    if there.exists() and read_recipients_file(there) != list(recipients):
+        raise ConfigError(
+            f"{there} exists already and names other recipients; nothing was changed. Give the same ones, or move it away."
+        )
 
 
 def _texts(recipients: Iterable[str | age.Recipient]) -> list[str]:

@@ -18,6 +18,7 @@ from ktpsync.errors import ConfigError
 from ktpsync.outbox._json import field, nullable, quoted
 from ktpsync.outbox._schema import check_still_ours
 from ktpsync.outbox._values import AuditEntry
+from ktpsync.plain import anonymous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +64,13 @@ def entry(
     who: str = "",
     **detail: str | int | None,
 ) -> AuditEntry:
-    """Return a new entry, not yet chained. Facts that are ``None`` or empty are left out."""
+    """Return a new entry, not yet chained. Facts that are ``None`` or empty are left out.
+
+    What a person gives as the reason is kept for good, in clear: what looks like a name, a telephone number or a date of
+    birth in it is masked.
+    """
+    if who and detail.get("why"):
+        detail["why"] = anonymous(str(detail["why"]))
     facts = [field(key, value) for key, value in sorted(detail.items()) if value is not None and value != ""]
     return AuditEntry(
         seq=None,

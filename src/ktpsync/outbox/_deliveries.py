@@ -9,6 +9,7 @@ from attrs import frozen
 
 from ktpsync.errors import UnknownPacketError, WrongStateError
 from ktpsync.outbox._audit import check_decision, entry
+from ktpsync.outbox._registration import NOT_REGISTERED, RESEND_STATUSES
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
 from ktpsync.packet import called
@@ -101,6 +102,13 @@ UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due
   failing_ms = CASE WHEN :state = 'open' THEN 0 ELSE failing_ms END,
   last_failure_ms = CASE WHEN :state = 'open' THEN NULL ELSE last_failure_ms END
 WHERE packet_id = :packet_id AND dest = :dest
+"""
+
+# One that was requeued because the person is not registered may stay away.
+_THERE = """
+SELECT p.status FROM ktpsync_packet p JOIN ktpsync_delivery d ON d.packet_id = p.packet_id
+WHERE p.packet_id = :packet_id AND d.dest = :dest AND p.status IS NOT NULL AND (d.code IS NULL OR d.code <> :code)
+  AND EXISTS (SELECT 1 FROM ktpsync_audit a WHERE a.packet_id = :packet_id AND a.event = 'status' AND a.dest = :dest)
 """
 
 
@@ -244,6 +252,8 @@ class Deliveries:
                     f"Packet {packet_id} is {standing.value} at {dest} and cannot become {state.value} by decision. "
                     "Nothing was changed; `ktpsync status` with its id shows its history."
                 )
+            if state is DeliveryState.CANCELLED and before == OPEN:
+                self._refuse_if_there(connection, packet_id, dest)
             connection.execute(
                 self._database.sql(_BY_PERSON),
                 {"packet_id": packet_id, "dest": dest, "state": written, "now": now},
@@ -260,6 +270,17 @@ class Deliveries:
                 before=before,
             )
             self._audit.append(connection, [told])
+
+    def _refuse_if_there(self, connection: Connection, packet_id: str, dest: str) -> None:
+        """Refuse to cancel what a centre has already: its status of the packet proves that, without being a receipt."""
+        row = connection.execute(
+            self._database.sql(_THERE), {"packet_id": packet_id, "dest": dest, "code": NOT_REGISTERED}
+        ).first()
+        if row is not None and row.status not in RESEND_STATUSES:
+            raise WrongStateError(
+                f"Packet {packet_id} is at {dest} already: its status there is {row.status}. Nothing was changed; `ktpsync sync` "
+                "gets the receipt."
+            )
 
 
 @frozen

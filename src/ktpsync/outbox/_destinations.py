@@ -23,7 +23,7 @@ from ktpsync.outbox._breaker import (
     probing,
 )
 from ktpsync.outbox._values import Delivered, DestinationState, Returned
-from ktpsync.plain import plain
+from ktpsync.plain import anonymous, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -232,7 +232,8 @@ class Destinations:
 
     def pause(self, dest: str, *, reason: str, who: str = "") -> bool:
         """Stop a destination until a person resumes it; return whether it was running."""
-        return self._set_paused(dest, plain(reason), event="destination-paused", who=who)
+        told = anonymous(reason) if who else plain(reason)
+        return self._set_paused(dest, told, event="destination-paused", who=who)
 
     def resume(self, dest: str, *, who: str) -> bool:
         """Let a destination work again that is paused, or has asked to wait; return whether it was."""

@@ -853,6 +853,19 @@ class Outbox:
             self._database, self.spool, self.audit, self._views, self._clock, orphans=self._orphans
         ).examine(read=read)
 
+    def tell(self, event: str, *, who: str, why: str, **facts: str | None) -> None:
+        """Tell in the audit trail what a person has decided about the office itself.
+
+        Args:
+            event: What.
+            who: Who.
+            why: Why.
+            facts: What else there is to know of it.
+        """
+        told = entry(event, at_ms=self._clock.now_ms(), who=plain(who), why=why, **facts)
+        with self._database.write() as connection:
+            self.audit.append(connection, [told])
+
     def adopt_spool(self, *, who: str, why: str) -> None:
         """Take the spool's folder or storage as it is, though it holds none of the outbox's packets: the former one is lost.
 

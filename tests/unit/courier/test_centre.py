@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ktpsync.courier import Courier, CourierPolicy, poll_statuses, reconcile
-from ktpsync.errors import AuthError, ThrottledError, UnavailableError
+from ktpsync.errors import AuthError, ThrottledError, UnavailableError, WrongStateError
 from ktpsync.outbox import DeliveryState
 from ktpsync.plugins import CentralBackend, Health, Holding, HoldingState, Receipt, StatusChange, StatusPage
 
@@ -314,3 +314,33 @@ def test_a_failed_packet_that_the_centre_asks_for_or_lost_travels_again(station:
     assert 1 == courier.drain().delivered
     line, *_ = station.outbox.summary()
     assert (0, 2, 0) == (line.pending, line.delivered, line.rejected)
+
+
+def test_what_the_centre_has_already_is_not_cancelled(station: Any, centre: Centre) -> None:
+    """A courier died before it wrote the receipt down: the centre's status proves that the packet is there; a receipt settles it."""
+    there, elsewhere, retried = (
+        station.submit(data).packet.packet_id for data in (b"there", b"not there", b"asked again")
+    )
+    centre.say(there, "PRINT_READY_RECORD")
+    centre.say(retried, "PACKET_RETRY")
+    poll_statuses(station.outbox, "central", centre)
+    with pytest.raises(WrongStateError, match="at central already: its status there is PRINT_READY_RECORD"):
+        station.outbox.cancel(there, "central", who="budi", why="by mistake")
+    assert "pending" == _state(station, there)[0]
+    for packet_id in (elsewhere, retried):
+        station.outbox.cancel(packet_id, "central", who="budi", why="recorded twice")
+        assert "cancelled" == _state(station, packet_id)[0]
+    station.outbox.handled(there, "central", who="budi", why="seen there")
+    assert ("handled", None, False) == _state(station, there)
+
+
+def test_a_person_s_reason_is_kept_without_whom_it_is_about(station: Any, centre: Centre) -> None:
+    """Reasons stay in the trail for good, in clear: names in capitals, telephone numbers and dates are masked there."""
+    packet_id = station.submit().packet.packet_id
+    why = "DEWI LESTARI NIK 3578014405920001 lahir 1992-05-04 hp 081234567890 sudah direkam"
+    station.outbox.cancel(packet_id, "central", who="budi", why=why)
+    station.outbox.pause("central", reason="tunggu SITI AMINAH 081234567890", who="wati")
+    told = str(list(station.outbox.audit.entries())) + str(station.outbox.destination("central"))
+    for part in ("DEWI", "SITI", "0812", "1992-05-04", "3578014405920001"):
+        assert part not in told
+    assert "sudah direkam" in told

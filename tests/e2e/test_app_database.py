@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,7 +14,8 @@ import ktpsync
 from command_line import BAD_INPUT, DAMAGED, DONE, PERSON, USAGE, invoke
 from ktpsync.backends.disk import init_disk
 from ktpsync.clock import SystemClock
-from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError
+from ktpsync.errors import OutboxDamagedError, OutboxInUseError, OutboxUnavailableError
+from ktpsync.office import find_unrecorded, recover_packets
 from ktpsync.testing import ManualClock, make_enrollment
 
 DAY_MS = 86_400_000
@@ -72,8 +74,6 @@ def test_last_nights_copy_put_back_is_told_everywhere_and_recovered(
     office: Path,
 ) -> None:
     """A monitor sees it at once, nothing is removed, and a person's step gives the packets their rows again."""
-    from ktpsync.office import find_unrecorded, recover_packets
-
     database = office / "app.db"
     with ktpsync.Office.open(office) as opened:
         record(opened, database, 1)
@@ -109,8 +109,6 @@ def test_lost_tables_are_made_anew_beside_the_applications_own(
     office: Path,
 ) -> None:
     """A migration of the application has dropped the outbox's tables: what is said works, and its own tables stay."""
-    from ktpsync.office import recover_packets
-
     database = office / "app.db"
     with ktpsync.Office.open(office) as opened:
         ids = record(opened, database, 1, 2, 3)
@@ -196,3 +194,37 @@ def test_a_database_whose_folder_is_away_is_said(office: Path) -> None:
     config.write_text(config.read_text().replace("app.db", "nowhere/app.db"))
     with pytest.raises(OutboxUnavailableError, match=r"nowhere.* is not there"):
         ktpsync.Office.open(office)
+
+
+@pytest.mark.parametrize("table", ["packet", "delivery", "version"])
+def test_tables_that_are_left_are_set_aside_and_all_made_anew(office: Path, table: str) -> None:
+    """A person's step does it while nobody works with the outbox; the application's own tables are not touched."""
+    database = office / "app.db"
+    with ktpsync.Office.open(office) as opened:
+        ids = record(opened, database, 1, 2, 3)
+        opened.submit(make_enrollment(4, size=4000))
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(f"DROP TABLE ktpsync_{table}")
+        with pytest.raises(OutboxInUseError, match="Stop the service"):
+            recover_packets(office, who="budi", why="dropped", clock=later())
+    code, said = run("doctor")
+    assert DAMAGED == code
+    assert f"missing: ktpsync_{table}." in said
+
+    # Those of the last moment could not be marked.
+    report = recover_packets(office, who="budi", why="dropped", since_ms=0, clock=later())
+
+    assert 4 == len(report.taken)
+    with ktpsync.Office.open(office) as opened:
+        assert set(report.taken) == {view.packet_id for view in opened.outbox.packets()}
+        assert [] == opened.attention()
+        assert () == opened.outbox.examine(read=True).problems
+    assert report.aside is not None
+    with contextlib.closing(sqlite3.connect(report.aside)) as connection:
+        kept = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        told = connection.execute("SELECT COUNT(*) FROM ktpsync_audit WHERE event = 'submitted'").fetchone()
+    assert (7, False, 4) == (len(kept), f"ktpsync_{table}" in kept, *told)
+    assert 0o600 == report.aside.stat().st_mode & 0o777
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert sorted(ids) == sorted(one for (one,) in connection.execute("SELECT packet_id FROM visit"))

@@ -40,6 +40,8 @@ def recover(output: Output, config: Path, *, since_ms: int | None, who: str, why
     from ktpsync.office import recover_packets
 
     report = recover_packets(config, since_ms=since_ms, who=who, why=why)
+    if report.aside is not None:
+        output.say(f"The outbox's former tables are in {report.aside}.")
     for one in report.found:
         if one.packet_id in report.taken:
             output.say(_told(one))

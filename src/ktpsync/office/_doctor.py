@@ -74,7 +74,7 @@ def rebuild_outbox(
         raise ConfigError(
             "This office's outbox is in the application's database, which has other tables too and is not made anew here. "
             "Put it back from its backup, if its file is damaged. Then `ktpsync doctor --recover` gives the packets that it "
-            "lacks their rows again; that also makes the outbox's tables anew where all of them are gone."
+            "lacks their rows again; that also makes the outbox's tables anew where some are missing."
         )
     if settings.office.database is not None:
         raise ConfigError(

@@ -15,7 +15,7 @@ from ktpsync.errors import SpoolUnavailableError
 from ktpsync.office._destinations import destination_specs
 from ktpsync.office._layout import DataFolder
 from ktpsync.office._storage import spool_of
-from ktpsync.outbox import FolderSpool, Outbox, UnrecordedBytes, check_decision
+from ktpsync.outbox import FolderSpool, Outbox, UnrecordedBytes, check_decision, set_tables_aside
 from ktpsync.plugins import PluginRegistry
 
 if TYPE_CHECKING:
@@ -31,10 +31,13 @@ class RecoveryReport:
     Args:
         found: All of it.
         taken: Ids of the packets that have their rows again.
+        aside: A copy of the outbox's tables that were left where others were missing, which were dropped; ``None`` if
+            none were.
     """
 
     found: tuple[UnrecordedBytes, ...]
     taken: tuple[str, ...]
+    aside: Path | None = None
 
     @property
     def problems(self) -> tuple[UnrecordedBytes, ...]:
@@ -56,7 +59,7 @@ def find_unrecorded(
         ConfigError: The configuration has problems.
         SpoolUnavailableError: The spool cannot be reached, or is another outbox's.
     """
-    with _opened(config, clock, looking=True) as (outbox, _):
+    with _opened(config, clock, looking=True) as (outbox, _, _):
         return RecoveryReport(found=tuple(outbox.unrecorded(since_ms=since_ms)), taken=())
 
 
@@ -80,18 +83,21 @@ def recover_packets(
     Raises:
         ConfigError: The configuration has problems; or nobody, or no reason, is named.
         SpoolUnavailableError: The spool cannot be reached, or is another outbox's. What was recovered before stays.
+        OutboxInUseError: Tables are missing, and another process works with the outbox.
     """
     check_decision(who, why)
-    with _opened(config, clock, looking=False) as (outbox, data):
+    with _opened(config, clock, looking=False) as (outbox, data, aside):
         found = tuple(outbox.unrecorded(since_ms=since_ms))
         taken = tuple(one.packet_id for one in found if outbox.recover(one, who=who, why=why))
         outbox.end_recovery(who=who, why=why)
     outbox_was_rebuilt(data.backup_memory)
-    return RecoveryReport(found=found, taken=taken)
+    return RecoveryReport(found=found, taken=taken, aside=aside)
 
 
 @contextlib.contextmanager
-def _opened(config: Path, clock: Clock | None, *, looking: bool) -> Iterator[tuple[Outbox, DataFolder]]:
+def _opened(
+    config: Path, clock: Clock | None, *, looking: bool
+) -> Iterator[tuple[Outbox, DataFolder, Path | None]]:
     registry = PluginRegistry.load()
     settings = configuration.load(config, secrets=registry.secret_sources())
     clock = clock or SystemClock()
@@ -101,8 +107,10 @@ def _opened(config: Path, clock: Clock | None, *, looking: bool) -> Iterator[tup
         raise SpoolUnavailableError(
             f"The folder of the spool, {spool}, is empty. Nothing was changed. Is its disk or share mounted?"
         )
+    database = None if settings.office.database is None else settings.office.database.reveal()
+    aside = None if looking or database is None else set_tables_aside(database, data.root, clock)
     with Outbox.open(
-        data.database if settings.office.database is None else settings.office.database.reveal(),
+        data.database if database is None else database,
         spool,
         destinations=() if looking else destination_specs(settings),
         schema=settings.office.database_schema,
@@ -111,4 +119,4 @@ def _opened(config: Path, clock: Clock | None, *, looking: bool) -> Iterator[tup
         recovering=True,
         looking=looking,
     ) as outbox:
-        yield outbox, data
+        yield outbox, data, aside

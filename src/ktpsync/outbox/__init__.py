@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ktpsync.outbox._states import DAMAGED, DeliveryState, state_diagram
     from ktpsync.outbox._storage import StorageView
     from ktpsync.outbox._storage_spool import StorageSpool
+    from ktpsync.outbox._tables_aside import set_tables_aside
     from ktpsync.outbox._values import (
         AuditEntry,
         Delivered,
@@ -71,6 +72,7 @@ _ROOMS = {
     "_states": ("DAMAGED", "DeliveryState", "state_diagram"),
     "_storage": ("StorageView",),
     "_storage_spool": ("StorageSpool",),
+    "_tables_aside": ("set_tables_aside",),
     "_values": (
         "AuditEntry",
         "Delivered",
@@ -140,6 +142,7 @@ __all__ = [
     "is_sound",
     "rebuild",
     "recovered",
+    "set_tables_aside",
     "state_diagram",
 ]
 

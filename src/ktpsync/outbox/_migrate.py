@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _ADVISORY_LOCK = 5_227_100_148
 """PostgreSQL's number for "the outbox is being migrated"; any constant will do."""
 
-_TABLES = ("packet", "delivery", "destination", "status", "audit", "chain", "outbox", "version")
+TABLES = ("packet", "delivery", "destination", "status", "audit", "chain", "outbox", "version")
+"""The tables of the schema, without what all of their names begin with."""
 
 _MISSING = {
     "sqlite": "SELECT t.name FROM ({all}) t WHERE t.name NOT IN (SELECT name FROM sqlite_master WHERE type = 'table')",
@@ -90,9 +91,9 @@ def _check_tables(database: Database, connection: Connection) -> None:
     Raises:
         OutboxDamagedError: It is one.
     """
-    every = " UNION ALL ".join(f"SELECT 'ktpsync_{table}' AS name" for table in _TABLES)
+    every = " UNION ALL ".join(f"SELECT 'ktpsync_{table}' AS name" for table in TABLES)
     rows = database.rows(connection, _MISSING[database.kind].replace("{all}", every), {})
-    if len(rows) in {0, len(_TABLES)}:
+    if len(rows) in {0, len(TABLES)}:
         return
     missing = ", ".join(sorted(row.name for row in rows))
     if database.own:
@@ -102,8 +103,8 @@ def _check_tables(database: Database, connection: Connection) -> None:
         )
     raise OutboxDamagedError(
         f"Tables of the outbox in {database.address} are missing: {missing}. Nothing was changed. Put them back from a backup of the "
-        "database. If there is none, keep a copy of the database, drop the other tables of the outbox too, and let "
-        "`ktpsync doctor --recover` make them anew from the sealed packets."
+        "database. If there is none, `ktpsync doctor --recover` sets the outbox's other tables aside, if this is an application's SQLite "
+        "file, and makes all of them anew from the sealed packets."
     )
 
 

@@ -335,6 +335,48 @@ def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
     assert "The last try" not in place.office.backup_states()[0].warnings[0]
 
 
+def test_a_backup_that_a_person_could_not_make_is_told(place: Place) -> None:
+    """Until it was made: when and why the try failed, and how many packets are not in it."""
+    place.set_up({"usb-a": ""})
+    place.record(2)
+    place.unplug("usb-a")
+    assert WAITING == place.run("backup", "usb-a").exit_code
+
+    told = place.run("status")
+
+    assert PERSON == told.exit_code
+    assert "No packet is on usb-a yet; the oldest was recorded at " in told.stderr
+    assert "The last try on usb-a failed at " in told.stderr
+    place.plug_in("usb-a")
+    assert DONE == place.run("backup", "usb-a").exit_code
+    place.record(1, first=5)
+    (state,) = place.office.backup_states()
+    assert (1, ()) == (state.lacking, state.warnings)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"), [(0, "No packet is on usb-a yet; "), (2, "Packets that are not on usb-a yet: 1. ")]
+)
+def test_packets_that_are_on_no_backup_for_long_are_told(place: Place, earlier: int, told: str) -> None:
+    """Also where nothing says how often a backup is to be made; one that has all packets may be as old as it likes."""
+    place.set_up({"usb-a": ""})
+    if earlier:
+        place.record(earlier)
+        place.office.backup("usb-a")
+        place.clock.seconds += 30 * DAY
+    place.record(1, first=5)
+    assert () == place.office.backup_states()[0].warnings
+
+    place.clock.seconds += 3 * DAY + HOUR
+
+    (warning,) = place.office.backup_states()[0].warnings
+    assert warning.startswith(told)
+    assert warning.endswith("Plug in usb-a and run `ktpsync backup usb-a`.")
+    place.office.backup("usb-a")
+    place.clock.seconds += 30 * DAY
+    assert () == place.office.backup_states()[0].warnings
+
+
 def test_a_backup_that_is_dated_in_the_future_points_at_the_clock(place: Place) -> None:
     """It was made while the clock was years ahead; that is no long time ago."""
     place.set_up({"usb-a": 'max_age = "1d"'})

@@ -18,11 +18,19 @@ def show_backups(output: Output, states: Sequence[BackupState]) -> None:
     if states:
         output.table(
             "Backups",
-            ["backup", "last backup", "last verified", "last drill", "packets to fetch from it"],
+            [
+                "backup",
+                "last backup",
+                "not in it yet",
+                "last verified",
+                "last drill",
+                "packets to fetch from it",
+            ],
             [
                 [
                     state.name,
                     utc_text_of(state.last_backup_ms) or "never",
+                    "all" if state.lacking is None else state.lacking,
                     utc_text_of(state.last_verified_ms) or "never",
                     utc_text_of(state.last_drill_ms) or "never",
                     state.awaited,
@@ -40,6 +48,7 @@ def backups_document(states: Sequence[BackupState]) -> list[dict[str, object]]:
             "last_backup": utc_text_of(state.last_backup_ms),
             "last_verified": utc_text_of(state.last_verified_ms),
             "last_drill": utc_text_of(state.last_drill_ms),
+            "lacking": state.lacking,
             "awaited": state.awaited,
             "warnings": list(state.warnings),
         }

@@ -154,21 +154,29 @@ class BackupPlaces:
             )
         return here
 
-    def note_try(self, name: str, error: BackendError | BackupError | None) -> None:
-        """Remember how the last try to make a backup ended; that a disk was away is no news."""
+    def note_try(self, name: str, error: BackendError | BackupError | None, *, by_person: bool) -> None:
+        """Remember how the last try to make a backup ended; that a disk was away is news only to whoever tried it."""
         path = self._failure_file(name)
         if error is None:
             path.unlink(missing_ok=True)
-        elif not isinstance(error, NotPluggedInError):
+        elif by_person or not isinstance(error, NotPluggedInError):
             files.make_folder(path.parent)
-            document = {"at_ms": self._clock.now_ms(), "reason": str(error)}
+            document = {"at_ms": self._clock.now_ms(), "reason": str(error), "by_person": by_person}
             files.write_atomic(path, json.dumps(document).encode())
 
-    def failure(self, name: str) -> str | None:
-        """Return when and why the last try to make a backup failed, in a sentence; ``None`` if it did not."""
+    def failure(self, name: str, *, by_person: bool = False, after_ms: int = 0) -> str | None:
+        """Return when and why the last try to make a backup failed, in a sentence; ``None`` if it did not.
+
+        Args:
+            name: The backup.
+            by_person: Whether only a try counts that a person made, not the service.
+            after_ms: Only a try after this moment, in milliseconds since 1970.
+        """
         try:
             document = json.loads(self._failure_file(name).read_bytes())
             moment_ms, reason = document["at_ms"], document["reason"]
+            if moment_ms <= after_ms or (by_person and not document["by_person"]):
+                return None
             return f"The last try on {name} failed at {when(moment_ms)}: {reason}"
         except (OSError, ValueError, KeyError, TypeError):
             return None

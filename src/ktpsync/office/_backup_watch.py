@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from ktpsync.office._backup_places import when
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from ktpsync.backup import BackupDates, SnapshotReport
     from ktpsync.clock import Clock
@@ -28,6 +29,11 @@ _LOOK_SECONDS: Final = 60.0
 """How often the service looks whether a backup is due and its disk is there."""
 
 _DAY_MS: Final = 86_400_000
+_PATIENCE_MS: Final = 3 * _DAY_MS
+"""How long packets may be on no backup where nothing says how often one is to be made: over a weekend."""
+
+Lacking = Callable[[str], tuple[int | None, int | None]]
+"""Says how many packets a backup lacks (``None``: all), and when the oldest of them was recorded."""
 
 
 @frozen(kw_only=True)
@@ -39,6 +45,7 @@ class BackupState:
         last_backup_ms: When the last one ended.
         last_verified_ms: When everything was last found whole, at once or share by share.
         last_drill_ms: When a restore was last tried with success.
+        lacking: How many packets are not in it yet; ``None``: all, as it was never made.
         awaited: Packets that were moved off the station and wait for this backup to be plugged in.
         warnings: One sentence for each thing that a person must see to.
     """
@@ -47,12 +54,18 @@ class BackupState:
     last_backup_ms: int | None
     last_verified_ms: int | None
     last_drill_ms: int | None
+    lacking: int | None
     awaited: int
     warnings: tuple[str, ...]
 
 
 def backup_states(
-    places: BackupPlaces, awaited: dict[str, int], now_ms: int, *, unknown: Iterable[str] = ()
+    places: BackupPlaces,
+    awaited: dict[str, int],
+    now_ms: int,
+    *,
+    lacking: Lacking,
+    unknown: Iterable[str] = (),
 ) -> list[BackupState]:
     """Return how each backup stands, also while its disk is away.
 
@@ -60,11 +73,16 @@ def backup_states(
         places: The backups.
         awaited: By name, how many packets wait for a backup to be plugged in.
         now_ms: The wall clock, in milliseconds since 1970.
+        lacking: Says what a backup lacks.
         unknown: Under what the outbox counts copies that this station can go on with no more.
     """
     states = []
     for set_name, members in places.sets().items():
-        overdue = _overdue(places, set_name, members, now_ms)
+        lacks = {name: lacking(name) for name in members}
+        newest_lacks = lacks[max(members, key=places.last_ms)]
+        overdue = _overdue(places, set_name, members, now_ms) or _left_behind(
+            places, set_name, members, newest_lacks, now_ms
+        )
         for name in members:
             dates = places.dates(name)
             warnings = [overdue] if overdue and name == _next(places, members) else []
@@ -81,7 +99,7 @@ def backup_states(
                     f"{name} holds {counted(count, 'packet', 'packets')} still to be delivered that this station has not any more: plug "
                     "it in, and it goes on."
                 )
-            states.append(_state(name, dates, awaited, warnings))
+            states.append(_state(name, dates, awaited, warnings, lacks[name][0]))
     states += [_state(name, places.dates(name), awaited, [_left(name, awaited)]) for name in places.left()]
     return [*states, *map(_unknown, unknown)]
 
@@ -94,12 +112,19 @@ def _unknown(lineage: str) -> BackupState:
     return _state(lineage, None, {}, [told])
 
 
-def _state(name: str, dates: BackupDates | None, awaited: dict[str, int], warnings: list[str]) -> BackupState:
+def _state(
+    name: str,
+    dates: BackupDates | None,
+    awaited: dict[str, int],
+    warnings: list[str],
+    lacking: int | None = 0,
+) -> BackupState:
     return BackupState(
         name=name,
         last_backup_ms=dates.last_backup_ms if dates else None,
         last_verified_ms=dates.last_verified_ms if dates else None,
         last_drill_ms=dates.last_drill_ms if dates else None,
+        lacking=lacking,
         awaited=awaited.get(name, 0),
         warnings=tuple(warnings),
     )
@@ -139,6 +164,32 @@ def _overdue(places: BackupPlaces, set_name: str, members: list[str], now_ms: in
     failures = [failure for name in members if (failure := places.failure(name))]
     how = f"Plug in {' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
     return " ".join([told, *failures, how])
+
+
+def _left_behind(
+    places: BackupPlaces,
+    set_name: str,
+    members: list[str],
+    lacks: tuple[int | None, int | None],
+    now_ms: int,
+) -> str | None:
+    """Return that packets are on no backup because a person's try failed, or for long where nothing says how often."""
+    count, oldest_ms = lacks
+    if oldest_ms is None:
+        return None
+    last_ms = max(places.last_ms(name) for name in members)
+    failures = [
+        failure for name in members if (failure := places.failure(name, by_person=True, after_ms=last_ms))
+    ]
+    timed = any(places.settings(name).alarm_age is not None for name in members)
+    if not failures and (timed or now_ms - oldest_ms < _PATIENCE_MS):
+        return None
+    told = f"No packet is on {set_name} yet; the oldest was recorded at {when(oldest_ms)}."
+    if count is not None:
+        told = (
+            f"Packets that are not on {set_name} yet: {count}. The oldest was recorded at {when(oldest_ms)}."
+        )
+    return " ".join([told, *failures, f"Plug in {' or '.join(members)} and run `ktpsync backup {set_name}`."])
 
 
 def _swap(places: BackupPlaces, name: str, members: list[str], now_ms: int) -> list[str]:
@@ -215,7 +266,7 @@ class BackupWatch:
     def tell_overdue(self) -> None:
         """Tell of backups that a person must see to, each once a day."""
         now_ms = self._clock.now_ms()
-        for state in backup_states(self._places, {}, now_ms):
+        for state in backup_states(self._places, {}, now_ms, lacking=self._backups.lacking):
             if state.name in self._places.names() and not self._settled(state.name):
                 continue
             told_ms = self._told_ms.get(state.name)

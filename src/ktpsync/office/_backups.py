@@ -129,9 +129,20 @@ class Backups:
             return evolve(report, found=(*report.found, *self._sample(name, repository, report, fresh)))
 
     def backup_in_turn(
-        self, name: str, progress: ProgressCallback | None = None, *, read_back: bool = False
+        self,
+        name: str,
+        progress: ProgressCallback | None = None,
+        *,
+        read_back: bool = False,
+        by_person: bool = False,
     ) -> tuple[str, SnapshotReport]:
         """Make the backup that a name means; of those that take turns, the next one at hand where one fails.
+
+        Args:
+            name: The backup, or the common name.
+            progress: Called as packs are stored.
+            read_back: As for :meth:`backup`.
+            by_person: Whether a person has asked for it, who is to find in the status how it went.
 
         Returns:
             The backup that was made, and how; its warnings name those that failed, and what was found those that are
@@ -150,12 +161,23 @@ class Backups:
             except BackupInUseError:
                 raise
             except (BackendError, BackupError) as error:
-                self.places.note_try(member, error)
+                self.places.note_try(member, error, by_person=by_person)
                 failed[member] = error
             else:
-                self.places.note_try(member, None)
+                self.places.note_try(member, None, by_person=by_person)
                 return member, _with_failures(report, failed.values(), instead=member)
         raise _joined(list(failed.values()))
+
+    def lacking(self, name: str) -> tuple[int | None, int | None]:
+        """Return how many packets a backup lacks, and when the oldest of them was recorded, in milliseconds since 1970.
+
+        Of a backup that was never made it lacks all: that number is not counted, and ``None``.
+        """
+        lineage = self.places.lineage(name)
+        if lineage:
+            return self._outbox.lacking(lineage)[0], self._outbox.oldest_lacking_ms(lineage)
+        first = next(self._outbox.packets(), None)
+        return (0, None) if first is None else (None, round(first.created_at.timestamp() * 1000))
 
     def verify(
         self,

@@ -551,7 +551,7 @@ class Office:
             RepositoryError: Another repository is in its place.
             BackendError: The place cannot be reached; earlier snapshots stay.
         """
-        made, report = self._backups.backup_in_turn(name, progress)
+        made, report = self._backups.backup_in_turn(name, progress, by_person=True)
         self._finished(made, report)
         return report
 
@@ -563,6 +563,7 @@ class Office:
             self._backups.places,
             self._backups.offload.awaited(),
             self._clock.now_ms(),
+            lacking=self._backups.lacking,
             unknown=self._backups.unknown_lineages(),
         )
 

@@ -32,6 +32,10 @@ _LACKING = """
 SELECT COUNT(*) AS packets, COALESCE(SUM(size), 0) AS bytes FROM ktpsync_delivery
 WHERE dest = :dest AND state = 'open'
 """
+_OLDEST_LACKING = """
+SELECT MIN(p.created_ms) FROM ktpsync_delivery d JOIN ktpsync_packet p ON p.packet_id = d.packet_id
+WHERE d.dest = :dest AND d.state = 'open'
+"""
 _COPIED = """
 UPDATE ktpsync_delivery SET state = 'delivered', receipt = :snapshot, settled_ms = :now,
   verified_ms = CAST(:verified AS BIGINT)
@@ -118,6 +122,14 @@ class Copies:
         with self._database.read() as connection:
             row = connection.execute(self._database.sql(_LACKING), {"dest": COPY_PREFIX + repository}).one()
         return row.packets, int(row.bytes)
+
+    def oldest_lacking_ms(self, repository: str) -> int | None:
+        """Return when the oldest packet that a repository lacks was recorded; the cost follows their number."""
+        with self._database.read() as connection:
+            found = connection.execute(
+                self._database.sql(_OLDEST_LACKING), {"dest": COPY_PREFIX + repository}
+            ).scalar()
+        return None if found is None else int(found)
 
     def uncopied(self, repository: str) -> Iterator[SealedPacket]:
         """Yield the packets that a repository lacks, oldest first, in constant memory."""

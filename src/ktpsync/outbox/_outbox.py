@@ -755,6 +755,10 @@ class Outbox:
         """Return how many packets a repository lacks, and how many bytes they have together."""
         return self._copies.lacking(repository)
 
+    def oldest_lacking_ms(self, repository: str) -> int | None:
+        """Return when the oldest packet that a repository lacks was recorded, in milliseconds since 1970; ``None``: it lacks none."""
+        return self._copies.oldest_lacking_ms(repository)
+
     def uncopied(self, repository: str) -> Iterator[SealedPacket]:
         """Yield the packets that a repository lacks. The cost follows their number, not the backlog."""
         return self._copies.uncopied(repository)

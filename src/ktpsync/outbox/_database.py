@@ -59,7 +59,8 @@ class Database:
         self._use: UseLock | None = None
         self.engine: sa.Engine | SqliteFile
         if self.kind == "sqlite" and (url is None or url.database not in {None, "", ":memory:"}):
-            path = Path(address) if url is None else Path(str(url.database))
+            # Connections are opened again later, when the program may be in another folder.
+            path = Path(address if url is None else str(url.database)).absolute()
             self.engine = SqliteFile(path)
             # A name from another system may be no text that a URL can hold.
             self.address = str(path) if url is None else url.render_as_string(hide_password=True)

@@ -132,11 +132,12 @@ class SqliteFile:
     """Lends connections to a file, and keeps some of them open.
 
     Args:
-        path: The file.
+        path: The file, with its whole path. The first connection makes it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._mode = "mode=rwc"
         self._idle: deque[SqliteConnection] = deque()
         self._open: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
 
@@ -152,16 +153,24 @@ class SqliteFile:
             connection.driver = self._connect(for_looking=connection.for_looking)
             return connection
 
-    def give_back(self, connection: SqliteConnection) -> None:
-        """Take a connection back and undo what it has not committed."""
+    def give_back(self, connection: SqliteConnection, error: BaseException | None = None) -> None:
+        """Take a connection back and undo what it has not committed.
+
+        Args:
+            connection: It.
+            error: What its user met. After the database's own, such as those of a disk that was taken away, neither this
+                connection is used again nor those that lie idle: what they have open may lead nowhere.
+        """
         driver = connection.driver
+        failed = isinstance(error, sqlite3.Error)
         if driver.in_transaction:
             try:
                 driver.rollback()
             except sqlite3.Error:
-                self._close(connection)  # which undoes it too
-                return
-        if len(self._idle) < _KEPT and not connection.for_looking:
+                failed = True  # to close it undoes it too
+        if failed:
+            self.close()
+        if not failed and len(self._idle) < _KEPT and not connection.for_looking:
             self._idle.append(connection)
         else:
             self._close(connection)
@@ -193,8 +202,9 @@ class SqliteFile:
         return bool(used)
 
     def _close(self, connection: SqliteConnection) -> None:
-        self._open.discard(connection)
         connection.driver.close()
+        # Not before: a fork meanwhile is to know of it.
+        self._open.discard(connection)
 
     @property
     def read_only(self) -> bool:
@@ -202,21 +212,26 @@ class SqliteFile:
         return is_read_only(self.path.parent)
 
     def _connect(self, *, for_looking: bool) -> sqlite3.Connection:
-        name, is_uri = (self._to_read(), True) if for_looking else (str(self.path), False)
         # None: the driver opens no transactions of its own.
         driver = sqlite3.connect(
-            name, timeout=LOCK_TIMEOUT, check_same_thread=False, isolation_level=None, uri=is_uri
+            f"{self.path.as_uri()}?{self._to_read() if for_looking else self._mode}",
+            timeout=LOCK_TIMEOUT,
+            check_same_thread=False,
+            isolation_level=None,
+            uri=True,
         )
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             driver.execute(f"PRAGMA {pragma}").close()
+        # From now on: where its disk was taken away, an empty file would be made below it.
+        self._mode = "mode=rw"
         return driver
 
     def _to_read(self) -> str:
-        """Return the file's address for looking only."""
+        """Return how to open the file for looking only."""
         log = self.path.with_name(f"{self.path.name}-wal")
         # Without a log all is in the file, and nobody changes it there: SQLite, which cannot make its index, need not.
         whole = not log.exists() or not log.stat().st_size
-        return f"{self.path.absolute().as_uri()}?{'immutable=1' if whole else 'mode=ro'}"
+        return "immutable=1" if whole else "mode=ro"
 
 
 class SqliteTransaction:
@@ -241,7 +256,7 @@ class SqliteTransaction:
         try:
             connection.driver.execute(self._begin)
         except BaseException as error:
-            self._file.give_back(connection)
+            self._file.give_back(connection, error)
             translate(error)
             raise
         return connection
@@ -249,13 +264,15 @@ class SqliteTransaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        met = error
         try:
             if error is None:
                 self._connection.driver.commit()
         except sqlite3.Error as failure:
+            met = failure
             translate(failure)
             raise
         finally:
-            self._file.give_back(self._connection)
+            self._file.give_back(self._connection, met)
         if error is not None:
             translate(error)

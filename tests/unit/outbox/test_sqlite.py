@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +18,7 @@ from ktpsync.outbox._database import Database
 from ktpsync.outbox._sqlite import SqliteConnection, SqliteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -137,10 +138,83 @@ def test_a_connection_that_the_parent_works_with_stays_open_in_the_child(file: S
     driver.close()
 
 
+def test_a_connection_is_known_to_forks_until_it_is_closed(file: SqliteFile) -> None:
+    """A child born between the two would believe to have the parent's locks, and work with the database."""
+    connection = file.take()
+    connection.driver.close()
+    closing = Closing(file.path)
+    connection.driver = closing
+    closing.seen = lambda: connection in file._open
+    file.give_back(connection)
+    file.close()
+    assert [True] == closing.known
+    assert not file.abandon()
+
+
+def test_a_connection_that_failed_is_not_used_again(file: SqliteFile) -> None:
+    """Its disk was away for a moment, say: what is open leads nowhere, also in the others that nobody uses."""
+    first, second = file.take(), file.take()
+    file.give_back(first)
+    file.give_back(second)
+
+    def fail() -> None:
+        with file.write() as connection:
+            connection.execute("SELECT number FROM n").all()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(sqlite3.OperationalError, match="I/O"):
+        fail()
+    assert not is_open(first)
+    assert not is_open(second)
+    with file.write() as connection:
+        assert 3 == connection.execute("DELETE FROM n").rowcount
+
+
+def test_a_file_that_is_away_is_not_made_anew(file: SqliteFile) -> None:
+    """An empty one in its place, such as below the mount point of its disk, would seem to have lost all tables."""
+    file.close()
+    file.path.rename(file.path.with_suffix(".away"))
+    with pytest.raises(OutboxUnavailableError, match="unable to open"), file.write():
+        pass
+    assert not file.path.exists()
+    file.path.with_suffix(".away").rename(file.path)
+    with file.write() as connection:
+        assert 3 == connection.execute("DELETE FROM n").rowcount
+
+
+@pytest.mark.parametrize("address", [Path("a.db"), "sqlite:///a.db"])
+def test_a_relative_path_is_that_of_the_folder_in_which_it_was_opened(
+    tmp_path: Path, address: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that goes to another folder, as services do, goes on in the same file."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    database = Database(address)
+    monkeypatch.chdir(tmp_path / "there")
+    with contextlib.closing(database), database.write() as connection:
+        connection.execute("CREATE TABLE n (number INTEGER PRIMARY KEY)")
+    assert (tmp_path / "a.db").exists()
+    assert [] == list((tmp_path / "there").iterdir())
+
+
 def test_a_database_in_memory_is_refused() -> None:
     """It would not outlive the program."""
     with pytest.raises(ConfigError, match="path"):
         Database("sqlite://")
+
+
+class Closing(sqlite3.Connection):
+    """Asks, while it is closed, whether forks know of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, isolation_level=None)
+        self.known: list[bool] = []
+        self.seen: Callable[[], bool] = bool
+
+    def close(self) -> None:
+        """Ask first."""
+        self.known.append(self.seen())
+        super().close()
 
 
 def is_open(connection: SqliteConnection) -> bool:

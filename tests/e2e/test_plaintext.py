@@ -39,7 +39,7 @@ print(json.dumps(written))
 
 
 def test_sealing_writes_no_other_file_than_the_sealed_one(tmp_path: Path) -> None:
-    """During a submit the program opens one file for writing: the packet's, under its temporary name."""
+    """During a submit the program opens one file for writing, besides the note on its trail: the packet's, under its temporary name."""
     config = ktpsync.init_office(
         tmp_path / "office", recipients=[str(ktpsync.age.generate_identity().recipient)]
     )
@@ -55,7 +55,11 @@ def test_sealing_writes_no_other_file_than_the_sealed_one(tmp_path: Path) -> Non
         timeout=120,
     )
 
-    (written,) = {path for path in map(Path, json.loads(done.stdout)) if path.suffix != ".lock"}
+    (written,) = {
+        path
+        for path in map(Path, json.loads(done.stdout))
+        if path.suffix != ".lock" and not path.name.startswith("..trail.json.")
+    }
     (packet,) = (tmp_path / "office" / "data" / "spool").rglob("*.age")
     assert (packet.parent, f".{packet.name}.") == (written.parent, written.name[: len(packet.name) + 2])
     assert b"age-encryption.org/v1" == packet.read_bytes()[:21]

@@ -64,7 +64,6 @@ class Database:
             self.engine = SqliteFile(path)
             # A name from another system may be no text that a URL can hold.
             self.address = str(path) if url is None else url.render_as_string(hide_password=True)
-            self._use = _in_use(path)
         elif url is not None and self.kind == "postgresql":
             self.engine = _postgresql_engine(url.set(drivername="postgresql+psycopg"))
             self.address = url.render_as_string(hide_password=True)
@@ -76,6 +75,8 @@ class Database:
         self.check: Callable[[], None] = self._forks.check
         """Refuses to work in a process that was forked at the wrong moment, and after :meth:`close`."""
         self.check()
+        if isinstance(self.engine, SqliteFile):
+            self._use = _in_use(self.engine.path)
         self._statements: dict[str, Parsed] = {}
         self._borrowed: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}

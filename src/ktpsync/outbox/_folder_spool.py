@@ -77,7 +77,7 @@ class FolderSpool:
         self._filling: FileSystemSync | None = None
         self._owner = folder / _ownership.OWNER
         self._claim: Callable[[], None] = self._be_there
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
 
     @property
     def place(self) -> str:
@@ -130,8 +130,7 @@ class FolderSpool:
         """Look whether the folder is there and the outbox's own; see :class:`Spool`."""
         # One look at the note, as long as it is the one that was read.
         with contextlib.suppress(OSError):
-            status = self._owner.stat()
-            if (status.st_dev, status.st_ino) == self._seen:
+            if self._look_at_owner() == self._seen:
                 return
         self._claim()
 
@@ -426,8 +425,12 @@ class FolderSpool:
                 "`ktpsync doctor --repair --new-spool` brings the packets from where there are copies."
             )
         with contextlib.suppress(OSError):
-            status = self._owner.stat()
-            self._seen = (status.st_dev, status.st_ino)
+            self._seen = self._look_at_owner()
+
+    def _look_at_owner(self) -> tuple[int, int, int]:
+        """Return which file the note is; its time tells disks apart that were made alike and took turns in one place."""
+        status = self._owner.stat()
+        return status.st_dev, status.st_ino, status.st_mtime_ns
 
     def _be_there(self) -> None:
         """Refuse to take a folder whose disk or share is away for an empty one, or to make one in its place.

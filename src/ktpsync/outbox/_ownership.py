@@ -52,10 +52,10 @@ def claim(
 
 
 def named_in(note: bytes | None) -> str | None:
-    """Return the outbox that a note names."""
+    """Return the outbox that a note names: none that there is, if it cannot be read, and ``None`` if there is no note."""
     if note is None:
         return None
     try:
         return str(json.loads(note)["outbox_id"])
     except (ValueError, KeyError, TypeError):
-        return "nobody knows whom"
+        return ""

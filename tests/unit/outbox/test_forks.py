@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ktpsync.errors import OutboxError
+from ktpsync.files import UseLock
+from ktpsync.outbox._database import Database, use_lock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -102,6 +106,18 @@ def test_only_children_of_a_parent_at_work_are_refused(kind: str, when: str, tmp
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "[False, False, True]" == done.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
+def test_a_child_that_is_refused_does_not_pass_for_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuild by another process need not wait for its end."""
+    database = tmp_path / "outbox.db"
+    monkeypatch.setattr("ktpsync.outbox._forks._torn", {str(database)})
+    with pytest.raises(OutboxError, match="was forked"):
+        Database(database)
+    UseLock(use_lock(database), alone=True, wait=False).release()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")

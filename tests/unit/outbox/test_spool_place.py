@@ -161,6 +161,33 @@ def test_the_spool_of_another_outbox_is_refused(station: Any, tmp_path: Path) ->
         assert [] == list(other.packets())
 
 
+def test_disks_made_alike_that_took_turns_are_told_apart(station: Any) -> None:
+    """In one place a system gives them one device number, and their notes can have one inode; not one moment."""
+    station.submit()
+    owner = station.spool / OWNER
+    before = owner.stat()
+    owner.write_text('{"outbox_id": "of the other disk"}')
+    assert (before.st_dev, before.st_ino) == (owner.stat().st_dev, owner.stat().st_ino)
+    os.utime(owner, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000_000))
+    with pytest.raises(SpoolUnavailableError, match="belongs to another outbox"):
+        station.submit()
+    assert 1 == len(list(station.outbox.packets()))
+
+
+def test_a_note_that_cannot_be_read_makes_no_two_outboxes_one(station: Any, tmp_path: Path) -> None:
+    """A database that is made anew gets an id of its own then, and not one that others get as well."""
+    station.submit()
+    (station.spool / OWNER).write_text("garbled")
+    ids = set()
+    for number in range(2):
+        made = tmp_path / f"new-{number}.db"
+        with Outbox.open(made, station.spool, recovering=True) as outbox:
+            ids.add(outbox.outbox_id)
+    assert 2 == len(ids)
+    with pytest.raises(SpoolUnavailableError, match="belongs to another outbox"):
+        station.reopen().spool.check()
+
+
 def test_a_full_disk_does_not_keep_older_packets_from_their_destinations(
     station: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

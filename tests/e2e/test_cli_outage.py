@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
@@ -21,9 +23,10 @@ from ktpsync.plugins import BackendContext, Duration
 from ktpsync.testing import make_enrollment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from command_line import Answer
+    from ktpsync.records import Enrollment
 
 WHO = ("--who", "budi", "--why", "it is corrected")
 
@@ -223,3 +226,38 @@ def test_one_command_typed_as_root_is_told_by_whom_and_what_helps(place: Place, 
     assert "files and folders of this office belong to root" in status.err
     assert all(f"The file of packet {packet_id} cannot be read" in doctor.err for packet_id in packet_ids)
     assert "2 packets looked at" in doctor.out
+
+
+def test_a_submit_stopped_by_hand_says_what_was_stored(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle: one JSON document with what is stored, or a sentence; code 130; run again, it goes on."""
+    captured = tmp_path / "captured"
+    for seed in (1, 2, 3):
+        ktpsync.records.save_folder(make_enrollment(seed, size=4000), captured / str(seed))
+    submit_many = ktpsync.Office.submit_many
+
+    def stopped(office: ktpsync.Office, enrollments: Iterable[Enrollment], **options: Any) -> None:
+        submit_many(office, itertools.islice(enrollments, 1), **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ktpsync.Office.submit_many", stopped)
+        told = run("submit", "--json", captured)
+        assert (130, True, 1) == (told.code, told.json()["interrupted"], len(told.json()["submitted"]))
+        again = run("submit", captured)
+    assert (130, True) == (again.code, "Stopped: 1 of 3 stored; run the same command again." in again.err)
+    assert DONE == run("submit", captured).code
+
+
+def test_people_read_times_of_their_own_zone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the clock of the wall, with the zone and in seconds; programs read UTC."""
+    monkeypatch.setenv("TZ", "Asia/Jakarta")
+    time.tzset()
+    try:
+        (packet_id,) = place.record(1)
+        assert re.search(r"Submitted: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d WIB;", run("status", packet_id).out)
+        assert run("status", packet_id, "--json").json()["submitted_at"].endswith("Z")
+    finally:
+        monkeypatch.undo()
+        time.tzset()

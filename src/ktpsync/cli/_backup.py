@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ktpsync.cli._command import FILE, command, config_option, names_folder, who
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
+from ktpsync.clock import local_text
 from ktpsync.errors import KtpsyncError
 from ktpsync.units import amount, counted, duration
 
@@ -88,7 +90,7 @@ def list_(output: Output, name: str, config: Path) -> Exit:
         [
             [
                 one.ref.name,
-                one.manifest.created_at,
+                local_text(datetime.fromisoformat(one.manifest.created_at)),
                 one.manifest.totals.packets,
                 amount(one.manifest.totals.bytes),
                 "yes" if one.manifest.complete else "no",

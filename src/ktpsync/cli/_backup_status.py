@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ktpsync.cli._output import utc_text_of
+from ktpsync.cli._output import local_text_of, utc_text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,10 @@ def show_backups(output: Output, states: Sequence[BackupState]) -> None:
             [
                 [
                     state.name,
-                    utc_text_of(state.last_backup_ms) or "never",
+                    local_text_of(state.last_backup_ms) or "never",
                     "all" if state.lacking is None else state.lacking,
-                    utc_text_of(state.last_verified_ms) or "never",
-                    utc_text_of(state.last_drill_ms) or "never",
+                    local_text_of(state.last_verified_ms) or "never",
+                    local_text_of(state.last_drill_ms) or "never",
                     state.awaited,
                 ]
                 for state in states

@@ -97,7 +97,7 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
-            code = Exit.FAILED
+            code = Exit.INTERRUPTED
             output.failure(
                 KtpsyncError(
                     "Stopped. Nothing that was stored is lost; the same command, run again, goes on."

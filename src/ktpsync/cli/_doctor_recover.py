@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ktpsync.cli._exit import Exit
-from ktpsync.cli._output import utc_text_of
+from ktpsync.cli._output import local_text_of
 from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def recover(output: Output, config: Path, *, since_ms: int | None, who: str, why
 
 
 def _told(one: UnrecordedBytes) -> str:
-    recorded = utc_text_of(uuid.UUID(one.packet_id).int >> 80)
+    recorded = local_text_of(uuid.UUID(one.packet_id).int >> 80)
     if one.known:
         return (
             f"Packet {one.packet_id}, recorded {recorded}: the bytes that the database names are not whole, and others are "

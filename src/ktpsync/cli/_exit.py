@@ -31,6 +31,9 @@ class Exit(IntEnum):
     BAD_INPUT = 6
     """The given records or settings have problems. All of them are listed."""
 
+    INTERRUPTED = 130
+    """A person stopped it with Ctrl-C. What was done until then stays; run again, it goes on."""
+
 
 def exit_code(error: errors.KtpsyncError) -> Exit:
     """Return the exit code for an error that ended a command."""

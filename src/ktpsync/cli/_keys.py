@@ -11,7 +11,7 @@ from ktpsync.cli._command import FILE, command, config_option, who_option, why_o
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._identities import read_identities
 from ktpsync.cli._long_work import long_work
-from ktpsync.cli._output import utc_text_of
+from ktpsync.cli._output import local_text_of, utc_text_of
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
@@ -214,7 +214,10 @@ def show_keys(output: Output, states: Sequence[KeyState]) -> None:
     output.table(
         "Keys",
         ["recipient", "opens", "last tried"],
-        [[state.label, _uses(output, state), utc_text_of(state.last_test_ms) or "never"] for state in states],
+        [
+            [state.label, _uses(output, state), local_text_of(state.last_test_ms) or "never"]
+            for state in states
+        ],
     )
 
 

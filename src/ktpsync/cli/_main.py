@@ -149,5 +149,5 @@ def main() -> None:
     """Record e-KTP enrolments through outages, and lose none.
 
     Exit codes: 0 done; 1 failed; 2 wrong usage; 3 work is left for later; 4 a person must look;
-    5 damage was found; 6 the records or settings given have problems.
+    5 damage was found; 6 the records or settings given have problems; 130 stopped with Ctrl-C.
     """

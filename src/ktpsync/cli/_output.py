@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.clock import local_text, utc_from_ms, utc_text
 from ktpsync.language import ENGLISH, reader_language
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ _NAMES: Final = frozenset(
 def utc_text_of(moment_ms: int | None) -> str | None:
     """Return a moment in milliseconds since 1970-01-01 UTC in RFC 3339; ``None`` where there is none."""
     return None if moment_ms is None else utc_text(utc_from_ms(moment_ms))
+
+
+def local_text_of(moment_ms: int | None) -> str | None:
+    """Return a moment in milliseconds since 1970-01-01 UTC for a person; ``None`` where there is none."""
+    return None if moment_ms is None else local_text(utc_from_ms(moment_ms))
 
 
 class Output:

@@ -14,7 +14,7 @@ from ktpsync.cli._destination_state import asks_to_wait_until_ms, in_words
 from ktpsync.cli._exit import Exit
 from ktpsync.cli._keys import keys_document, show_keys
 from ktpsync.cli._output import NO_DESTINATIONS, utc_text_of
-from ktpsync.clock import utc_from_ms, utc_text
+from ktpsync.clock import local_text, utc_from_ms, utc_text
 from ktpsync.errors import ConfigError
 from ktpsync.units import amount, rough_duration
 
@@ -158,7 +158,7 @@ def _show_packet(output: Output, found: PacketStatus) -> Exit:
     packet = found.packet
     output.say(f"Packet {packet.packet_id}: {amount(packet.size)}, SHA-256 {packet.sha256}")
     output.say(
-        f"Submitted: {utc_text(packet.created_at)}; where its bytes are: {output.words(packet.location)}"
+        f"Submitted: {local_text(packet.created_at)}; where its bytes are: {output.words(packet.location)}"
     )
     output.say(f"Registration status: {found.registration_status or 'not known yet'}")
     output.table(
@@ -224,4 +224,4 @@ def _show_packet(output: Output, found: PacketStatus) -> Exit:
 
 
 def _when(moment: datetime | None) -> str:
-    return "-" if moment is None else utc_text(moment)
+    return "-" if moment is None else local_text(moment)

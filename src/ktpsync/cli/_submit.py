@@ -76,8 +76,13 @@ def submit(
                 run.refuse(one.source, one.error)
             run.warn(one.source, one.warnings)
         if not run.refused or skip_bad:
-            run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
-    if run.refused:
+            try:
+                run.store(office, [one.source for one in checked if one.error is None], urgent=urgent)
+            except KeyboardInterrupt:
+                run.exit = Exit.INTERRUPTED
+    if run.exit is Exit.INTERRUPTED:
+        output.remark(f"Stopped: {len(run.stored)} of {len(sources)} stored; run the same command again.")
+    elif run.refused:
         bad, of = len(run.refused), len(sources)
         if run.stored or skip_bad:
             output.remark(f"{bad} of {of} have problems; {len(run.stored)} stored.")
@@ -90,6 +95,7 @@ def submit(
             "submitted": run.stored,
             "problems": run.refused,
             "warnings": run.warnings,
+            "interrupted": run.exit is Exit.INTERRUPTED,
         }
     )
     return run.exit

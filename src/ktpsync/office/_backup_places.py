@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import backup, files
-from ktpsync.clock import SystemClock, utc_from_ms, utc_text
+from ktpsync.clock import SystemClock, local_text, utc_from_ms
 from ktpsync.config import load
 from ktpsync.errors import (
     BackendError,
@@ -266,7 +266,7 @@ class BackupPlaces:
 
 def when(moment_ms: int | None) -> str:
     """Return a moment for a person to read; nothing and 0 are never."""
-    return utc_text(utc_from_ms(moment_ms)) if moment_ms else "never"
+    return local_text(utc_from_ms(moment_ms)) if moment_ms else "never"
 
 
 def _repository(

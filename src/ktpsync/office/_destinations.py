@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ktpsync import courier, office
-from ktpsync.clock import local_text, utc_from_ms, utc_text
+from ktpsync.clock import local_text, utc_from_ms
 from ktpsync.config import OWN_KEYS
 from ktpsync.errors import BackendError, ConfigError, PluginError, UnknownDestinationError
 from ktpsync.office._lines import Lines
@@ -289,7 +289,7 @@ class Destinations:
             reason = drained.trouble or _REASONS.get(drained.stopped, "they are retried later")
         if line.state.paused is not None:
             since_ms = self._outbox.stopped_since_ms(name)
-            since = "long ago" if since_ms is None else utc_text(utc_from_ms(since_ms))
+            since = "long ago" if since_ms is None else local_text(utc_from_ms(since_ms))
             why = f"{line.state.paused.rstrip('.')}."
             reason = (
                 f"it is stopped since {since}: {why} When that is corrected, run "

@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "submit": ("captured", "--skip-bad"),
     "keys list": (),
     "keys test": ("--identity", "../safe.txt"),
+    "keys recipient": ("--identity", "../safe.txt"),
+    "keys replace-station": WHY,
     "status": (),
     "packets": (),
     "sync": (),

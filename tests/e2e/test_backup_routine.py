@@ -335,6 +335,59 @@ def test_why_the_last_try_failed_is_told_with_the_overdue_backup(
     assert "The last try" not in place.office.backup_states()[0].warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("office", "backed_up", "told"),
+    [
+        ("offload_copies = 2", 1, "names 1 backup and offload_copies = 2 asks for more"),
+        ("", 0, "Run `ktpsync backup usb-a`, then `ktpsync verify usb-a`"),
+    ],
+)
+def test_what_keeps_packets_on_a_full_disk_is_told(
+    place: Place, office: str, backed_up: int, told: str
+) -> None:
+    """Not in the service's log alone; and not where nothing keeps them."""
+    place.set_up({"usb-a": ""}, office=f'offload_below = "900 TB"\n{office}')
+    place.record(2)
+    if backed_up:
+        place.office.backup("usb-a")
+        place.office.verify("usb-a")
+
+    assert told in place.run("status").stderr
+
+    place.config.write_text(place.config.read_text().replace("offload_copies = 2", ""))
+    place.reopen()
+    place.office.backup("usb-a")
+    place.office.verify("usb-a")
+    assert not [line for line in place.office.attention() if "runs low" in line]
+
+
+def test_a_full_disk_is_told_with_what_it_lacks(place: Place) -> None:
+    """How much there is, how much is needed, how much is kept: the three add up for whoever reads them."""
+    place.set_up({"usb-a": ""}, office='reserve = "900 TB"')
+    with pytest.raises(StationFullError) as caught:
+        place.record()
+    assert "free; this needs " in str(caught.value)
+    assert "900.0 TB of it are kept in reserve" in str(caught.value)
+    assert "offload packets" not in str(caught.value)
+
+
+def test_a_configuration_that_is_hardly_meant_so_is_told(place: Place) -> None:
+    """Two backups in one place are a mistake; a turn of one, and copies that cannot be, are said."""
+    place.set_up({"usb-a": 'rotate = "usb"'}, office='offload_below = "1 GB"\noffload_copies = 2')
+    answer = place.run("config", "check")
+    assert DONE == answer.exit_code
+    assert "asks for more backups than there are (1)" in answer.stdout
+    assert "takes turns as 'usb' with no other backup" in answer.stdout
+
+    text = place.config.read_text()
+    place.config.write_text(text + text[text.index("[backups.usb-a]") :].replace("usb-a]", "usb-b]", 1))
+    answer = place.run("config", "check")
+    assert BAD_INPUT == answer.exit_code
+    assert "[backups.usb-b] is the same place as [backups.usb-a]" in answer.stdout
+    place.config.write_text(place.config.read_text() + 'disk = "8e5b59e5-a63f-472a-a152-a2b1f27b8b6c"\n')
+    assert DONE == place.run("config", "check").exit_code
+
+
 def test_a_backup_that_a_person_could_not_make_is_told(place: Place) -> None:
     """Until it was made: when and why the try failed, and how many packets are not in it."""
     place.set_up({"usb-a": ""})

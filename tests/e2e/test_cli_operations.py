@@ -200,7 +200,7 @@ def test_status_tells_when_all_is_sent_and_how_long_the_disk_lasts(
     tight = run("status", "--json")
     assert PERSON == tight.code
     assert any("its backlog grows" in line for line in tight.json()["attention"])
-    assert any("300 MiB left" in line for line in tight.json()["attention"])
+    assert any("314.6 MB left" in line for line in tight.json()["attention"])
     with ktpsync.Office.open() as office:
         assert office.attention() == tight.json()["attention"]
 
@@ -221,7 +221,7 @@ def test_the_service_logs_what_a_person_must_see_to(
             clock.seconds += 600
         told = caplog.messages
         assert 1 == sum("usb is stopped: line needed. Then run" in line for line in told)
-        assert 1 == sum("MiB left" in line for line in told)
+        assert 1 == sum("MB left" in line for line in told)
         task.run()
     assert 2 == sum("usb is stopped" in line for line in caplog.messages)
 

@@ -27,7 +27,7 @@ def config() -> None:
 @command
 def config_check(output: Output, config: Path) -> Exit:
     """List every problem of the configuration at once, those of its backends' settings too. Opens nothing."""
-    from ktpsync.config import check, exposed
+    from ktpsync.config import check, exposed, notices
     from ktpsync.office import backups_left
     from ktpsync.plugins import PluginRegistry
 
@@ -39,6 +39,9 @@ def config_check(output: Output, config: Path) -> Exit:
         output.say(f"{config}: {counted(len(problems), 'problem', 'problems')}.")
     else:
         output.say(f"{config} is right. `ktpsync plugins --check NAME` opens a destination or backup.")
+    doubtful = [] if problems else notices(config, registry)
+    for sentence in doubtful:
+        output.say(sentence)
     left = [] if problems else backups_left(config)
     for name in left:
         output.say(
@@ -48,7 +51,7 @@ def config_check(output: Output, config: Path) -> Exit:
     open_secrets = exposed(config, registry)
     for sentence in open_secrets:
         output.say(sentence)
-    output.result({"problems": problems, "backups_left": left, "exposed": open_secrets})
+    output.result({"problems": problems, "notices": doubtful, "backups_left": left, "exposed": open_secrets})
     return Exit.BAD_INPUT if problems else Exit.DONE
 
 

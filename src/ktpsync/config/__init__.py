@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from ktpsync.lazy import exports
 
 if TYPE_CHECKING:
-    from ktpsync.config._check import backend_mismatch, check
+    from ktpsync.config._check import backend_mismatch, check, notices
     from ktpsync.config._exposed import exposed
     from ktpsync.config._load import load
     from ktpsync.config._recipients import parse_recipients, read_recipients_file
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
-    "_check": ("backend_mismatch", "check"),
+    "_check": ("backend_mismatch", "check", "notices"),
     "_exposed": ("exposed",),
     "_load": ("load",),
     "_recipients": ("parse_recipients", "read_recipients_file"),
@@ -73,6 +73,7 @@ __all__ = [
     "check",
     "exposed",
     "load",
+    "notices",
     "parse_recipients",
     "read_recipients_file",
     "schema",

@@ -39,7 +39,51 @@ def check(path: Path, registry: PluginRegistry) -> list[str]:
     spool = sections.document.get("spool")
     if isinstance(spool, dict):
         problems += _backend_problems(registry, "spool", spool, "[spool]", sections.path.parent)
+    problems += _same_places(sections)
     return [*problems, *_recipient_problems(sections)]
+
+
+def notices(path: Path, registry: PluginRegistry) -> list[str]:
+    """Return what a configuration file may say and is hardly meant so.
+
+    Args:
+        path: As for :func:`check`.
+        registry: The installed backends.
+
+    Raises:
+        ConfigError: The file is missing or is not TOML.
+    """
+    sections = read_sections(path, registry.secret_sources())
+    found = []
+    backups, office = sections.backups, sections.office
+    if office is not None and office.offload_below and office.offload_copies > len(backups):
+        found.append(
+            f"[office] offload_copies = {office.offload_copies} asks for more backups than there are ({len(backups)}): no packet "
+            "is ever dropped when the disk runs low. Add a backup, or ask for fewer."
+        )
+    members: dict[str, list[str]] = {}
+    for name, place in backups.items():
+        if place.settings.rotate is not None:
+            members.setdefault(place.settings.rotate, []).append(name)
+    found += [
+        f"[backups.{names[0]}] takes turns as {rotate!r} with no other backup. Add the second one, or take `rotate` out."
+        for rotate, names in members.items()
+        if len(names) == 1
+    ]
+    return found
+
+
+def _same_places(sections: Sections) -> Iterator[str]:
+    """Yield the backups that are another one's place: they would be one copy, and look like two."""
+    seen: list[tuple[str, Mapping[str, object]]] = []
+    for name, table in sections.tables("backups").items():
+        place = {
+            key: value for key, value in table.items() if key not in OWN_KEYS["backups"] or key == "backend"
+        }
+        for other, known in seen:
+            if place == known:
+                yield f"[backups.{name}] is the same place as [backups.{other}]: give it another one, or take it out"
+        seen.append((name, place))
 
 
 def backend_mismatch(registry: PluginRegistry, section: str, backend: str) -> Iterator[str]:

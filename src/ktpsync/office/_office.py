@@ -846,6 +846,8 @@ class Office:
         except ConfigError as error:
             broken = [f"Nothing can be recorded: {error}"]
         closed = self.out_of_reach()
+        if hindrance := self._backups.offload.hindrance():
+            closed.append(hindrance)
         return [*broken, *closed, *of_the_office(self.outbox, keys, now_ms=self._clock.now_ms())]
 
     def _note_keys(self, identities: tuple[Identity, ...]) -> None:

@@ -273,6 +273,36 @@ class Offload:
         found = self._outbox.awaited_copies(at_hand)
         return {name: found[lineage] for name, lineage in lineages.items() if lineage in found}
 
+    def hindrance(self) -> str | None:
+        """Return why packets cannot leave a disk that runs low, and what to do; ``None`` if it does not, or nothing is known to hinder."""
+        if not self.low:
+            return None
+        names, copies = self._places.names(), self._settings.offload_copies
+        if not names:
+            return (
+                "The station's disk runs low, and the configuration names no backup to which packets could be moved. Add one under "
+                "[backups.NAME], or free some room."
+            )
+        here = [name for name in names if self._places.at_hand(name)]
+        if copies <= len(names):
+            for name in names:
+                lineage = self._places.lineage(name)
+                never_made = self._places.known(name) is None
+                if never_made or (
+                    name in here and (self._outbox.lacking(lineage)[0] or self._outbox.unverified(lineage))
+                ):
+                    return (
+                        f"The station's disk runs low. Run `ktpsync backup {name}`, then `ktpsync verify {name}`: what it gives "
+                        "back whole can leave the disk."
+                    )
+        away = [self._places.lineage(name) for name in names if name not in here]
+        proven = all(
+            lineage and not self._outbox.unverified(lineage, since_ms=self._since_ms()) for lineage in away
+        )
+        if copies > len(names) or not here or (len(here) < copies and not proven):
+            return f"The station's disk runs low, and no packet can be dropped from it: {self._way_out()}"
+        return None
+
     def close(self) -> None:
         """Close what was opened to fetch from."""
         with self._lock:

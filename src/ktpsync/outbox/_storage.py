@@ -12,7 +12,7 @@ from ktpsync.outbox._central import FINAL_STATUSES
 from ktpsync.outbox._copies import VERIFIED_COPIES
 from ktpsync.outbox._destinations import COPY_PREFIX
 from ktpsync.outbox._views import created_ms
-from ktpsync.units import counted
+from ktpsync.units import amount, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -109,8 +109,9 @@ class Storage:
         free = self._spool.free()
         if free is not None and free - size < self._limits.reserve:
             raise StationFullError(
-                f"The disk of the spool has {free >> 20} MiB left and {self._limits.reserve >> 20} MiB are kept in "
-                "reserve. Nothing was stored; offload packets that a verified backup holds, or free some room."
+                f"The disk of the spool has {amount(free)} free; this needs {amount(size)}, and {amount(self._limits.reserve)} of "
+                f"it are kept in reserve. Nothing was stored; free {amount(size + self._limits.reserve - free)} or more, or plug in a "
+                "backup's disk: what a backup gives back whole makes room. `ktpsync status` says what hinders that."
             )
         if not self._counts:
             return
@@ -202,7 +203,7 @@ class Storage:
         days_left = max(free - self._limits.reserve, 0) / per_day if per_day and free is not None else None
         if free is not None and free < self._limits.warn:
             warnings.append(
-                f"The disk of the spool has {free >> 20} MiB left: offload packets or free some room."
+                f"The disk of the spool has {amount(free)} left: free some room, or let backups make it, as far as they hold its packets."
             )
         if days_left is not None and days_left < _WEEK_MS / _DAY_MS:
             warnings.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ktpsync import age
 from ktpsync.errors import ConfigError, KeyFormatError
@@ -11,9 +11,6 @@ from ktpsync.errors import ConfigError, KeyFormatError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-_HARMLESS: Final = len("AGE-SECRET-KEY-")
-"""Characters of what is no recipient that are shown: a private key that was given by mistake stays secret."""
 
 
 def parse_recipients(texts: Sequence[str], *, where: str) -> tuple[age.Recipient, ...]:
@@ -34,8 +31,7 @@ def parse_recipients(texts: Sequence[str], *, where: str) -> tuple[age.Recipient
         try:
             recipients.append(age.parse_recipient(text))
         except KeyFormatError as error:
-            shown = text[:24] if text.startswith("age1") else text[:_HARMLESS]
-            problems.append(f"  - {shown}...: {error}")
+            problems.append(f"  - {text[:24]}...: {error}")
     if problems:
         raise ConfigError("\n".join([f"{where}: not age recipients:", *problems]))
     return tuple(recipients)

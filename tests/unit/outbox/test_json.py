@@ -32,9 +32,9 @@ def dumped(value: object) -> str:
 def test_an_entry_and_its_hash(text: str) -> None:
     """Facts are in the order of their names, those that are empty left out."""
     told = entry(
-        "event", at_ms=5, packet_id=text, destination=None, who=text, why=text, b=7, a="x", none=None
+        "event", at_ms=5, packet_id=text, destination=None, who=text, told=text, b=7, a="x", none=None
     )
-    facts = {"a": "x", "b": 7} | ({"why": text} if text else {})
+    facts = {"a": "x", "b": 7} | ({"told": text} if text else {})
     assert dumped(facts) == told.detail
     assert "" == entry("event", at_ms=5, why="").detail
     chained = dumped([9, 5, "event", text, None, text, told.detail])

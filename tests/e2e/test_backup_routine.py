@@ -388,6 +388,41 @@ def test_a_configuration_that_is_hardly_meant_so_is_told(place: Place) -> None:
     assert DONE == place.run("config", "check").exit_code
 
 
+def test_a_backup_of_disks_in_turn_says_which_one_it_was(place: Place) -> None:
+    """In words and for programs; where there is nothing to choose, no more is said. A disk is named once."""
+    place.set_up({"usb-a": 'rotate = "usb"', "usb-b": 'rotate = "usb"', "usb-c": ""})
+    place.record()
+    place.office.backup("usb-a")
+
+    told = place.run("backup", "usb")
+
+    assert "The disk whose turn it is, usb-b, has it." in told.stdout
+    assert "usb-a" == json.loads(place.run("backup", "usb", "--json").stdout)["name"]
+    assert "turn" not in place.run("backup", "usb-c").stdout
+    for name in ("usb-a", "usb-b"):
+        place.unplug(name)
+    away = place.run("backup", "usb").stderr
+    assert "usb-a (last backup 20" in away
+    assert "): usb-a: " not in away
+
+
+def test_a_disk_that_was_replaced_is_told_how_to_go_on(place: Place) -> None:
+    """The advice leads to a backup that works: a new name for the new disk."""
+    place.set_up({"usb-a": ""})
+    place.record()
+    place.office.backup("usb-a")
+    shutil.rmtree(place.folder / "usb-a")
+    ktpsync.init_disk(place.folder / "usb-a", label="new")
+
+    told = place.run("backup", "usb-a")
+
+    assert PERSON == told.exit_code
+    assert "a backup with a new name there for the new disk" in told.stderr
+    place.config.write_text(place.config.read_text().replace("[backups.usb-a]", "[backups.usb-new]"))
+    assert DONE == place.run("backup", "usb-new").exit_code
+    assert DONE == place.run("backup", "forget", "usb-a", "--who", "wati", "--why", "broken").exit_code
+
+
 def test_a_backup_that_a_person_could_not_make_is_told(place: Place) -> None:
     """Until it was made: when and why the try failed, and how many packets are not in it."""
     place.set_up({"usb-a": ""})

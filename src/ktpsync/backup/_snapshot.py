@@ -42,6 +42,7 @@ class SnapshotReport:
         damaged: One line for each packet that could not be backed up because its own bytes are damaged.
         warnings: What a person should know, such as packets whose bytes are elsewhere.
         found: One line for each damage that was found, such as snapshots that vanished from the repository.
+        name: The backup's name in the configuration of the office that made it: of those that take turns, which it was.
     """
 
     repository: str
@@ -55,6 +56,7 @@ class SnapshotReport:
     damaged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def ok(self) -> bool:

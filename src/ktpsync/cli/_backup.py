@@ -53,9 +53,12 @@ def make(output: Output, name: str, config: Path) -> Exit:
     with ktpsync.Office.open(config) as office, long_work(output, "Backing up") as progress:
         report = office.backup(name, progress=progress)
     output.say(_in_words(report, time.monotonic() - began))
+    if report.name != name:
+        output.say(f"The disk whose turn it is, {report.name}, has it.")
     output.complain((*report.warnings, *report.damaged, *report.found))
     output.result(
         {
+            "name": report.name,
             "repository": report.repository,
             "snapshots": list(report.snapshots),
             "packets": report.packets,

@@ -145,7 +145,9 @@ class BackupPlaces:
             except DiskFullError:
                 here.append(member)  # it is there; whoever writes to it will say so
             except BackendError as error:
-                reasons.append(f"{member} (last backup {when(self.last_ms(member))}): {error}")
+                reasons.append(
+                    f"{member} (last backup {when(self.last_ms(member))}): {without_name(member, error)}"
+                )
             else:
                 here.append(member)
         if not here:
@@ -192,7 +194,9 @@ class BackupPlaces:
                 storage.check()
             elif not storage.exists(_MARKER):
                 raise UnavailableError(
-                    f"{name}: there is no backup repository where one was. Plug in the right disk, or look at the server."
+                    f"{name}: there is no backup repository where one was. Plug in the right disk, or look at the server. If it is a "
+                    "new place, or was emptied, give the backup a new name in the configuration, and then run `ktpsync "
+                    f"backup forget {name}`."
                 )
 
     def at_hand(self, name: str) -> bool:
@@ -262,6 +266,11 @@ class BackupPlaces:
 
     def _uuid_file(self, name: str) -> Path:
         return self._data.state("backups", name) / _UUID_FILE
+
+
+def without_name(name: str, error: Exception) -> str:
+    """Return what an error says, for where the name of its place stands before it already."""
+    return str(error).removeprefix(f"{name}: ")
 
 
 def when(moment_ms: int | None) -> str:

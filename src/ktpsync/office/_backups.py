@@ -126,7 +126,8 @@ class Backups:
                 progress=progress or backup.ignore_progress,
             )
             fresh = report.packs if read_back or self.offload.low else ()
-            return evolve(report, found=(*report.found, *self._sample(name, repository, report, fresh)))
+            found = self._sample(name, repository, report, fresh)
+            return evolve(report, name=name, found=(*report.found, *found))
 
     def backup_in_turn(
         self,

@@ -17,6 +17,7 @@ from ktpsync.errors import (
     UnknownDestinationError,
     UnknownPacketError,
 )
+from ktpsync.office._backup_places import without_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,7 +155,7 @@ class GoodCopies:
                 self._finders[name] = PacketFinder(repository)
             except (BackendError, BackupError) as error:
                 self._finders[name] = None
-                self.away[name] = str(error)
+                self.away[name] = without_name(name, error)
         finder = self._finders[name]
         with contextlib.suppress(BackendError, BackupError, UnknownPacketError):
             return finder.read(packet_id, sha256) if finder is not None else None
@@ -169,7 +170,7 @@ class GoodCopies:
             with self._backend(name).fetch(packet_id) as file:
                 return file.read(self._size(packet_id) + 1)
         except (UnavailableError, ThrottledError, AuthError) as error:
-            self.away[name] = str(error)
+            self.away[name] = without_name(name, error)
         except (BackendError, OSError):
             pass
         return None

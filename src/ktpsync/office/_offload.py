@@ -21,6 +21,7 @@ from ktpsync.errors import (
     UnknownPacketError,
     WrongDiskError,
 )
+from ktpsync.office._backup_places import without_name
 from ktpsync.units import amount, counted, rough_duration
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Offload:
                     return io.BytesIO(self._read(name, packet_id, sha256))
                 except (BackendError, BackupError, UnknownPacketError) as error:
                     away = away or isinstance(error, BackendError)
-                    reasons.append(f"{name}: {error}")
+                    reasons.append(f"{name}: {without_name(name, error)}")
         if not holders and not away:
             raise SpoolError(
                 f"The sealed bytes of packet {packet_id} are not in the spool, and no backup of the "

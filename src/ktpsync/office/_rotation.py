@@ -11,6 +11,7 @@ from attrs import frozen
 from ktpsync import packet
 from ktpsync.backup import RepositoryRewrapReport, ignore_progress, no_backup_runs, rewrap_repository
 from ktpsync.errors import BackendError, BackupError, UnknownDestinationError
+from ktpsync.office._backup_places import without_name
 from ktpsync.outbox import RewrapReport
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Rotation:
                         progress=progress or ignore_progress,
                     )
             except (BackendError, BackupError) as error:
-                away[name] = str(error)
+                away[name] = without_name(name, error)
         return RotationReport(spool=spool, backups=backups, away=away)
 
 

@@ -65,8 +65,9 @@ class Binding:
                     return folder, device
                 problem = WrongDiskError(
                     f"{self._name}: the disk at {folder} is {marker.label or marker.uuid}, "
-                    f"but {self._called(wanted)} is expected. Plug in the right disk; to go on with this one, set "
-                    f'disk = "{marker.uuid}" in the configuration.'
+                    f"but {self._called(wanted)} is expected. Plug in the right disk. If this one is to take its place for good: "
+                    f'a destination goes on with disk = "{marker.uuid}" in the configuration, a backup with a new name '
+                    "there for the new disk."
                 )
             if wanted is not None:
                 self._last = self._found(wanted, problem)

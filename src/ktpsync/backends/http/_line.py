@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 from attrs import evolve
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from ktpsync.backends._timed import TimedAnswer
 from ktpsync.backends.http._answer import whole
 from ktpsync.backends.http._credentials import FetchedToken, FixedToken
 from ktpsync.backends.http._failures import Peer, failure_of, refuse
@@ -199,6 +201,7 @@ class Line:
         with self._lock:
             if origin not in self._pools:
                 self._pools[origin] = self._new_pool(_proxy_for(url))
+                self._pools[origin].pool_classes_by_scheme = _POOLS
             return self._pools[origin]
 
     def _timeout(self, patience: float | None) -> urllib3.Timeout:
@@ -229,6 +232,25 @@ class Line:
             )
         except HTTPError as error:
             raise failure_of(self.peer, error) from error
+
+
+class _Connection(HTTPConnection):
+    response_class = TimedAnswer
+
+
+class _TLSConnection(HTTPSConnection):
+    response_class = TimedAnswer
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 
 def _proxy_for(url: str) -> str:

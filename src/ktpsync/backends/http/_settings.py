@@ -62,7 +62,7 @@ class HttpSettings:
         client_key_password: Password of that key, if it has one.
         ca_file: PEM file of the certificate authorities to trust instead of the system's.
         connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds to wait for an answer, or for the line to take more bytes.
+        read_timeout: Seconds to wait for an answer, then for each 16 KiB of it, or for the line to take more bytes.
         ask_first_from: Packets of this size or more begin with the question how much of them the centre has already.
             Smaller ones are sent right away, and go on where they stopped if the line breaks.
         danger_accept_any_certificate: Send to whoever answers, without checking that it is the centre. For a test

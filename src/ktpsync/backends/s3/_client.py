@@ -12,16 +12,17 @@ import botocore.session
 from attrs import field, frozen
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
+from ktpsync.backends.s3._connections import Session
 from ktpsync.errors import AuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from botocore.awsrequest import AWSPreparedRequest
+    from botocore.httpsession import URLLib3Session
     from types_boto3_s3.client import S3Client
 
     from ktpsync.backends.s3.settings import S3Settings
@@ -30,7 +31,7 @@ _CONNECTIONS: Final = 16
 _LARGEST: Final = 16 << 20
 """Bytes of an answer that is no object, at most; a page of a listing has less than one million."""
 
-_REFUSED_FROM: Final = 300
+REFUSED_FROM: Final = 300
 
 _DESCRIPTIONS: Final = botocore.loaders.Loader()
 """botocore reads megabytes of JSON to learn what S3 is; once is enough."""
@@ -86,7 +87,7 @@ def _new_session(settings: S3Settings, endpoint: str, configured_ca: str | None)
             (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         ],
     }
-    return URLLib3Session(**options)
+    return Session(**options)
 
 
 def _sender(session: URLLib3Session) -> Callable[..., Any]:
@@ -111,7 +112,7 @@ def sent(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
     is_object = request.stream_output
     request.stream_output = True
     answer = session.send(request)
-    if is_object and answer.status_code < _REFUSED_FROM:
+    if is_object and answer.status_code < REFUSED_FROM:
         return answer
     data = answer.raw.read(_LARGEST + 1)
     if len(data) > _LARGEST:

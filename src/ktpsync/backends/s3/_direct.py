@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from ktpsync.backends.s3._client import sent
+from ktpsync.backends.s3._client import REFUSED_FROM, sent
 from ktpsync.backends.s3._failures import status_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = "rest-xml"
 _SIGNING: Final = "before-sign.s3"
-_REFUSED_FROM: Final = 300
 _NOT_FOUND: Final = 404
 
 
@@ -133,6 +132,6 @@ class Direct:
             {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content},
             model.output_shape,  # type: ignore[arg-type]  # both have one
         )
-        if answer.status_code >= _REFUSED_FROM:
+        if answer.status_code >= REFUSED_FROM:
             raise ClientError(parsed, operation)
         return parsed

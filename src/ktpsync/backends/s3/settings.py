@@ -27,7 +27,7 @@ class S3Settings:
         addressing: ``path`` for most self-hosted services, ``virtual`` for AWS, ``auto``.
         ca_file: PEM file of the certificate authorities to trust instead of the system's.
         connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds to wait for an answer.
+        read_timeout: Seconds to wait for an answer, then for each 16 KiB of it.
         part_size: Objects above this size are sent in parts of it, one after the other; what was sent is not
             sent again after an interruption. At least 5 MiB.
         lock: Nobody can delete or replace an object for so long after it was stored (object lock,

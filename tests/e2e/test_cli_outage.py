@@ -6,6 +6,8 @@ import itertools
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +96,10 @@ def test_a_station_that_the_centre_does_not_know_is_told_and_put_right(place: Pl
         assert "central\t0\t1\t0" in told.out or "central\t1\t1\t0" in told.out
         status = run("status")
         assert PERSON == status.code
-        assert "1 packet was rejected at central: see `ktpsync rejected`." in status.err
+        assert (
+            "1 packet is at central, which could not register the person: see `ktpsync rejected`."
+            in status.err
+        )
         assert "is not trusted at the centre" in run("rejected").out
         listed = run("packets", "--status", "ENROLL_FAILURE_AT_CENTRAL", "--json").json()["packets"]
         assert [packet_id] == [line["packet_id"] for line in listed]
@@ -261,3 +266,32 @@ def test_people_read_times_of_their_own_zone(place: Place, monkeypatch: pytest.M
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_whoever_reads_the_output_may_end_first(place: Place) -> None:
+    """``ktpsync status | head -1``: no message, and the code that a shell gives for it."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "ktpsync", "status"], stdout=writes, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writes)
+    assert (141, b"") == (done.returncode, done.stderr)
+
+
+def test_a_packet_damaged_here_is_not_said_to_be_refused_there(place: Place) -> None:
+    """The sentence names what helps here; after a person's decision the reason is theirs."""
+    (packet_id,) = place.record(1)
+    (sealed,) = (place.config.parent / "data" / "spool").rglob(f"{packet_id}*")
+    sealed.write_bytes(b"damaged" + sealed.read_bytes()[7:])
+    with running(place.centre) as url:
+        place.moved_to(url)
+        assert PERSON == run("sync").code
+    told = run("status").err
+    assert "1 packet waits for central because the bytes on this station are damaged" in told
+    assert "was rejected at central" not in told
+    assert DONE == run("cancel", packet_id, "central", "--who", "budi", "--why", "recorded again").code
+    (shown,) = run("packets", "--json").json()["packets"]
+    assert ("cancelled", "cancelled", "budi: recorded again") == (
+        shown["state"], shown["code"], shown["reason"]
+    )  # fmt: skip

@@ -88,6 +88,10 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
         except KtpsyncError as error:
             code = exit_code(error)
             output.failure(error, code)
+        except BrokenPipeError:
+            # Whoever reads has seen enough, as `head` has.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = Exit.READER_GONE
         except OSError as error:
             code = Exit.FAILED
             where = f"{error.filename}: " if error.filename else ""

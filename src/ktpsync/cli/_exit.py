@@ -31,6 +31,9 @@ class Exit(IntEnum):
     BAD_INPUT = 6
     """The given records or settings have problems. All of them are listed."""
 
+    READER_GONE = 141
+    """Whoever read the output has ended before it did, as `head` does."""
+
     INTERRUPTED = 130
     """A person stopped it with Ctrl-C. What was done until then stays; run again, it goes on."""
 

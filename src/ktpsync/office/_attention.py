@@ -62,8 +62,16 @@ def attention(
             found.append(f"{name} is stopped: {why} Then run `ktpsync resume {name} --who YOU`.")
         if line.unusable:
             found.append(f"{name} cannot be used, and its packets wait: {line.unusable}")
-        if line.rejected:
-            what = counted(line.rejected, "packet was", "packets were")
+        if line.damaged:
+            what = counted(line.damaged, "packet waits", "packets wait")
+            found.append(
+                f"{what} for {name} because the bytes on this station are damaged: run `ktpsync doctor --repair`."
+            )
+        if line.not_registered:
+            what = counted(line.not_registered, "packet is", "packets are")
+            found.append(f"{what} at {name}, which could not register the person: see `ktpsync rejected`.")
+        if refused := line.rejected - line.damaged - line.not_registered:
+            what = counted(refused, "packet was", "packets were")
             found.append(f"{what} rejected at {name}: see `ktpsync rejected`.")
         if estimate is None and line.pending + line.leased:
             found.append(

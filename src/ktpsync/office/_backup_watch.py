@@ -162,7 +162,10 @@ def _overdue(places: BackupPlaces, set_name: str, members: list[str], now_ms: in
     else:
         told = f"The last backup to {set_name} is from {when(last_ms)}, too long ago."
     failures = [failure for name in members if (failure := places.failure(name))]
-    how = f"Plug in {' or '.join(members)}; then it is made by itself, or with `ktpsync backup {set_name}`."
+    named = " or ".join(members)
+    how = f"Plug in {named}; then it is made by itself, or with `ktpsync backup {set_name}`."
+    if not _plugged_in(places, members):
+        how = f"See that {named} can be reached; then it is made by itself, or with `ktpsync backup {set_name}`."
     return " ".join([told, *failures, how])
 
 
@@ -189,7 +192,16 @@ def _left_behind(
         told = (
             f"Packets that are not on {set_name} yet: {count}. The oldest was recorded at {when(oldest_ms)}."
         )
-    return " ".join([told, *failures, f"Plug in {' or '.join(members)} and run `ktpsync backup {set_name}`."])
+    named = " or ".join(members)
+    how = f"Plug in {named} and run `ktpsync backup {set_name}`."
+    if not _plugged_in(places, members):
+        how = f"See that {named} can be reached and run `ktpsync backup {set_name}`."
+    return " ".join([told, *failures, how])
+
+
+def _plugged_in(places: BackupPlaces, members: list[str]) -> bool:
+    """Return whether backups are disks, which a person fetches; storage elsewhere is reached over a line."""
+    return any(places.settings(name).backend == "disk" for name in members)
 
 
 def _swap(places: BackupPlaces, name: str, members: list[str], now_ms: int) -> list[str]:

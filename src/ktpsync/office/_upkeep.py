@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from ktpsync import courier
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _WHO: Final = "service"
 _EVERY: Final = 6 * 3600.0
+
+log = logging.getLogger("ktpsync.office")
 
 
 class Upkeep:
@@ -35,7 +38,13 @@ class Upkeep:
 
     def purge(self) -> list[str]:
         """Purge what backups at hand have; return the ids of the packets."""
-        return [] if self._retention is None else self._offload.purge(self._retention, who=_WHO)
+        if self._retention is None:
+            return []
+        purged = self._offload.purge(self._retention, who=_WHO)
+        if purged:
+            facts = {"event": "purged", "packets": len(purged)}
+            log.info("%d packets purged: their retention time is over", len(purged), extra={"facts": facts})
+        return purged
 
     def task(self) -> courier.Task:
         """Return it as a task of the service."""

@@ -13,7 +13,7 @@ from ktpsync.outbox._registration import NOT_REGISTERED, RESEND_STATUSES
 from ktpsync.outbox._states import OPEN, DeliveryState, may_decide
 from ktpsync.outbox._values import AuditEntry, Delivered, Lease, Outcome, Rejected, Returned
 from ktpsync.packet import called
-from ktpsync.plain import plain
+from ktpsync.plain import anonymous, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,8 @@ UPDATE ktpsync_delivery SET state = :state, owner = NULL, fence = fence + 1, due
   settled_ms = CASE WHEN :state = 'open' THEN NULL ELSE {now} END,
   failures = CASE WHEN :state = 'open' THEN 0 ELSE failures END,
   failing_ms = CASE WHEN :state = 'open' THEN 0 ELSE failing_ms END,
-  last_failure_ms = CASE WHEN :state = 'open' THEN NULL ELSE last_failure_ms END
+  last_failure_ms = CASE WHEN :state = 'open' THEN NULL ELSE last_failure_ms END,
+  code = COALESCE(:code, code), reason = COALESCE(:reason, reason)
 WHERE packet_id = :packet_id AND dest = :dest
 """
 
@@ -256,7 +257,15 @@ class Deliveries:
                 self._refuse_if_there(connection, packet_id, dest)
             connection.execute(
                 self._database.sql(_BY_PERSON),
-                {"packet_id": packet_id, "dest": dest, "state": written, "now": now},
+                {
+                    "packet_id": packet_id,
+                    "dest": dest,
+                    "state": written,
+                    "now": now,
+                    # What was found before is no reason for what a person has decided.
+                    "code": None if written == OPEN else event,
+                    "reason": None if written == OPEN else f"{plain(who)}: {anonymous(why)}",
+                },
             )
             if before == "delivered":
                 self._destinations.count(connection, dest, -1)

@@ -326,6 +326,8 @@ class DestinationSummary:
         pending: Deliveries that wait.
         leased: Deliveries that couriers hold.
         rejected: Deliveries that wait for a person.
+        damaged: Of these, those whose bytes on this station are damaged: no destination has refused them.
+        not_registered: Of these, those that a centre holds and whose person it could not register.
         delivered: Deliveries with a receipt.
         open_bytes: Sealed bytes still to deliver.
         oldest_at: When the oldest packet still to deliver was submitted.
@@ -336,6 +338,8 @@ class DestinationSummary:
     pending: int
     leased: int
     rejected: int
+    damaged: int = 0
+    not_registered: int = 0
     delivered: int
     open_bytes: int
     oldest_at: datetime | None

@@ -9,7 +9,8 @@ from ktpsync.clock import utc_from_ms
 from ktpsync.errors import UnknownPacketError
 from ktpsync.outbox._audit import from_row
 from ktpsync.outbox._receipts import receipt_from_json
-from ktpsync.outbox._states import OPEN, DeliveryState
+from ktpsync.outbox._registration import NOT_REGISTERED
+from ktpsync.outbox._states import DAMAGED, OPEN, DeliveryState
 from ktpsync.outbox._values import DeliveryView, DestinationSummary, PacketStatus, PacketView
 from ktpsync.packet import called
 from ktpsync.plugins import StatusChange
@@ -37,7 +38,9 @@ SELECT COUNT(*) AS waiting, SUM(CASE WHEN owner IS NOT NULL AND due_ms > :now TH
   SUM(size) AS bytes, MIN(id) AS oldest
 FROM ktpsync_delivery WHERE state = 'open' AND dest = :dest
 """
-_REJECTED_COUNT = "SELECT COUNT(*) FROM ktpsync_delivery WHERE state = 'rejected' AND dest = :dest"
+_REJECTED_COUNTS = """
+SELECT code, COUNT(*) AS n FROM ktpsync_delivery WHERE state = 'rejected' AND dest = :dest GROUP BY code
+"""
 
 
 class Views:
@@ -214,13 +217,15 @@ class Views:
             for state in states:
                 bound = {"dest": state.name, "now": now_ms}
                 row = connection.execute(sql(_OPEN_COUNTS), bound).one()
-                rejected = connection.execute(sql(_REJECTED_COUNT), bound).scalar_one()
+                rejected = {item.code: item.n for item in connection.execute(sql(_REJECTED_COUNTS), bound)}
                 found.append(
                     DestinationSummary(
                         state=state,
                         pending=row.waiting - (row.leased or 0),
                         leased=row.leased or 0,
-                        rejected=rejected,
+                        rejected=sum(rejected.values()),
+                        damaged=rejected.get(DAMAGED, 0),
+                        not_registered=rejected.get(NOT_REGISTERED, 0),
                         delivered=state.delivered,
                         open_bytes=int(row.bytes or 0),
                         oldest_at=None

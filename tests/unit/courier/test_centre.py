@@ -331,7 +331,7 @@ def test_what_the_centre_has_already_is_not_cancelled(station: Any, centre: Cent
         station.outbox.cancel(packet_id, "central", who="budi", why="recorded twice")
         assert "cancelled" == _state(station, packet_id)[0]
     station.outbox.handled(there, "central", who="budi", why="seen there")
-    assert ("handled", None, False) == _state(station, there)
+    assert ("handled", "handled", False) == _state(station, there)
 
 
 def test_a_person_s_reason_is_kept_without_whom_it_is_about(station: Any, centre: Centre) -> None:

@@ -1451,6 +1451,14 @@ def test_after_a_restore_the_copies_of_other_backups_are_told_of_and_can_be_ende
     (state,) = [one for one in place.office.backup_states() if one.warnings]
     assert lost == state.name
     assert f"`ktpsync backup forget {lost}`" in state.warnings[0]
+    config = place.folder / "new" / "ktpsync.toml"
+    text = config.read_text()
+    config.write_text(f"{text}[backups.other]\nbackend = \"disk\"\npath = '{place.folder / 'usb-a'}'\n")
+    place.reopen()
+    (state,) = [one for one in place.office.backup_states() if one.name == lost]
+    assert f"those on the disk of other ({lost})" in state.warnings[0]
+    config.write_text(text)
+    place.reopen()
     assert 2 == len(place.office.outbox.copy_holders(packet_id))
     assert DONE == place.run("backup", "forget", lost, "--who", "siti", "--why", "stolen").exit_code
     assert 1 == len(place.office.outbox.copy_holders(packet_id))

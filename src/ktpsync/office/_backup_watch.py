@@ -16,7 +16,7 @@ from ktpsync.office._backup_places import when
 from ktpsync.units import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from ktpsync.backup import BackupDates, SnapshotReport
     from ktpsync.clock import Clock
@@ -65,7 +65,7 @@ def backup_states(
     now_ms: int,
     *,
     lacking: Lacking,
-    unknown: Iterable[str] = (),
+    unknown: Mapping[str, str] | None = None,
 ) -> list[BackupState]:
     """Return how each backup stands, also while its disk is away.
 
@@ -74,7 +74,8 @@ def backup_states(
         awaited: By name, how many packets wait for a backup to be plugged in.
         now_ms: The wall clock, in milliseconds since 1970.
         lacking: Says what a backup lacks.
-        unknown: Under what the outbox counts copies that this station can go on with no more.
+        unknown: Under what the outbox counts copies that this station can go on with no more, each with the name of the backup
+            on whose disk they were found; empty where on none.
     """
     states = []
     for set_name, members in places.sets().items():
@@ -101,12 +102,15 @@ def backup_states(
                 )
             states.append(_state(name, dates, awaited, warnings, lacks[name][0]))
     states += [_state(name, places.dates(name), awaited, [_left(name, awaited)]) for name in places.left()]
-    return [*states, *map(_unknown, unknown)]
+    return [*states, *(_unknown(lineage, name) for lineage, name in (unknown or {}).items())]
 
 
-def _unknown(lineage: str) -> BackupState:
+def _unknown(lineage: str, name: str) -> BackupState:
     told = (
-        f"Copies that a backup from before a restore made still count ({lineage}), and this station cannot go on with it. Let a "
+        f"Copies that a backup from before a restore made still count: those on the disk of {name} ({lineage}). This station "
+        f"cannot go on with them: run `ktpsync backup {name}`, then `ktpsync backup forget {lineage}`."
+        if name
+        else f"Copies that a backup from before a restore made still count ({lineage}), and this station cannot go on with it. Let a "
         f"new backup be made on that disk if it is there, then run `ktpsync backup forget {lineage}`."
     )
     return _state(lineage, None, {}, [told])

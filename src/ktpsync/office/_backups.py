@@ -225,6 +225,18 @@ class Backups:
         known = backup.known_lineages(self._data.backup_memory)
         return [lineage for lineage in self._outbox.copy_targets() if lineage not in known]
 
+    def places_of(self, lineages: Collection[str]) -> dict[str, str]:
+        """Return on which backups of the configuration lineages are, as far as these are at hand: their names, by lineage."""
+        found: dict[str, str] = {}
+        for name in self.places.names() if lineages else ():
+            try:
+                with self.places.opened_to_read(name) as repository:
+                    there = {one.manifest.lineage for one in repository.readable_snapshots()}
+            except (BackendError, BackupError):
+                continue
+            found |= {lineage: name for lineage in lineages if lineage in there}
+        return found
+
     def forget(self, name: str, *, who: str, why: str) -> None:
         """End a backup that the configuration does not name any more; see :meth:`Office.forget_backup`."""
         if name in self.unknown_lineages():

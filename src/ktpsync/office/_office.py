@@ -559,12 +559,14 @@ class Office:
         """Return how each backup stands, also while its disk is away, with what a person must see to."""
         from ktpsync.office._backup_watch import backup_states  # noqa: PLC0415 - rarely needed
 
+        unknown = self._backups.unknown_lineages()
+        where = self._backups.places_of(unknown)
         return backup_states(
             self._backups.places,
             self._backups.offload.awaited(),
             self._clock.now_ms(),
             lacking=self._backups.lacking,
-            unknown=self._backups.unknown_lineages(),
+            unknown={lineage: where.get(lineage, "") for lineage in unknown},
         )
 
     def forget_backup(self, name: str, *, who: str, why: str) -> None:

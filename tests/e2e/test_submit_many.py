@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -142,10 +141,8 @@ def test_a_packet_of_the_caller_s_transaction_can_be_replaced(tmp_path: Path, co
     database = f"sqlite:///{tmp_path / 'app.db'}"
     config.write_text(config.read_text().replace("[office]\n", f"[office]\ndatabase = '{database}'\n"))
     own = evolve(make_enrollment(1, size=900), reference=None)
-    with (
-        ktpsync.Office.open(config) as office,
-        contextlib.closing(sa.create_engine(database).connect()) as own_connection,
-    ):
+    engine = sa.create_engine(database, poolclass=sa.NullPool)
+    with ktpsync.Office.open(config) as office, engine.connect() as own_connection:
         first = office.submit(own, connection=own_connection)
         correction = evolve(own, kind=records.Kind.CORRECTION, replaces=first.packet_id)
         other = evolve(correction, biodata=make_enrollment(2, size=900).biodata)

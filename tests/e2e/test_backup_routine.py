@@ -23,7 +23,13 @@ from ktpsync.backup import PacketFinder, Retention, Selection, damage_found, no_
 from ktpsync.central import CentralSettings, running
 from ktpsync.cli import main
 from ktpsync.clock import SystemClock
-from ktpsync.errors import SpoolError, StationFullError, UnavailableError, UnknownDestinationError
+from ktpsync.errors import (
+    RestoreError,
+    SpoolError,
+    StationFullError,
+    UnavailableError,
+    UnknownDestinationError,
+)
 from ktpsync.keys import StationPublicKey
 from ktpsync.office._backup_watch import BackupWatch
 from ktpsync.testing import make_enrollment
@@ -1575,6 +1581,28 @@ def test_an_office_with_a_part_of_the_packets_is_whole(place: Place) -> None:
         assert (facts["seq"],) == report.former
     before = {entry.seq: entry.hash for entry in place.office.outbox.audit.entries()}
     assert before[facts["seq"]] == facts["hash"]
+
+
+def test_two_lines_of_snapshots_are_told_apart_by_what_they_hold(place: Place) -> None:
+    """A person who has to choose finds how many packets each holds, and when it was made."""
+    place.set_up({"usb-a": ""})
+    ids = place.record(2)
+    place.office.backup("usb-a")
+    usb, into = place.folder / "usb-a", place.folder / "new"
+    part = Selection(packet_ids=frozenset(ids[:1]))
+    ktpsync.restore(usb, into=into, identity=IDENTITY, selection=part)
+    text = (into / "ktpsync.toml").read_text()
+    (into / "ktpsync.toml").write_text(f"{text}[backups.usb-a]\nbackend = \"disk\"\npath = '{usb}'\n")
+    with ktpsync.Office.open(into) as new:
+        new.backup("usb-a")
+
+    with pytest.raises(RestoreError) as caught:
+        ktpsync.restore(usb, into=place.folder / "newer", identity=IDENTITY)
+
+    _, first, second = str(caught.value).splitlines()
+    assert first.endswith(" UTC, 2 packets")
+    assert second.endswith(" UTC, 1 packet")
+    assert f"made {datetime.now(UTC):%Y-}" in first
 
 
 def test_a_packet_that_is_in_no_backup_is_named_by_a_restore(place: Place) -> None:

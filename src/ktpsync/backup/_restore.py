@@ -209,13 +209,18 @@ def _choose(repository: Repository, name: str | None, problems: list[str]) -> Sn
         )
     if len(found) > 1:
         choices = [
-            f"{head.ref.name} of station key {head.signer.key_id}, made {head.manifest.created_at}, "
+            f"{head.ref.name} of station key {head.signer.key_id}, made {_minute(head.manifest.created_at)} UTC, "
             f"{counted(head.manifest.totals.packets, 'packet', 'packets')}"
             for head in found
         ]
         told = f"The repository holds {len(found)} separate lines of snapshots; name the one to restore:"
         raise RestoreError("\n  - ".join([told, *choices]))
     return found[0]
+
+
+def _minute(moment: str) -> str:
+    """Return a moment of a manifest as far as a person needs it."""
+    return moment[:16].replace("T", " ")
 
 
 def _links(repository: Repository, head: Snapshot, problems: list[str]) -> list[Snapshot]:

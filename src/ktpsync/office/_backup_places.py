@@ -179,6 +179,7 @@ class BackupPlaces:
             moment_ms, reason = document["at_ms"], document["reason"]
             if moment_ms <= after_ms or (by_person and not document["by_person"]):
                 return None
+            reason = str(reason).removeprefix(f"{name}: ")
             return f"The last try on {name} failed at {when(moment_ms)}: {reason}"
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -24,6 +24,7 @@ from ktpsync.files import (
     fsync_folder,
     make_folder,
     remove_leftovers,
+    sha256_of,
     write_atomic,
     write_for_now,
     write_many_atomic,
@@ -388,12 +389,21 @@ class FolderSpool:
             self._filling.close()
             self._filling = None
 
-    def recover_rewrapped(self) -> None:
-        """Give a packet its bytes back that a crash in the middle of rewrapping left under their other name."""
-        for former in self.folder.glob(f"*/*{FORMER}"):
+    def recover_rewrapped(self, recorded: Callable[[str, str], bool]) -> None:
+        """Give packets their bytes back that a crash in the middle of rewrapping left under their other name.
+
+        Args:
+            recorded: Says whether bytes of a packet, by their digest, are those that its row names.
+        """
+        for former in sorted(self.folder.glob(f"*/*{FORMER}")):
             path = former.with_suffix(_SUFFIX)
             if not path.exists():
                 former.rename(path)
+                continue
+            with former.open("rb") as file:
+                sha256, _ = sha256_of(file)
+            if recorded(former.stem, sha256):
+                former.replace(path)
 
     def _fetched(self, packet: SealedPacket) -> SealedPacket:
         with self.open(packet.packet_id, packet.sha256) as file:

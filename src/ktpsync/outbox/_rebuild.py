@@ -114,8 +114,8 @@ def rebuild(
                 f"The folder of the spool, {spool.folder}, is empty. Nothing was changed. Is its disk or share mounted? If "
                 "all that was in it is lost, give --new-spool as well."
             )
-        spool.recover_rewrapped()
         gathering = _Gathering(spool, remains, Quarantine(spool, clock), clock)
+        spool.recover_rewrapped(gathering.recorded)
         new = database.with_name(f"{database.name}.rebuilding")
         stack.callback(_clear, new)
         _clear(new)

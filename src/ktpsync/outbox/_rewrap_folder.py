@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LOCK: Final = "rewrap.lock"
 _RUNNING: Final = "rewrap.running"
 _DIGEST: Final = "SELECT sha256 FROM ktpsync_packet WHERE packet_id = :packet_id"
+_SETTLED: Final = f"{_DIGEST} {{lock}}"
+"""Skips a row that a transaction holds: one whose end was not heard of may be committed yet."""
 
 
 class FolderSwitch:
@@ -94,11 +96,14 @@ class FolderSwitch:
             self._place(change).with_suffix(FORMER).unlink()
 
     def put_right(self, changes: Sequence[Change]) -> None:  # noqa: ARG002 - the files themselves tell
-        """Let each file have the name that the rows want, after a failure or a crash."""
+        """Let each file have the name that the rows want, after a failure or a crash.
+
+        Raises:
+            OutboxError: A transaction that may still be committed holds a row. Both files of its packet stay.
+        """
         for former in sorted(self._spool.folder.glob(f"*/*{FORMER}")):
             path = former.with_suffix(".age")
-            with self._database.read() as connection:
-                known = connection.execute(self._database.sql(_DIGEST), {"packet_id": former.stem}).scalar()
+            known = self._wanted(former.stem)
             if known is not None and known == _sha256(former):
                 former.replace(path)
             elif known is not None and path.exists() and known == _sha256(path):
@@ -107,6 +112,18 @@ class FolderSwitch:
             files.fsync_folder(path.parent)
         for left in self._spool.folder.glob(f"*/*{REWRAPPED}"):
             left.unlink()
+
+    def _wanted(self, packet_id: str) -> str | None:
+        """Return the digest that a packet's row names for good; ``None`` for an unknown packet."""
+        sql, bound = self._database.sql, {"packet_id": packet_id}
+        with self._database.read() as connection:
+            known: str | None = connection.execute(sql(_SETTLED), bound).scalar()
+            if known is None and connection.execute(sql(_DIGEST), bound).scalar() is not None:
+                raise OutboxError(
+                    f"Whether packet {packet_id} was given a new header is not settled: the database is still at it. Nothing "
+                    "was changed. Try again in a minute."
+                )
+        return known
 
     def _place(self, change: Change) -> Path:
         return self._spool.path(change.packet_id)

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from ktpsync.errors import OutboxError
-from ktpsync.outbox import DeliveryState, Rejected, StorageSpool
+from ktpsync.outbox import DeliveryState, FolderSpool, Rejected, StorageSpool, rebuild
 from ktpsync.outbox._deliveries import _CLAIM
 from ktpsync.outbox._rewrap_storage import StorageSwitch
 from ktpsync.plugins import Holding, HoldingState, StatusChange, StatusPage
@@ -285,6 +285,52 @@ def test_a_crash_at_any_step_loses_nothing(station: Any, step: str, monkeypatch:
     assert [] == leftovers(station)
     assert again.rewrap(wrap, to="new", who="budi").done
     assert b"a longer, new header|enrollment" == spooled(station, packet.packet_id)
+
+
+@_on([("sqlite", "folder")])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rebuild_after_a_crash_keeps_the_bytes_that_were_recorded(
+    station: Any, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the rewrap made and did not record, the database does not know: the former bytes are the packet's."""
+    packet = station.submit(b"old|enrollment").packet
+    with monkeypatch.context() as patch:
+        crash_at(step, station, patch)
+        with pytest.raises(Crash):
+            rewrap(station)
+    station.outbox.close()
+
+    rebuilt = rebuild(station.database, FolderSpool(station.spool), destinations=[], clock=station.clock)
+
+    assert (1, 1, ()) == (rebuilt.from_spool, rebuilt.recognised, rebuilt.quarantined)
+    station.outbox = station.reopen()
+    after = b"a longer, new header|enrollment" if step == "after commit" else b"old|enrollment"
+    assert after == spooled(station, packet.packet_id)
+
+
+@_on([("postgresql", "folder")])
+def test_while_a_commit_may_still_come_both_stay(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was not heard from any more may be committing yet: only its word decides which bytes are wanted."""
+    packet = station.submit(b"old|enrollment").packet
+    with monkeypatch.context() as patch:
+        crash_at("before commit", station, patch)
+        with pytest.raises(Crash):
+            rewrap(station)
+    new = b"a longer, new header|enrollment"
+    bound = {"new": hashlib.sha256(new).hexdigest(), "size": len(new)}
+    engine = sa.create_engine(station.database)
+    with engine.begin() as committing:
+        committing.execute(sa.text("UPDATE ktpsync_packet SET sha256 = :new, size = :size"), bound)
+        station.outbox = station.reopen()
+        with pytest.raises(OutboxError, match="Try again"):
+            rewrap(station)
+        assert [f"{packet.packet_id}.former"] == leftovers(station)
+    engine.dispose()
+
+    station.outbox = station.reopen()
+
+    assert new == spooled(station, packet.packet_id)
+    assert [] == leftovers(station)
 
 
 STORAGE_STEPS = {

@@ -152,7 +152,7 @@ def test_troubles_with_disks_and_keys(office: Path, untold: list[str]) -> None:
     said("disk", "init", "../usb-a", "--label", "biru")
     wrong = said("backup", "usb-a")
     assert "adalah biru, padahal yang diharapkan merah (" in wrong
-    assert "Pasang diska yang benar; untuk melanjutkan dengan diska ini" in wrong
+    assert "Pasang diska yang benar. Jika diska ini menggantikannya untuk seterusnya" in wrong
     shutil.rmtree("../usb-a")
     shutil.move("../away", "../usb-a")
 
@@ -212,8 +212,9 @@ def test_troubles_with_the_station(office: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as full:
         full.setattr("ktpsync.outbox._folder_spool.free_bytes", lambda _folder: 100 << 20)
         refused = said("submit", "captured/0")
-        assert "Diska antrean tinggal 100 MiB dan 200 MiB dicadangkan. Tidak ada yang disimpan;" in refused
-        assert "Diska antrean tinggal 100 MiB: " in said("status")
+        assert "Sisa diska antrean 104.9 MB; ini memerlukan " in refused
+        assert "dan 209.7 MB darinya dicadangkan. Tidak ada yang disimpan; kosongkan " in refused
+        assert "Sisa diska antrean 104.9 MB: kosongkan sebagian ruang" in said("status")
     config = Path("ktpsync.toml")
     text = config.read_text()
     config.write_text(text.replace("recipients_file", "recipient_file") + "[backup.x]\nbackend = 'disk'\n")

@@ -82,7 +82,7 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
             as_json=bool(kwargs.pop("as_json")), config=config if isinstance(config, Path) else None
         )
         click.get_current_context().obj = output
-        _say_whose_office_it_is(output)
+        _say_what_is_logged(output)
         try:
             code = function(output, *args, **kwargs)
         except KtpsyncError as error:
@@ -118,15 +118,16 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
     return run
 
 
-def _say_whose_office_it_is(output: Output) -> None:
-    """Show what the library logs to a user who works in another's office."""
+def _say_what_is_logged(output: Output) -> None:
+    """Show what the library logs for the person at the office: whose it is, and what does not go to a new destination."""
     import logging
 
     class Remarks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             output.remark(record.getMessage())
 
-    logging.getLogger("ktpsync.office.owner").handlers = [Remarks()]
+    for name in ("ktpsync.office.owner", "ktpsync.outbox.destinations"):
+        logging.getLogger(name).handlers = [Remarks()]
 
 
 def _show_mistakes() -> None:

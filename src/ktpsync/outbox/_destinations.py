@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -24,6 +25,7 @@ from ktpsync.outbox._breaker import (
 )
 from ktpsync.outbox._values import Delivered, DestinationState, Returned
 from ktpsync.plain import anonymous, plain
+from ktpsync.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from ktpsync.outbox._connection import Connection
     from ktpsync.outbox._database import Database
     from ktpsync.outbox._values import AuditEntry, DestinationSpec, Outcome
+
+log = logging.getLogger("ktpsync.outbox.destinations")
 
 COURIER = "courier"
 COPY = "copy"
@@ -50,6 +54,10 @@ _REGISTER = """
 INSERT INTO ktpsync_destination
   (dest, kind, required, active, breaker, fail_run, opened, until_ms, throttled_ms, epoch, settings, delivered)
 VALUES (:dest, :kind, :required, 0, 'closed', 0, 0, 0, 0, 0, '{}', 0) ON CONFLICT DO NOTHING
+"""
+_PURGED_BEFORE = """
+SELECT COUNT(*) FROM ktpsync_packet p WHERE p.location = 'purged' AND NOT EXISTS (
+  SELECT 1 FROM ktpsync_delivery d WHERE d.packet_id = p.packet_id AND d.dest = :dest)
 """
 _FILLED = f"UPDATE ktpsync_destination SET active = {FILLING} WHERE dest = :dest AND active = 0"
 
@@ -98,6 +106,9 @@ class Destinations:
                 connection.execute(sql(_FILLED), bound)
             backfill(self._database, spec.name, self._clock)
         with self._database.write() as connection:
+            purged = 0
+            if kind == COURIER and (row is None or row.active != _ACTIVE):
+                purged = connection.execute(sql(_PURGED_BEFORE), bound).scalar_one()
             connection.execute(
                 sql("UPDATE ktpsync_destination SET required = :required, active = 1 WHERE dest = :dest"),
                 bound,
@@ -107,8 +118,12 @@ class Destinations:
                 at_ms=self._clock.now_ms(),
                 destination=spec.name,
                 required=int(spec.required),
+                purged_before=purged or None,
             )
             self._audit.append(connection, [told])
+        if purged:
+            packets = counted(purged, "packet does", "packets do")
+            log.warning("%s", f"{packets} not go to {spec.name}, which is new: the bytes were purged before.")
         return True
 
     def retire(self, dest: str, *, who: str, why: str) -> int:

@@ -256,3 +256,19 @@ def test_submissions_go_on_while_a_large_stock_is_given_to_a_new_backup(station:
     with database.read() as connection:
         count = "SELECT COUNT(*) FROM ktpsync_delivery WHERE dest = 'repository:r' AND state = 'open'"
         assert 100_000 + submitted == connection.execute(database.sql(count)).scalar_one()
+
+
+def test_what_a_new_destination_does_not_get_is_said(station: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Packets that were purged before it came: a line in the log, a fact in the trail, and no second time."""
+    purged, *_ = sorted(fill(station, 3))
+    with station.outbox._database.write() as connection:
+        query = "UPDATE ktpsync_packet SET location = 'purged' WHERE packet_id = :packet_id"
+        connection.execute(station.outbox._database.sql(query), {"packet_id": purged})
+    for _ in range(2):
+        station.outbox._destinations.register(DestinationSpec(name="late"))
+
+    assert ["1 packet does not go to late, which is new: the bytes were purged before."] == caplog.messages
+    (told,) = [one for one in station.outbox.audit.entries() if one.destination == "late"]
+    assert '"purged_before":1' in told.detail
+    (line,) = station.outbox.summary("late")
+    assert 2 == line.pending

@@ -63,18 +63,19 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
 
 
 @pytest.fixture(scope="session")
-def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, Path]]:
+def tls_server(
+    certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[S3Server, Path]]:
     """Rclone's S3 over TLS, and the file of the certificate authority that signed its certificate."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority = _certificates(folder)
-    options = ["--cert", str(folder / "server.pem"), "--key", str(folder / "server.key")]
-    (folder / "served").mkdir()
-    with _rclone(folder / "served", *options) as port:
-        yield S3Server(f"https://localhost:{port}"), authority
+    options = ["--cert", str(certificates / "server.pem"), "--key", str(certificates / "server.key")]
+    with _rclone(tmp_path_factory.mktemp("served"), *options) as port:
+        yield S3Server(f"https://localhost:{port}"), certificates / "authority.pem"
 
 
-def _certificates(folder: Path) -> Path:
-    """Make a certificate authority and a certificate for localhost."""
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate authority, and a certificate for localhost with its key."""
+    folder = tmp_path_factory.mktemp("certificates")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,7 +106,7 @@ def _certificates(folder: Path) -> Path:
     (folder / "server.key").write_bytes(
         keys[1].private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return folder / "authority.pem"
+    return folder
 
 
 @functools.cache

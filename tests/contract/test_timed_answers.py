@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import socket
+import ssl
 import threading
 import time
 from types import SimpleNamespace
@@ -24,10 +25,12 @@ from ktpsync.plugins import BackendContext, Duration, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from _typeshed import WriteableBuffer
 
 LIMIT = 0.15
+CONNECT = 2.0
 CAP_SECONDS = 5.0
 LISTING = b"<ListBucketResult><Name>b</Name></ListBucketResult>"
 OUT_OF_TIME = r"broke off|in time"
@@ -78,13 +81,14 @@ OF_BODY = [kind for kind in KINDS if "body" in kind]
 
 
 @contextlib.contextmanager
-def answering(answer: Dripping) -> Iterator[str]:
+def answering(answer: Dripping, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a server that answers each request so; yield its address."""
 
     def drip(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
-            while b"\r\n\r\n" not in connection.recv(65536):
-                pass
+            with connection.makefile("rb") as request:
+                while request.readline() not in {b"\r\n", b""}:
+                    pass
             connection.sendall(answer.before)
             end = time.monotonic() + CAP_SECONDS
             while time.monotonic() < end:
@@ -96,32 +100,36 @@ def answering(answer: Dripping) -> Iterator[str]:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                drip(connection)
+                drip(connection if tls is None else tls.wrap_socket(connection, server_side=True))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            port = listener.getsockname()[1]
+            yield f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}"
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
-def centre(url: str) -> HttpBackend:
+def centre(url: str, ca_file: Path | None = None) -> HttpBackend:
     """Return a backend of a centre."""
-    settings = HttpSettings(url=url, connect_timeout=Duration(LIMIT), read_timeout=Duration(LIMIT))
+    settings = HttpSettings(
+        url=url, ca_file=ca_file, connect_timeout=Duration(CONNECT), read_timeout=Duration(LIMIT)
+    )
     return HttpBackend(settings, BackendContext(name="central"))
 
 
-def storage(url: str) -> S3Backend:
+def storage(url: str, ca_file: Path | None = None, connect: float = CONNECT) -> S3Backend:
     """Return a backend of a bucket."""
     settings = S3Settings(
         bucket="b",
         endpoint=url,
         access_key=Secret("a"),
         secret_key=Secret("s"),
-        connect_timeout=Duration(LIMIT),
+        ca_file=ca_file,
+        connect_timeout=Duration(connect),
         read_timeout=Duration(LIMIT),
     )
     return S3Backend(settings, BackendContext(name="offsite"))
@@ -161,6 +169,20 @@ def test_a_storage_that_never_ends_its_answer_is_given_up(kind: str, use: str) -
         uses[use](backend)
 
 
+@pytest.mark.parametrize("kind", ["head", "body"])
+def test_over_tls(kind: str, certificates: Path) -> None:
+    """Both are given up there as well."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    ca_file = certificates / "authority.pem"
+    answer = drippings(b"{}")[kind]
+    with answering(answer, tls) as url:
+        with centre(url, ca_file) as backend, pytest.raises(UnavailableError, match=OUT_OF_TIME):
+            backend.check()
+        with storage(url, ca_file) as backend, pytest.raises(UnavailableError, match=OUT_OF_TIME):
+            backend.open("a").read()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -178,7 +200,7 @@ def test_a_storage_that_is_asked_before_the_bytes_are_sent(answer: Dripping) -> 
     """What it says to that may not take for ever either."""
     with (
         answering(answer) as url,
-        storage(url) as backend,
+        storage(url, connect=LIMIT) as backend,
         pytest.raises(UnavailableError, match=OUT_OF_TIME),
     ):
         put(backend)

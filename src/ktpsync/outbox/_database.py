@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ktpsync.errors import ClosedError, ConfigError, OutboxUnavailableError
+from ktpsync.errors import ClosedError, ConfigError, OutboxInUseError, OutboxUnavailableError
 from ktpsync.files import UseLock, locked
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._forks import ForkedEngine
@@ -285,6 +285,25 @@ class Database:
 def use_lock(database: Path) -> Path:
     """Return the file that every opened outbox on a SQLite file holds a lock on."""
     return database.with_name(f"{database.name}.in-use")
+
+
+@contextlib.contextmanager
+def used_by_nobody(database: Path) -> Iterator[None]:
+    """Keep an outbox on a SQLite file from being opened while the block runs.
+
+    Raises:
+        OutboxInUseError: It is open.
+    """
+    try:
+        lock = UseLock(use_lock(database), alone=True, wait=False)
+    except TimeoutError:
+        raise OutboxInUseError(
+            f"Another process works with the outbox in {database}. Stop the service and the application, then try again."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _in_use(database: Path) -> UseLock:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ktpsync.clock import utc_from_ms
-from ktpsync.errors import OutboxInUseError, PacketError, SpoolUnavailableError
-from ktpsync.files import UseLock, create_private, fsync_folder, make_folder, sha256_of
+from ktpsync.errors import PacketError, SpoolUnavailableError
+from ktpsync.files import create_private, fsync_folder, make_folder, sha256_of
 from ktpsync.outbox._audit import entry
-from ktpsync.outbox._database import use_lock
+from ktpsync.outbox._database import used_by_nobody
 from ktpsync.outbox._looks_sealed import HEADER_LIMIT, why_not_sealed
 from ktpsync.outbox._migrate import refuse_newer
 from ktpsync.outbox._orphans import ORPHAN_AGE_MS
@@ -99,14 +99,8 @@ def rebuild(
         OutboxError: The records cannot be taken in; the damaged database is still in its place.
     """
     make_folder(database.parent, mode=0o700)
-    try:
-        lock = UseLock(use_lock(database), alone=True, wait=False)
-    except TimeoutError:
-        raise OutboxInUseError(
-            f"Another process works with the outbox in {database}. Stop the service and the application, then try again."
-        ) from None
     with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
+        stack.enter_context(used_by_nobody(database))
         remains = stack.enter_context(Remains(database))
         refuse_newer(database, remains.version())
         if database.exists() and spool.blank and not new_spool:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktpsync.clock import utc_from_ms
-from ktpsync.errors import OutboxInUseError
-from ktpsync.files import UseLock, fsync_folder
-from ktpsync.outbox._database import use_lock
+from ktpsync.files import fsync_folder
+from ktpsync.outbox._database import used_by_nobody
 from ktpsync.outbox._failures import TranslatedErrors
 from ktpsync.outbox._migrate import TABLES
 
@@ -41,7 +40,7 @@ def set_tables_aside(address: str, folder: Path, clock: Clock) -> Path | None:
     if not database.exists():
         return None
     with (
-        _alone(database),
+        used_by_nobody(database),
         contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection,
         TranslatedErrors(),
     ):
@@ -78,17 +77,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
-
-
-@contextlib.contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    try:
-        lock = UseLock(use_lock(database), alone=True, wait=False)
-    except TimeoutError:
-        raise OutboxInUseError(
-            f"Another process works with the outbox in {database}. Stop the service and the application, then try again."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

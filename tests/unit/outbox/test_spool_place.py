@@ -258,7 +258,9 @@ def test_a_folder_of_the_spool_that_somebody_removed_is_made_again(station: Any)
     """The next submission needs it."""
     packet_id = station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8000").packet_id
     station.outbox.spool.path(packet_id).parent.rename(station.spool.with_name("elsewhere"))
-    station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8100")
+    again = station.submit(packet_id="01890a5d-ac96-774b-bcce-b302099a8100").packet
+    station.outbox.spool.verify(again)
+    assert station.outbox.spool.path(again.packet_id).parent == station.outbox.spool.path(packet_id).parent
 
 
 def test_a_purge_waits_for_the_spool(station: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from pathlib import Path
@@ -208,9 +209,10 @@ class Outbox:
 
         Later calls raise :class:`~ktpsync.errors.ClosedError`; a second time it does nothing.
         """
-        self._marking.end()
-        self._database.close()
-        self.spool.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.spool.close)
+            stack.callback(self._database.close)
+            self._marking.end()
 
     def __enter__(self) -> Self:
         return self

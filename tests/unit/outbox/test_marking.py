@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ktpsync.errors import OutboxDamagedError, OutboxUnavailableError, ReferenceConflictError
+from ktpsync.errors import ClosedError, OutboxDamagedError, OutboxUnavailableError, ReferenceConflictError
 from ktpsync.outbox import Outbox, Submission
+from ktpsync.outbox._database import used_by_nobody
 from ktpsync.packet import new_packet_id
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files are not marked there")
@@ -191,3 +192,19 @@ def test_what_is_stored_is_acknowledged_whatever_fails_afterwards(
     station.outbox.close()
     assert [0o600] == modes(station, committed)
     engine.dispose()
+
+
+@on_sqlite
+def test_a_close_that_is_interrupted_while_it_marks_lets_go_of_all(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuild in the same process, as from a notebook, need not wait for its end."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(station.outbox._marking, "end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        station.outbox.close()
+    with used_by_nobody(station.database), pytest.raises(ClosedError):
+        list(station.outbox.packets())

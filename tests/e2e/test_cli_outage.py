@@ -158,7 +158,7 @@ def test_what_the_old_address_has_asked_for_does_not_hold_for_the_new_one(place:
 
 def test_the_question_how_a_centre_is_waits_less_than_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes connections and never answers is found out soon, however long a delivery may take."""
-    monkeypatch.setattr("ktpsync.backends.http.backend._CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("ktpsync.backends.http.backend.QUESTION_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = HttpSettings(
             url=f"http://127.0.0.1:{silent.getsockname()[1]}/", read_timeout=Duration(3600)

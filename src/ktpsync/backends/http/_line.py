@@ -37,6 +37,9 @@ _CONNECTIONS: Final = 16
 _BLOCK: Final = 64 << 10
 """Bytes read from a packet's file and given to the socket at a time; below what malloc maps and unmaps each time."""
 
+QUESTION_SECONDS: Final = 30.0
+"""A question with a short answer, such as how the centre is, is waited for so long, also on a thin line."""
+
 _UNAUTHORIZED: Final = 401
 _LOG: Final = logging.getLogger("ktpsync.http")
 

@@ -16,6 +16,7 @@ from ktpsync.backends.http._failures import (
     NoAnswerError,
     not_understood,
 )
+from ktpsync.backends.http._line import QUESTION_SECONDS
 from ktpsync.errors import ConflictError, CorruptError, RejectedError, UnavailableError
 from ktpsync.files import sha256_of
 from ktpsync.units import amount
@@ -157,6 +158,7 @@ class Uploader:
             f"/v1/packets/{packet.packet_id}/upload",
             headers={},
             accepted=(200, _NO_CONTENT, 404, 405, 501),
+            patience=QUESTION_SECONDS,
         )
         if answer.status not in {200, _NO_CONTENT}:
             return _Position()

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ktpsync.backends.http._documents import holdings_of, receipt_of, status_page_of
 from ktpsync.backends.http._failures import document_of, is_web_page, not_understood, portal
-from ktpsync.backends.http._line import Line
+from ktpsync.backends.http._line import QUESTION_SECONDS, Line
 from ktpsync.backends.http._reader import reader
 from ktpsync.backends.http._settings import HttpSettings, OAuthSettings
 from ktpsync.backends.http._upload import Uploader
@@ -31,9 +31,6 @@ T = TypeVar("T")
 
 RECONCILE_PAGE: Final = 10_000
 """Packets asked about in one request, at most."""
-
-_CHECK_SECONDS: Final = 30.0
-"""The question how the centre is has a short answer: so long it is waited for, also on a thin line."""
 
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
@@ -63,7 +60,7 @@ class HttpBackend(CentralBackend):
         """See the base class."""
         peer = self._line.peer
         document = document_of(
-            peer, self._line.request("GET", "/v1/health", headers={}, patience=_CHECK_SECONDS)
+            peer, self._line.request("GET", "/v1/health", headers={}, patience=QUESTION_SECONDS)
         )
         warning = "UNSAFE, danger_accept_any_certificate is set: " if self._unchecked else ""
         said = peer.reason(str(document.get("status", "well")))

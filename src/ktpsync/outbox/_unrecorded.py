@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ktpsync.errors import KtpsyncError
+from ktpsync.outbox._copies import VERIFIED_COPIES
 from ktpsync.outbox._failures import is_lock_timeout
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ INSERT INTO ktpsync_packet (packet_id, sha256, size, urgent, created_ms, locatio
 VALUES (:packet_id, '', 0, 0, 0, 'spool') ON CONFLICT DO NOTHING
 """
 _LET_GO: Final = "DELETE FROM ktpsync_packet WHERE packet_id = :packet_id AND sha256 = ''"
-_LOCATION: Final = "SELECT location FROM ktpsync_packet WHERE packet_id = :packet_id"
+_NEEDLESS: Final = f"""
+SELECT p.location = 'purged' OR p.location = 'offloaded' AND EXISTS (SELECT 1 {VERIFIED_COPIES}) AS needless
+FROM ktpsync_packet p WHERE p.packet_id = :packet_id
+"""
 
 
 class Unrecorded:
@@ -40,9 +44,10 @@ class Unrecorded:
         self._spool = spool
 
     def remove(self, packet_id: str, *, without_row: bool = True) -> bool:
-        """Remove a packet's bytes unless its row says that they are here; return whether they were removed.
+        """Remove a packet's bytes if its row says that they are not here any more; return whether they were removed.
 
-        Where somebody is just recording the packet on a database server, they stay.
+        A crash may have left them after they were offloaded: they stay if no backup has a verified copy by now. Where somebody
+        is just recording the packet on a database server, they stay as well.
 
         Args:
             packet_id: Which.
@@ -50,12 +55,12 @@ class Unrecorded:
         """
         bound = {"packet_id": packet_id}
         with self._database.read() as connection:
-            location = connection.execute(self._database.sql(_LOCATION), bound).scalar()
-        if location is not None:
+            needless = connection.execute(self._database.sql(_NEEDLESS), bound).scalar()
+        if needless is not None:
             # Bytes never come back to the spool: what was purged or offloaded stays so.
-            if location != "spool":
+            if needless:
                 self._spool.discard(packet_id)
-            return bool(location != "spool")
+            return bool(needless)
         return without_row and self._held(packet_id, lambda: self._spool.discard(packet_id))
 
     def remove_within(self, transaction: Connection, packet_id: str) -> None:

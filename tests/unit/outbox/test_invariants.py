@@ -594,6 +594,32 @@ def test_invariant_11_only_what_is_proven_at_that_moment_is_dropped(station: Any
     assert {f"{packets[1].packet_id}.age", f"{packets[3].packet_id}.age"} == files_in(station.spool)
 
 
+def test_invariant_11_what_a_crash_left_goes_only_while_a_backup_has_it(
+    station: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup may be lost between the crash and the next start: then these are the last bytes, and they are delivered."""
+    (packet,) = verified(station, 1)
+
+    def crash(_packet_id: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(station.outbox.spool, "discard", crash)
+        with pytest.raises(KeyboardInterrupt):
+            station.outbox.offload(1, who="siti", prove=lambda _: True)
+    assert "offloaded" == station.outbox.status(packet.packet_id).packet.location
+    station.outbox.lose_copies("r", [packet.packet_id], why="the disk is damaged")
+    station.clock.ms = int(datetime.now(UTC).timestamp() * 1000) + 2 * 86_400_000
+
+    assert 0 == station.outbox.collect_orphans()
+
+    assert [packet.packet_id] == [one.packet_id for one in station.outbox.uncopied("r")]
+    station.outbox.mark_copied("r", {packet.packet_id: packet.sha256}, "s", verified_ms=2)
+    assert {f"{packet.packet_id}.age"} == files_in(station.spool)
+    assert 1 == station.outbox.collect_orphans()
+    assert set() == files_in(station.spool)
+
+
 @pytest.mark.parametrize("repositories", [None, ["r", "s"]], ids=["of all", "of these"])
 def test_invariant_11_as_many_copies_as_are_asked_for(station: Any, repositories: list[str] | None) -> None:
     """A packet stays as long as fewer backups than were asked for hold a verified copy, however they are named."""

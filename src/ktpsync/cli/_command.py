@@ -119,15 +119,16 @@ def command(function: Callable[Concatenate[Output, P], Exit]) -> Callable[P, Non
 
 
 def _say_what_is_logged(output: Output) -> None:
-    """Show what the library logs for the person at the office: whose it is, and what does not go to a new destination."""
+    """Show what the library warns of as remarks of the command, for a program as JSON like all others."""
     import logging
 
     class Remarks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             output.remark(record.getMessage())
 
-    for name in ("ktpsync.office.owner", "ktpsync.outbox.destinations"):
-        logging.getLogger(name).handlers = [Remarks()]
+    logger, remarks = logging.getLogger("ktpsync"), Remarks(logging.WARNING)
+    logger.addHandler(remarks)
+    click.get_current_context().call_on_close(lambda: logger.removeHandler(remarks))
 
 
 def _show_mistakes() -> None:

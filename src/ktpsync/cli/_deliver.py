@@ -122,6 +122,9 @@ def _log_to(output: Output, log_file: Path | None) -> None:
             handler.setFormatter(JsonFormatter())
         else:
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger(
+        "ktpsync"
+    ).handlers.clear()  # all of it goes into the log, which is this command's output
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
 
 

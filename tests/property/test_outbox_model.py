@@ -290,7 +290,10 @@ class Store(RuleBasedStateMachine):
 
     @rule(chance=st.randoms(use_true_random=False), act=st.sampled_from(["requeue", "cancel", "handled"]))
     def decide(self, chance: random.Random, act: str) -> None:
-        """A person decides on any delivery in any state; what is delivered stays so unless it is sent again."""
+        """A person decides on any delivery in any state; what is delivered stays so unless it is sent again.
+
+        What the centre has, as its status shows, cannot be cancelled there either.
+        """
         if not self.model.entries:
             return
         key = chance.choice(sorted(self.model.entries))
@@ -301,7 +304,8 @@ class Store(RuleBasedStateMachine):
             "cancel": {DeliveryState.DELIVERED, DeliveryState.CANCELLED},
             "handled": {DeliveryState.DELIVERED, DeliveryState.HANDLED},
         }
-        if view.state in refused[act]:
+        there = key[1] == "central" and key[0] in self.model.statuses and entry.state == "open"
+        if view.state in refused[act] or (act == "cancel" and there):
             with pytest.raises(WrongStateError):
                 getattr(self.outbox, act)(*key, who="w", why="y")
             return

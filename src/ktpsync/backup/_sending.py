@@ -13,7 +13,7 @@ from attrs import Factory, define
 
 from ktpsync.backup._documents import PackEntry, index_key, pack_key
 from ktpsync.backup._memory import BackupMemory
-from ktpsync.backup._pack import PackWriter, packed_size
+from ktpsync.backup._pack import Pack, PackWriter, packed_size
 from ktpsync.backup._progress import Progress, ProgressCallback
 from ktpsync.backup._repository import Repository
 from ktpsync.backup._source import BackupSource
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ktpsync.packet import SealedPacket
 
 IN_FLIGHT: Final = 3
-"""Packs that are built or written at a time: two processors are busy also while a third pack waits for the disk."""
+"""Packs in memory: two are built, while the disk writes the third. With all three built at a time it would wait for them,
+and then they for it."""
 
 _SLACK: Final = 4 << 20
 """Bytes that a pack may be larger than its size, before its memory must grow."""
@@ -106,6 +107,7 @@ class PackSender:
     _sent: list[Future[PackEntry | None]] = Factory(list)
     _packed: dict[str, str] = Factory(dict)
     _medium: threading.Lock = Factory(threading.Lock)
+    _building: threading.Semaphore = Factory(lambda: threading.Semaphore(IN_FLIGHT - 1))
     _stopped: threading.Event = Factory(threading.Event)
 
     def idle(self) -> bool:
@@ -187,14 +189,20 @@ class PackSender:
         self._sent.append(self.workers.submit(self._build, writer, packets))
 
     def _build(self, writer: PackWriter, packets: list[SealedPacket]) -> PackEntry | None:
-        for packet in packets:
-            self._go_on()
-            self._add(writer, packet)
-        return self.send(writer) if writer.packets else None
+        with self._building:
+            for packet in packets:
+                self._go_on()
+                self._add(writer, packet)
+            if not writer.packets:
+                return None
+            pack = writer.finish()
+        return self._store(pack)
 
     def send(self, writer: PackWriter) -> PackEntry:
         """Finish a pack and store it, remembered before."""
-        pack = writer.finish()
+        return self._store(writer.finish())
+
+    def _store(self, pack: Pack) -> PackEntry:
         entry = pack.entry
         self._go_on()
         self.memory.note_pack(entry, pack.index)

@@ -207,7 +207,7 @@ class Closing(sqlite3.Connection):
     """Asks, while it is closed, whether forks know of it."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, isolation_level=None)
+        super().__init__(path, isolation_level=None, check_same_thread=False)
         self.known: list[bool] = []
         self.seen: Callable[[], bool] = bool
 

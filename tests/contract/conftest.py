@@ -11,12 +11,12 @@ import logging
 import threading
 import tomllib
 import uuid
-from datetime import UTC, datetime, timedelta
 from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from attrs import field, frozen
 
 from ktpsync import testing
@@ -76,36 +76,12 @@ def tls_server(
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate authority, and a certificate for localhost with its key."""
     folder = tmp_path_factory.mktemp("certificates")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "localhost")
-    ]
-    now = datetime.now(UTC)
-    certificates = [
-        x509.CertificateBuilder()
-        .subject_name(names[own])
-        .issuer_name(names[0])
-        .public_key(keys[own].public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(extension, critical=True)
-        .sign(keys[0], hashes.SHA256())
-        for own, extension in (
-            (0, x509.BasicConstraints(ca=True, path_length=None)),
-            (1, x509.SubjectAlternativeName([x509.DNSName("localhost")])),
-        )
-    ]
-    pem = serialization.Encoding.PEM
-    (folder / "authority.pem").write_bytes(certificates[0].public_bytes(pem))
-    (folder / "server.pem").write_bytes(certificates[1].public_bytes(pem))
-    (folder / "server.key").write_bytes(
-        keys[1].private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    for pem in server.cert_chain_pems:
+        pem.write_to_path(folder / "server.pem", append=True)
+    server.private_key_pem.write_to_path(folder / "server.key")
     return folder
 
 

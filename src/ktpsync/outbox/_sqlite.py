@@ -220,8 +220,12 @@ class SqliteFile:
             isolation_level=None,
             uri=True,
         )
-        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-            driver.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+                driver.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            driver.close()
+            raise
         # From now on: where its disk was taken away, an empty file would be made below it.
         self._mode = "mode=rw"
         return driver

@@ -106,6 +106,7 @@ def test_an_older_copy_loses_nothing_that_an_application_committed(station: Any)
 
     back = station.reopen()
     submit_in(engine, back, number=9)
+    engine.dispose()
     back.close()
     back = station.reopen()
 

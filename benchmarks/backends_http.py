@@ -42,7 +42,13 @@ if TYPE_CHECKING:
 SIZE = 300_000
 TOKEN = "bench-token"  # noqa: S105 - of a server on this machine, for this run
 RECEIPT = json.dumps(
-    {"packet_id": "", "sha256": "", "size": SIZE, "stored_at": "2026-01-01T00:00:00Z", "location": ""}
+    {
+        "packet_id": "01900000-0000-7000-8000-000000000000",
+        "sha256": "0" * 64,
+        "size": SIZE,
+        "stored_at": "2026-01-01T00:00:00Z",
+        "location": "",
+    }
 ).encode()
 
 

@@ -77,8 +77,7 @@ class Database:
         self.check()
         if isinstance(self.engine, SqliteFile):
             self._use = _in_use(self.engine.path)
-        self._statements: dict[str, Parsed] = {}
-        self._borrowed: dict[str, sa.TextClause] = {}
+        self._parsed: dict[str, sa.TextClause] = {}
         self._driver_statements: dict[str, str] = {}
         self._named: dict[str, Callable[[tuple[Any, ...]], Any]] = {}
 
@@ -88,13 +87,7 @@ class Database:
         ``{now}`` stands for the time: of the database server where machines share it. ``{lock}``
         locks the selected rows for this transaction and skips those that others hold.
         """
-        found = self._statements.get(statement)
-        if found is None:
-            found = self._text(statement)
-            if self.kind == "postgresql":
-                found = _parsed_statement(found)
-            self._statements[statement] = found
-        return found
+        return self._driver_text(statement) if self.kind == "sqlite" else self._parsed_statement(statement)
 
     def among(self, statement: str, *names: str) -> Parsed:
         """Return a statement as :meth:`sql` does, in which ``IN :name`` takes a list of texts as one value."""
@@ -153,10 +146,15 @@ class Database:
         if given.engine is self.engine:
             # SQLAlchemy's way from `:name` to the driver costs more than the statement.
             return given.exec_driver_sql(self._driver_text(statement), values)
-        found = self._borrowed.get(statement)
+        return given.execute(self._parsed_statement(statement), values)
+
+    def _parsed_statement(self, statement: str) -> sa.TextClause:
+        found = self._parsed.get(statement)
         if found is None:
-            found = self._borrowed[statement] = _parsed_statement(self._text(statement))
-        return given.execute(found, values)
+            import sqlalchemy as sa  # noqa: PLC0415 - the outbox's own SQLite file does without
+
+            found = self._parsed[statement] = sa.text(self._text(statement))
+        return found
 
     def _driver_text(self, statement: str) -> str:
         found = self._driver_statements.get(statement)
@@ -213,13 +211,15 @@ class Database:
         bound = {"name": name}
         with TranslatedErrors(), self.engine.connect() as connection:
             own = connection.execution_options(isolation_level="AUTOCOMMIT")
-            taken = _parsed_statement("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+            taken = self._parsed_statement("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
             if not own.execute(taken, bound).scalar_one():
                 raise TimeoutError(name)
             try:
                 yield
             finally:
-                own.execute(_parsed_statement("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), bound)
+                own.execute(
+                    self._parsed_statement("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), bound
+                )
 
     def paged(
         self, statement: str, values: Mapping[str, object], *, page: int = 1000, **after: str
@@ -335,12 +335,6 @@ def _parsed(address: str) -> URL:
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - a path does without
 
     return make_url(address)
-
-
-def _parsed_statement(text: str) -> sa.TextClause:
-    import sqlalchemy as sa  # noqa: PLC0415 - the outbox's own SQLite file does without
-
-    return sa.text(text)
 
 
 @contextlib.contextmanager

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import ktpsync
+from crash.one_by_one import kill_one
 from ktpsync.packet import new_packet_id
 
 if TYPE_CHECKING:
@@ -62,20 +60,6 @@ def worker(config: Path, what: str) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def run_one(process: subprocess.Popen[str], *, after: float | None) -> None:
-    """Let a process work, and kill it after so many seconds."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    child = int(process.stdout.readline())
-    if after is not None:
-        time.sleep(after)  # whatever it is doing then
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    assert "dead\n" == process.stdout.readline()
-
-
 def record(office: ktpsync.Office) -> dict[str, bytes]:
     """Record packets; return their bytes by id."""
     found = {}
@@ -114,7 +98,7 @@ def test_killed_while_it_rewraps(config: Path) -> None:
             # On a busy machine it takes longer until it has got so far as to leave something.
             while rounds < 8 or not left_over or len(digests) <= PACKETS:
                 rounds += 1
-                run_one(process, after=moments.uniform(0.05, 0.05 * (8 + rounds)))
+                kill_one(process, after=moments.uniform(0.05, 0.05 * (8 + rounds)))
                 for packet_id, sealed in read_all(office).items():
                     assert payloads[packet_id] == sealed.partition(b"|")[2]
                     digests.add(hashlib.sha256(sealed).hexdigest())
@@ -156,10 +140,10 @@ def test_killed_while_it_mends(config: Path) -> None:
                             bad.add(damaged := b"damaged %d %s" % (number, packet_id.encode()))
                             stored.delete(key)
                             stored.put(key, damaged)
-                run_one(process, after=moments.uniform(0.05, 0.4))
+                kill_one(process, after=moments.uniform(0.05, 0.4))
                 kept = [*objects(office, "spool/").values(), *objects(office, "spool-quarantine/").values()]
                 assert bad <= set(kept)
-            run_one(process, after=None)
+            kill_one(process, after=None)
         assert good == read_all(office)
         assert () == office.outbox.examine(read=True).problems
         assert () == office.outbox.audit.verify().problems

@@ -417,14 +417,23 @@ def finished(station: Any, count: int) -> list[Any]:
     return packets
 
 
-def test_invariant_08_only_what_a_backup_gives_back_at_that_moment_is_purged(station: Any) -> None:
-    """An old verification is not enough: each packet's copy is looked at just before, in the order of the packs."""
-    packets = finished(station, 4)
-    asked = []
+def backup_at_hand(*, lacking: str = "", gone_at: int = 0) -> tuple[list[str], Callable[[Any], bool]]:
+    """Return what a backup was asked for, and how it answers: without one packet, or gone at one of the questions."""
+    asked: list[str] = []
 
     def prove(packet: Any) -> bool:
         asked.append(packet.packet_id)
-        return packet.packet_id != packets[1].packet_id
+        if len(asked) == gone_at:
+            raise UnavailableError("gone")
+        return bool(packet.packet_id != lacking)
+
+    return asked, prove
+
+
+def test_invariant_08_only_what_a_backup_gives_back_at_that_moment_is_purged(station: Any) -> None:
+    """An old verification is not enough: each packet's copy is looked at just before, in the order of the packs."""
+    packets = finished(station, 4)
+    asked, prove = backup_at_hand(lacking=packets[1].packet_id)
 
     purged = station.outbox.purge(timedelta(days=30), who="nightly", prove=prove)
 
@@ -441,13 +450,7 @@ def test_invariant_08_only_what_a_backup_gives_back_at_that_moment_is_purged(sta
 def test_invariant_08_a_disk_that_goes_away_meanwhile_ends_the_purge(station: Any) -> None:
     """What was proven before goes; the rest stays, as does all of which no backup at hand has a copy."""
     packets = finished(station, 4)
-    asked = []
-
-    def prove(packet: Any) -> bool:
-        asked.append(packet.packet_id)
-        if len(asked) == 2:
-            raise UnavailableError("gone")
-        return True
+    asked, prove = backup_at_hand(gone_at=2)
 
     def purge(repository: str) -> Any:
         return station.outbox.purge(timedelta(days=30), who="nightly", prove=prove, repositories=[repository])
@@ -578,11 +581,7 @@ def verified(station: Any, count: int) -> list[Any]:
 def test_invariant_11_only_what_is_proven_at_that_moment_is_dropped(station: Any) -> None:
     """An old verification is not enough: each packet's copy is looked at just before, and no more than are needed."""
     packets = verified(station, 4)
-    asked = []
-
-    def prove(packet: Any) -> bool:
-        asked.append(packet.packet_id)
-        return packet.packet_id != packets[1].packet_id
+    asked, prove = backup_at_hand(lacking=packets[1].packet_id)
 
     freed = station.outbox.offload(2 * packets[0].size, who="siti", prove=prove)
 
@@ -663,13 +662,7 @@ def test_invariant_11_a_copy_that_is_away_counts_for_a_time_and_never_alone(stat
 def test_invariant_11_a_disk_that_goes_away_meanwhile_ends_it(station: Any) -> None:
     """What was proven before goes; nothing is asked afterwards."""
     packets = verified(station, 4)
-    asked = []
-
-    def prove(packet: Any) -> bool:
-        asked.append(packet.packet_id)
-        if len(asked) == 2:
-            raise UnavailableError("gone")
-        return True
+    asked, prove = backup_at_hand(gone_at=2)
 
     assert packets[0].size == station.outbox.offload(1 << 30, who="siti", prove=prove)
     assert [packet.packet_id for packet in packets[:2]] == asked

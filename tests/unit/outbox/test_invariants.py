@@ -8,7 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -28,6 +28,9 @@ from ktpsync.outbox import Delivered, DeliveryState, Outbox, Submission
 from ktpsync.outbox._audit import chain_hash
 from ktpsync.packet import new_packet_id
 from ktpsync.plugins import StatusChange, StatusPage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def app_engine(station: Any) -> sa.Engine:
